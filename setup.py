@@ -1,0 +1,52 @@
+"""Package metadata and dependencies: their one home (constraints.txt pins the tested set)."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+INIT = (HERE / "src/pneumothorax/__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.+)"', INIT).group(1)
+
+setup(
+    name="pneumothorax",
+    version=VERSION,
+    description="Submission kit for Kaggle's SIIM-ACR Pneumothorax Segmentation",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    python_requires=">=3.11",
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.13,<4",
+        "segmentation-models>=1.0.1,<2",
+        "pydicom>=3,<4",
+        "pillow>=11",
+        "pandas>=2.2,<4",
+        "numpy>=2,<3",
+        "opencv-python-headless>=4.11,<6",
+        "kaggle>=2.2.4,<3",
+        "six",  # kaggle and efficientnet import it without declaring it
+        "scikit-learn>=1.6,<2",
+        "matplotlib>=3.10,<4",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "dev": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pandas-stubs",
+            "pylibjpeg-libjpeg",
+            "pylibjpeg-openjpeg",
+            "pytest",
+            "ruff",
+            "types-tqdm",
+        ],
+    },
+    entry_points={"console_scripts": ["pneumothorax = pneumothorax.cli:main"]},
+)

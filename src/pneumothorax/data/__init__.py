@@ -1,0 +1,1 @@
+"""What lies on disk, turned into arrays; knows nothing of networks."""

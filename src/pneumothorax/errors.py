@@ -1,0 +1,22 @@
+"""The one error type for what a user can mend, and nothing else."""
+
+
+class UserError(Exception):
+    """A mistake of the user's, told in one line: what was found, what was expected, what to do.
+
+    The command line prints it without a traceback and exits with code 2.
+
+    Args:
+        found: What is wrong, with the name of the file, row or flag.
+        expected: What was expected in its place; may be empty.
+        remedy: What to do next; may be empty.
+    """
+
+    def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        parts = [found, expected and f"expected {expected}", remedy]
+        super().__init__("; ".join(" ".join(part.split()) for part in parts if part))
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        """Survive the way back from a worker process."""
+        return type(self), (self.found, self.expected, self.remedy)
