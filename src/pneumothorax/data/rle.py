@@ -38,7 +38,9 @@ def encode(mask: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> str:
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype.kind not in "biu":
-        raise TypeError(f"found {mask.dtype} of shape {mask.shape}; expected bool or integers of shape (H, W)")
+        raise TypeError(
+            f"found {mask.dtype} of shape {mask.shape}; expected bool or integers of shape (H, W)"
+        )
     columns = np.flatnonzero(mask.any(axis=0))
     if not columns.size:
         return EMPTY
@@ -102,7 +104,9 @@ def _runs(text: str, pixels: int) -> list[tuple[int, int]]:
     for at in range(0, len(numbers), 2):
         gap, length = numbers[at], numbers[at + 1]
         if gap < 0:
-            raise RLEError(f"gap {gap} as number {at + 1} of run-length text", "0 or more (runs may not overlap)")
+            raise RLEError(
+                f"gap {gap} as number {at + 1} of run-length text", "0 or more (runs may not overlap)"
+            )
         if length < 1:
             raise RLEError(f"length {length} as number {at + 2} of run-length text", "1 or more")
         start, position = position + gap, position + gap + length

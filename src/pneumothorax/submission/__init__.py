@@ -1,0 +1,1 @@
+"""Masks -> a CSV that Kaggle accepts; knows nothing of networks."""

@@ -1,0 +1,1 @@
+"""Recipe and cache -> a run folder."""

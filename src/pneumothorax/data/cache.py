@@ -1,0 +1,86 @@
+"""Studies as memory-mapped uint8 arrays of one size: what `prepare` writes and later stages read.
+
+A cache is a folder: ``images.npy`` and ``masks.npy`` (uint8, shape (N, S, S); masks are soft, 0-255),
+``studies.csv`` (row i describes array row i) and ``cache.json`` (what it was made of). It knows nothing of
+folds or networks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pneumothorax.errors import UserError
+
+INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+TEXT_COLUMNS = ("ImageId", "path", "EncodedPixels", "view", "sex", "patient")
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Arrays of one part of the data at one size.
+
+    Attributes:
+        folder: Where it lies.
+        images: uint8 array of shape (N, S, S), memory-mapped.
+        masks: uint8 array of shape (N, S, S), soft masks 0-255, memory-mapped.
+        studies: Table of N rows: ImageId, path, EncodedPixels (union, at full size), area (pixels at full
+            size), height, width, view, sex, age (years), patient, spacing_row_mm, spacing_column_mm.
+    """
+
+    folder: Path
+    images: Images
+    masks: Images
+    studies: pd.DataFrame
+
+
+def shrink(image: Images, size: int, interpolation: str) -> Images:
+    """Resize an image, or a mask of values 0-255, to a square.
+
+    Bicubic interpolation overshoots; uint8 clips it to 0-255.
+
+    Args:
+        image: uint8 array of shape (H, W).
+        size: Side of the result in pixels.
+        interpolation: 'bilinear', 'bicubic' or 'area'.
+
+    Returns:
+        uint8 array of shape (size, size).
+    """
+    shrunk = cv2.resize(image, (size, size), interpolation=INTERPOLATIONS[interpolation])
+    return shrunk.astype(np.uint8, copy=False)
+
+
+def open_cache(folder: Path) -> Cache:
+    """Open a cache that `prepare` made.
+
+    Raises:
+        UserError: There is none, or it is not complete.
+    """
+    if not (folder / "cache.json").is_file():
+        raise UserError(
+            f"no prepared images in {folder}", "the output of `prepare`", "run `pneumothorax prepare`"
+        )
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    masks = np.load(folder / "masks.npy", mmap_mode="r")
+    studies = read_studies(folder / "studies.csv")
+    if not len(images) == len(masks) == len(studies):
+        raise UserError(
+            f"{len(images)} images, {len(masks)} masks and {len(studies)} studies in {folder}",
+            "as many of each",
+            "delete the folder and run `pneumothorax prepare`",
+        )
+    return Cache(folder, images, masks, studies)
+
+
+def read_studies(path: Path) -> pd.DataFrame:
+    """Read a ``studies.csv``, its text columns as text."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values={})
+    for name in table.columns.difference([*TEXT_COLUMNS]):
+        table[name] = pd.to_numeric(table[name])
+    return table

@@ -1,0 +1,308 @@
+"""One image file -> `Radiograph`: grey levels as a person sees them, and the few facts that come with them.
+
+Reads what chest radiographs come as: DICOM in every encoding that pydicom decodes, PNG and JPEG. A file that
+cannot be read whole is refused with a reason, never half shown. The competition's own files (JPEG Baseline,
+8 bit, no window) take a short way that costs little more than decoding the JPEG.
+
+This module does not know of image sizes, annotations or folders.
+"""
+
+import math
+import re
+import struct
+import textwrap
+import threading
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom import uid
+from pydicom.encaps import get_frame
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import data_element_generator, read_preamble
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, get_decoder
+
+from pneumothorax.errors import UserError
+
+SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
+
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PIXEL_DATA, _FLOAT_PIXELS = 0x7FE00010, {0x7FE00008, 0x7FE00009}
+_ROWS_COLUMNS = (0x00280010, 0x00280011)
+_JPEGS = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000TransferSyntaxes}
+_JPEG_BASELINE = uid.JPEGBaseline8Bit.encode()
+# Photometric interpretation, samples per pixel, bits stored, pixel representation, as the bytes in the file.
+_AS_STORED = {0x00280004: b"MONOCHROME2 ", 0x00280002: b"\1\0", 0x00280101: b"\x08\0", 0x00280103: b"\0\0"}
+# Modality LUT, rescale intercept and slope, window centre, width and function, VOI LUT.
+_GREY_SCALE = {0x00283000, 0x00281052, 0x00281053, 0x00281050, 0x00281051, 0x00281056, 0x00283010}
+_PERCENTILES = (0.5, 99.5)  # what becomes black and white where the file does not say
+_AGE = re.compile(r"([0-9]{1,4})([YMWD]?)")
+_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_OLDEST_YEARS = 120
+_PLUGINS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+_FILTERS = threading.Lock()  # warning filters are the process's own: two threads that swap them may lose them
+
+Image = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+
+class UnreadableImage(UserError):  # noqa: N818
+    """A file that is no whole radiograph; the message names the file and the reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One image and what its file tells about it; None where the file does not tell, or not credibly."""
+
+    image_id: str  # the file's name without its suffix
+    pixels: Image  # uint8 of shape (H, W): 0 black (air) .. 255 white (bone)
+    view: str | None = None  # such as "PA", "AP", "LL"
+    sex: str | None = None  # "M" or "F"
+    age: int | None = None  # whole years, 0..120
+    spacing_mm: tuple[float, float] | None = None  # (row, column)
+    patient_id: str | None = None
+
+
+def read_radiograph(path: Path) -> Radiograph:
+    """Read one DICOM, PNG or JPEG file; its content decides which, not its suffix.
+
+    Grey levels of 8 bits without rescale or window stay as they are. Others are mapped to 0..255 by the
+    file's rescale and its window or VOI lookup table, without these by the image's percentiles 0.5 and 99.5.
+    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped.
+
+    Raises:
+        UnreadableImage: The file is missing, broken, cut short, has no pixels or several frames, or needs a
+            decoder that is not installed.
+    """
+    path = Path(path)
+    image_id = path.stem if path.suffix.lower() in SUFFIXES else path.name  # a UID has dots of its own
+    try:
+        with path.open("rb", buffering=0) as file:
+            data = file.read()
+        if not data:
+            raise ValueError("the file is empty")
+        if data.startswith((_PNG, _JPEG)):
+            return Radiograph(image_id, _plain_pixels(data))
+        return _read_dicom(image_id, data)
+    except Exception as error:  # pydicom and its plugins raise nearly anything on broken bytes
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        short = textwrap.shorten(reason or type(error).__name__, 400, placeholder=" ...")
+        raise UnreadableImage(f"cannot read {path}: {short}") from error
+
+
+def _plain_pixels(data: bytes) -> Image:
+    """Return the grey levels of a PNG or JPEG file, uint8 of shape (H, W)."""
+    pixels = _unpacked(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    return pixels if pixels.dtype == np.uint8 else _stretch(pixels)
+
+
+def _unpacked(data: bytes, flags: int) -> Array:
+    """Decode PNG or JPEG bytes with OpenCV."""
+    _check_whole(data)
+    pixels: Array | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:
+        raise ValueError("a broken PNG or JPEG image")
+    return pixels
+
+
+def _check_whole(data: bytes) -> None:
+    """Refuse a PNG or any kind of JPEG without its end marker; decoders fill in grey for what is missing."""
+    if data.startswith(_PNG):
+        whole = _PNG_END in data
+    else:  # compressed data holds neither marker, a thumbnail in the header may hold both: the last count
+        whole = _JPEG_END in data[-4:] or data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN)
+    if not whole:
+        raise ValueError("the image is cut short (its end marker is missing)")
+
+
+def _read_dicom(image_id: str, data: bytes) -> Radiograph:
+    """Read the bytes of one DICOM file."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of UIDs and ages that the competition's files get wrong
+        elements = _competition_elements(data)
+        if not elements:
+            dataset = _parse(data)
+            facts = _facts({tag: element.value for tag, element in dataset.items()})  # raw, as yet
+            return Radiograph(image_id, _rendered(dataset), **facts)
+        frame = get_frame(elements[_PIXEL_DATA], 0, number_of_frames=1)
+        shape = tuple(int.from_bytes(elements.get(tag) or b"", "little") for tag in _ROWS_COLUMNS)
+    return Radiograph(image_id, _baseline_pixels(frame, shape), **_facts(elements))
+
+
+def _baseline_pixels(frame: bytes, shape: tuple[int, ...]) -> Array:
+    """Decode a grey JPEG Baseline frame, always with OpenCV: pydicom's plugins differ among themselves."""
+    pixels = _unpacked(frame, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels.shape != shape:
+        raise ValueError(f"a JPEG image of shape {pixels.shape}; expected {shape}, from Rows and Columns")
+    return pixels
+
+
+def _competition_elements(data: bytes) -> dict[int, Any]:
+    """Return the raw elements of a JPEG Baseline file with just the grey levels to show, else {}.
+
+    `pydicom.dcmread` would build five data sets around the same elements, in three times the time.
+    """
+    file = BytesIO(data)
+    try:
+        read_preamble(file, force=False)
+        header = data_element_generator(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        if {element.tag: element.value for element in header}[0x00020010].rstrip(b"\0") != _JPEG_BASELINE:
+            return {}
+        elements = {element.tag: element.value for element in data_element_generator(file, False, True)}
+        as_stored = all(elements[tag] == value for tag, value in _AS_STORED.items())
+        single = _PIXEL_DATA in elements and _text(elements, 0x00280008) in ("", "1")  # NumberOfFrames
+        return elements if as_stored and single and _GREY_SCALE.isdisjoint(elements) else {}
+    except Exception:  # the long way finds out why
+        return {}
+
+
+def _parse(data: bytes) -> pydicom.Dataset:
+    """Parse DICOM, with or without its preamble, into a data set with pixels and a transfer syntax."""
+    try:
+        dataset = pydicom.dcmread(BytesIO(data))
+    except InvalidDicomError:
+        try:
+            dataset = pydicom.dcmread(BytesIO(data), force=True)
+        except Exception:  # whatever comes from parsing text
+            dataset = pydicom.Dataset()
+        if "Rows" not in dataset:
+            raise ValueError("this is no DICOM, PNG or JPEG file") from None
+    if _PIXEL_DATA not in dataset and _FLOAT_PIXELS.isdisjoint(dataset.keys()):
+        raise ValueError("DICOM without pixels (no image, or cut short)")
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def _rendered(dataset: pydicom.Dataset) -> Image:
+    """Decode any DICOM image and map it to grey levels for the eye, uint8 of shape (H, W)."""
+    stored = _decoded(dataset)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)  # (H, W, 3)
+    if stored.ndim == 3:
+        exact = stored if stored.dtype in (np.uint8, np.uint16) else stored.astype(np.float32)
+        stored = cv2.cvtColor(exact, cv2.COLOR_RGB2GRAY)
+    shown = _grey_levels(stored, dataset)
+    # PresentationLUTShape INVERSE says MONOCHROME1 once more, so it is not looked at.
+    return 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
+
+
+def _decoded(dataset: pydicom.Dataset) -> Array:
+    """Return the stored pixels of a single frame, of shape (H, W), or (H, W, 3) in RGB."""
+    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+        raise ValueError(f"{frames} frames; expected one")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _JPEGS:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
+            return _baseline_pixels(frame, (dataset.Rows, dataset.Columns))
+        _check_whole(frame)
+    try:
+        return dataset.pixel_array
+    except Exception as error:
+        if syntax not in _JPEGS or "pylibjpeg" not in str(get_decoder(syntax).missing_dependencies):
+            raise
+        hint = f"its decoder ({syntax.name}) may be missing: {_PLUGINS}"
+        raise ValueError(f"{textwrap.shorten(str(error), 120)}; {hint}") from error
+
+
+def _grey_levels(stored: Array, dataset: pydicom.Dataset) -> Image:
+    """Map stored pixels of shape (H, W) to 0..255 by rescale and window, else by percentiles."""
+    for tag in _GREY_SCALE.intersection(dataset.keys()):
+        if dataset[tag].is_empty:
+            del dataset[tag]
+    as_is = stored.dtype == np.uint8 and dataset.get("BitsStored") == 8
+    if as_is and _GREY_SCALE.isdisjoint(dataset.keys()):
+        return stored
+    if dataset.get("RescaleSlope") == 0:
+        raise ValueError("a rescale slope of 0")
+    # Wide, since pydicom computes a table's positions in the type of the pixels.
+    values = apply_modality_lut(stored.astype(np.int64 if stored.dtype.kind in "iu" else np.float64), dataset)
+    windowed = _windowed(values, dataset)
+    if windowed is not None:
+        return windowed
+    return stored if as_is and np.array_equal(values, stored) else _stretch(values)
+
+
+def _windowed(values: Array, dataset: pydicom.Dataset) -> Image | None:
+    """Map values by the window, else by the VOI lookup table; None where the file has no usable one."""
+    try:
+        if "WindowCenter" in dataset and "WindowWidth" in dataset:
+            # The ends come from pydicom too: with a negative rescale slope its black is the greater number.
+            black, white = apply_windowing(np.array([-1e12, 1e12]), dataset)
+            shown = apply_windowing(values, dataset)
+        elif "VOILUTSequence" in dataset:
+            item = dataset.VOILUTSequence[0]
+            entries, first, _ = item.LUTDescriptor
+            item.LUTDescriptor = [entries, first, 16]  # pydicom computes positions in the type of the entries
+            table = apply_voi(np.arange(first, first + (entries or 2**16)), dataset)
+            black, white = 0.0, float(table.max())  # tables of 12 bits that claim 16 are about
+            shown = apply_voi(np.rint(values).astype(np.int64), dataset)
+        else:
+            return None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
+        return None  # such as a width of 0
+    # One grey level for all: a window beside all values, as of programs that rescale one and not the other.
+    return None if shown.min() == shown.max() else _scaled(shown, black, white)
+
+
+def _stretch(values: Array) -> Image:
+    """Map the values between the percentiles 0.5 and 99.5 to 0..255; a flat image becomes black."""
+    black, white = map(float, np.percentile(values, _PERCENTILES))
+    if black == white:
+        black, white = float(values.min()), float(values.max())
+    return _scaled(values, black, white if white != black else black + 1)
+
+
+def _scaled(values: Array, black: float, white: float) -> Image:
+    """Map black to 0 and white to 255, what lies outside to the nearer one."""
+    shares = (values.astype(np.float64) - black) / (white - black)
+    if not np.isfinite(shares).all():
+        raise ValueError("pixels that are not finite numbers")
+    return np.rint(shares.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _facts(elements: dict[int, Any]) -> dict[str, Any]:
+    """Return every field of a `Radiograph` but its name and pixels."""
+    sex = _text(elements, 0x00100040).upper()
+    return {
+        "view": _text(elements, 0x00185101).upper() or None,
+        "sex": sex if sex in ("M", "F") else None,
+        "age": _years(_text(elements, 0x00101010)),
+        "spacing_mm": _spacing(_text(elements, 0x00280030)) or _spacing(_text(elements, 0x00181164)),
+        "patient_id": _text(elements, 0x00100020) or None,
+    }
+
+
+def _text(elements: dict[int, Any], tag: int) -> str:
+    """Return an element's raw text, "" without it; Latin-1 reads any bytes and keeps patients apart."""
+    value = elements.get(tag)
+    return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else ""
+
+
+def _years(text: str) -> int | None:
+    """Return whole years of an age such as "64", "064Y", "018M", "003W" or "012D", None where it is none."""
+    if not (match := _AGE.fullmatch(text.upper())):
+        return None
+    years = int(int(match[1]) / _PER_YEAR[match[2]])
+    return years if years <= _OLDEST_YEARS else None
+
+
+def _spacing(text: str) -> tuple[float, float] | None:
+    r"""Return (row, column) in mm of a spacing such as "0.139\0.139", None where it is none."""
+    try:
+        row, column = (float(part) for part in text.split("\\"))
+    except ValueError:
+        return None
+    return (row, column) if 0 < row < math.inf and 0 < column < math.inf else None

@@ -1,0 +1,128 @@
+"""Studies -> which of them train, validate and test: folds grouped by patient, and the paper's split.
+
+Pure functions of a table; reads no file.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pneumothorax.errors import UserError
+from pneumothorax.recipe import Recipe
+
+PAPER_POSITIVES = {"train": 1802, "validation": 200, "test": 377}
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of one fold's parts, each int64 of shape (n,).
+
+    Attributes:
+        train: The network learns from them.
+        validation: They choose the epoch: the held-out part, without negatives if the recipe leaves them out.
+        out_of_fold: The whole held-out part, negatives included; the decision is tuned on it.
+        test: Seen by no choice; empty under the split 'folds'.
+    """
+
+    train: Rows
+    validation: Rows
+    out_of_fold: Rows
+    test: Rows
+
+
+def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
+    """Divide studies as the recipe says.
+
+    Args:
+        table: Studies with ImageId, patient and area in pixels.
+        recipe: Names the split, its seed, and whether negatives train.
+        fold: Which fold is held out; 0 alone under the paper's split.
+
+    Raises:
+        UserError: There is no such fold, or a part has no image to learn from.
+    """
+    folds = recipe.folds if recipe.split == "folds" else 1
+    if not 0 <= fold < folds:
+        raise UserError(f"fold {fold}", f"0 to {folds - 1} under the split {recipe.split!r}")
+    if recipe.split == "folds":
+        assigned = assign_folds(table, recipe.folds, recipe.seed)
+        parts = np.where(assigned == fold, "validation", "train")
+    else:
+        parts = paper_split(table, recipe.seed)
+    train, held_out, test = (np.flatnonzero(parts == part) for part in ("train", "validation", "test"))
+    positive = table["area"].to_numpy() > 0
+    validation = held_out
+    if recipe.positives_only:
+        train, validation = train[positive[train]], held_out[positive[held_out]]
+    if not len(train) or not len(validation):
+        kind = "positive studies" if recipe.positives_only else "studies"
+        raise UserError(
+            f"{len(train)} {kind} to train on and {len(validation)} to validate",
+            "at least one of each",
+            "prepare more annotated images",
+        )
+    return Split(train, validation, held_out, test)
+
+
+def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Divide studies into folds that share no patient, alike in positives and in their areas.
+
+    Args:
+        table: Studies with the columns patient ('' where unknown: a group of its own), ImageId, and area in
+            pixels at 1024x1024.
+        folds: How many.
+        seed: Of the shuffling.
+
+    Returns:
+        int64 array of shape (N,): the fold of each row.
+
+    Raises:
+        UserError: There are fewer patients than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = table["patient"].fillna("").astype(str).where(lambda name: name != "", table["ImageId"])
+    if groups.nunique() < folds:
+        raise UserError(f"{groups.nunique()} patients", f"at least {folds} for {folds} folds")
+    area = table["area"].to_numpy()
+    strata = np.zeros(len(table), dtype=np.int64)
+    if (area > 0).any():
+        strata[area > 0] = 1 + np.digitize(area[area > 0], np.quantile(area[area > 0], [1 / 3, 2 / 3]))
+    smallest = np.unique(strata, return_counts=True)[1].min()
+    if smallest < folds:  # too few to tell areas apart
+        strata = np.minimum(strata, 1)
+    split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    assigned = np.empty(len(table), dtype=np.int64)
+    for fold, (_, rows) in enumerate(split.split(strata, strata, groups)):
+        assigned[rows] = fold
+    return assigned
+
+
+def paper_split(table: pd.DataFrame, seed: int) -> npt.NDArray[np.str_]:
+    """Divide studies as the paper did: by image, so that a patient's images may lie on both sides.
+
+    Of 2,379 positives 1,802 train, 200 validate and 377 test; other counts keep the proportions. Negatives,
+    which the paper did not use, are divided in the same proportions.
+
+    Args:
+        table: Studies with the column area, in pixels.
+        seed: Of the shuffling.
+
+    Returns:
+        String array of shape (N,): 'train', 'validation' or 'test'.
+    """
+    total = sum(PAPER_POSITIVES.values())
+    positive = table["area"].to_numpy() > 0
+    parts = np.empty(len(table), dtype="<U10")
+    generator = np.random.default_rng([seed, 1802])
+    for rows in (np.flatnonzero(positive), np.flatnonzero(~positive)):
+        shuffled = generator.permutation(rows)
+        ends = [round(len(rows) * PAPER_POSITIVES["train"] / total)]
+        ends.append(ends[0] + round(len(rows) * PAPER_POSITIVES["validation"] / total))
+        for part, chosen in zip(PAPER_POSITIVES, np.split(shuffled, ends), strict=True):
+            parts[chosen] = part
+    return parts

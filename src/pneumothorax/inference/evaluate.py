@@ -1,0 +1,84 @@
+"""The paper's Table 1 for a trained fold: total and mean Dice, soft at network size and hard at 1024x1024."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pneumothorax.inference.decision import Decision, count
+from pneumothorax.inference.predictions import STEPS, Predictions
+from pneumothorax.model.metrics import dice, soft_dice, total_dice
+
+PAPER = {"total": 0.3785, "mean": 0.3003}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a fold reached on one part; every Dice is in [0, 1].
+
+    Attributes:
+        images: Number of images.
+        positives: Number of them with a pneumothorax.
+        soft_total: Soft Dice of all positives as one image, at network size (the paper's).
+        soft_mean: Mean soft Dice of the positives, at network size (the paper's).
+        hard_total: Dice of the positives' masks as one image, at 1024x1024, cut at 0.5.
+        hard_mean: Mean Dice of the positives' masks, at 1024x1024, cut at 0.5.
+        metric: The competition's metric over all images, at 1024x1024, cut at 0.5.
+        all_empty: What leaving every image empty would score.
+    """
+
+    images: int
+    positives: int
+    soft_total: float
+    soft_mean: float
+    hard_total: float
+    hard_mean: float
+    metric: float
+    all_empty: float
+
+
+def evaluate(predictions: Predictions, masks: np.ndarray, smooth: float) -> Scores:
+    """Score probabilities against the truth.
+
+    Args:
+        predictions: Probabilities of N studies and their true run-length codes.
+        masks: uint8 array of shape (N, S, S): the true soft masks at network size, 0-255.
+        smooth: Of the soft Dice.
+    """
+    positive = predictions.studies["area"].to_numpy() > 0
+    chosen = np.flatnonzero(positive)
+    soft, total = soft_dice(
+        np.asarray(masks)[chosen].astype(np.float32) / 255,
+        np.asarray(predictions.probabilities)[chosen].astype(np.float32) / STEPS,
+        smooth,
+    )
+    counts = count(predictions, np.array([Decision().threshold]))
+    area, overlap, truth = counts.area[:, 0], counts.overlap[:, 0], counts.truth
+    hard = dice(overlap, truth, area)
+    return Scores(
+        images=len(positive),
+        positives=len(chosen),
+        soft_total=total,
+        soft_mean=_mean(soft),
+        hard_total=total_dice(overlap[chosen], truth[chosen], area[chosen]),
+        hard_mean=_mean(hard[chosen]),
+        metric=_mean(hard),
+        all_empty=_mean(~positive),
+    )
+
+
+def table_1(scores: Scores, part: str) -> str:
+    """Write the scores beside the paper's, for a person to read."""
+    return "\n".join(
+        (
+            f"{part}: {scores.positives} positives of {scores.images} images",
+            f"{'Dice on positives':<28}{'total':>9}{'mean':>9}",
+            f"{'soft, at network size':<28}{scores.soft_total:>9.2%}{scores.soft_mean:>9.2%}",
+            f"{'hard, at 1024x1024':<28}{scores.hard_total:>9.2%}{scores.hard_mean:>9.2%}",
+            f"{'the paper (2019), soft':<28}{PAPER['total']:>9.2%}{PAPER['mean']:>9.2%}",
+            f"competition metric at a cut of 0.5: {scores.metric:.4f} (all-empty: {scores.all_empty:.4f})",
+        )
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

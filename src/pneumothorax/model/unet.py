@@ -1,0 +1,153 @@
+"""build_model: a recipe -> the network that it names; the network scales its own input."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from pneumothorax.errors import UserError
+from pneumothorax.model.xception import check_encoder, load_library
+from pneumothorax.recipe import Recipe
+
+
+def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:
+    """Build the recipe's network: grey uint8 images in, probabilities out.
+
+    Args:
+        recipe: Names encoder, its weights, decoder and size.
+        precision: A Keras dtype policy; the sigmoid and all after it are float32 in any.
+        trained: Weights will be loaded into it, so the encoder's own are not fetched.
+
+    Returns:
+        A model from uint8 images of shape (N, S, S, 1), values 0-255, to float32 probabilities of shape
+        (N, S, S, 1), values [0, 1].
+
+    Raises:
+        UserError: There is no such encoder, or its weights cannot be had or do not fit.
+    """
+    check_encoder(recipe.encoder)
+    weights = None if trained else recipe.encoder_weights
+    with _policy(precision):
+        images = keras.Input((recipe.size, recipe.size, 1), dtype="uint8", name="image")
+        mean, deviation = input_scale(recipe.encoder)
+        colour = keras.layers.Concatenate(name="grey_to_rgb", dtype="float32")([images] * 3)  # (N, S, S, 3)
+        scaled = keras.layers.Normalization(mean=mean, variance=deviation**2, dtype="float32", name="scale")(
+            colour
+        )
+        unet = _unet(recipe, "imagenet" if weights == "imagenet" else None)
+        if weights not in ("imagenet", "none", None):
+            _load_encoder(unet, recipe.encoder, Path(weights))
+        logits = unet(scaled)
+        probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+        return keras.Model(images, probability, name=f"unet_{recipe.encoder}")
+
+
+def input_scale(encoder: str) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how the encoder's own preprocessing maps grey values 0-255, which is always a straight line.
+
+    Returns:
+        mean and deviation, float arrays of shape (3,): the encoder wants (grey - mean) / deviation.
+    """
+    preprocess = load_library().get_preprocessing(encoder)
+    black, white = (np.asarray(preprocess(np.full((1, 1, 3), v, "float32"))).reshape(3) for v in (0.0, 255.0))
+    slope = (white - black) / 255
+    return -black / slope, 1 / slope
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write the weights in one step; the inverse of `load_weights`.
+
+    Args:
+        model: The network.
+        path: A file name ending in ``.weights.h5``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        temporary = Path(folder, path.name)
+        model.save_weights(temporary)
+        shutil.move(temporary, path)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Read weights into the network that wrote them; the inverse of `save_weights`.
+
+    Raises:
+        UserError: There is no such file, or it belongs to another network.
+    """
+    if not path.is_file():
+        raise UserError(f"no weights {path}", "the weights of a trained fold", "run `pneumothorax train`")
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"weights {path} do not fit {model.name} ({_first_line(error)})",
+            "weights of the same encoder and decoder",
+        ) from None
+
+
+def _unet(recipe: Recipe, weights: str | None) -> keras.Model:
+    """Build segmentation-models' U-Net from scaled images to logits."""
+    library = load_library()
+    try:
+        return library.Unet(
+            recipe.encoder,
+            input_shape=(recipe.size, recipe.size, 3),
+            encoder_weights=weights,
+            activation="linear",
+            decoder_filters=recipe.decoder_filters,
+        )
+    except Exception as error:
+        # Keras wraps what a failed download raises in a plain Exception that names the address.
+        if (weights and type(error) is Exception) or isinstance(error, OSError):
+            raise UserError(
+                f"the ImageNet weights of {recipe.encoder} cannot be downloaded ({_first_line(error)})",
+                "a connection to the internet, or the file in Keras' own cache",
+                "use --encoder-weights none, or the path of a local weights file",
+            ) from error
+        raise
+
+
+def _load_encoder(unet: keras.Model, encoder: str, path: Path) -> None:
+    """Load a local weights file into the encoder part of the network."""
+    if not path.is_file():
+        raise UserError(
+            f"no file of encoder weights {path}", "'imagenet', 'none' or the path of a weights file"
+        )
+    backbone = find_encoder(unet)
+    try:
+        backbone.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{path} does not fit the encoder {encoder} ({_first_line(error)})",
+            f"weights of {encoder} without its top",
+        ) from None
+
+
+def find_encoder(unet: keras.Model) -> keras.Model:
+    """Return the encoder as a model of its own, sharing the network's weights."""
+    first_decoder_layer = next(
+        at
+        for at, layer in enumerate(unet.layers)
+        if layer.name.startswith(("decoder_stage0", "center_block1"))
+    )
+    return keras.Model(unet.input, unet.layers[first_decoder_layer].input)
+
+
+@contextlib.contextmanager
+def _policy(name: str) -> Iterator[None]:
+    """Set Keras' dtype policy for the layers that are built inside."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:160]

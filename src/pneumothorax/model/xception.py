@@ -1,0 +1,89 @@
+"""The same-padded Xception, registered with segmentation-models; the one door to that library.
+
+`keras.applications.Xception` pads the two convolutions of its stem by nothing ("valid"), so its feature maps
+are a few pixels short of size/2, size/4 ...; segmentation-models therefore lists it as unsupported. With
+"same" padding there the ImageNet weights still fit and the skips line up.
+"""
+
+import contextlib
+import io
+import os
+from types import ModuleType
+from typing import Any
+
+import keras
+
+from pneumothorax.errors import UserError
+
+STEM = ("block1_conv1", "block1_conv2")
+# The last feature map of each resolution: 1/16, 1/8, 1/4, 1/2 of the input's side.
+SKIPS = ("block13_sepconv2_bn", "block4_sepconv2_bn", "block3_sepconv2_bn", "block2_sepconv2_bn")
+
+
+def xception(
+    input_shape: tuple[int, int, int] | None = None, weights: str | None = None, **_: Any
+) -> keras.Model:
+    """Build an Xception without top whose feature maps are exact halves of its input.
+
+    Args:
+        input_shape: (H, W, 3), with H and W divisible by 32.
+        weights: 'imagenet', or None for random weights.
+
+    Returns:
+        A model from float images in [-1, 1], shape (N, H, W, 3), to (N, H/32, W/32, 2048).
+    """
+    original = keras.applications.Xception(include_top=False, weights=weights, input_shape=input_shape)
+
+    def same_padded(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name in STEM:
+            config["padding"] = "same"
+        return type(layer).from_config(config)
+
+    model = keras.models.clone_model(original, clone_function=same_padded)
+    model.set_weights(original.get_weights())
+    return model
+
+
+def preprocess(images: Any, **_: Any) -> Any:
+    """Scale images from 0-255 to [-1, 1], as the ImageNet weights expect them."""
+    return keras.applications.xception.preprocess_input(images)
+
+
+def load_library() -> ModuleType:
+    """Import segmentation-models under Keras 3 and register the Xception with it.
+
+    The library reads ``SM_FRAMEWORK`` on import and prints a greeting to stdout, where results belong.
+    """
+    if keras.backend.backend() == "tensorflow":
+        os.environ["SM_FRAMEWORK"] = "tf.keras"
+    else:  # under plain Keras 3 the library looks for names of Keras 2
+        os.environ["SM_FRAMEWORK"] = "keras"
+        keras.utils.generic_utils = keras.utils
+    with contextlib.redirect_stdout(io.StringIO()):
+        import segmentation_models
+        from segmentation_models.backbones.backbones_factory import BackbonesFactory
+
+    BackbonesFactory._models_update["xception"] = [xception, preprocess]
+    BackbonesFactory._default_feature_layers["xception"] = SKIPS
+    if "xception" in BackbonesFactory._models_delete:
+        BackbonesFactory._models_delete.remove("xception")
+    return segmentation_models
+
+
+def encoder_names() -> list[str]:
+    """List the encoders that `build_model` accepts."""
+    load_library()
+    from segmentation_models.backbones.backbones_factory import Backbones
+
+    return sorted(Backbones.models)
+
+
+def check_encoder(name: str) -> None:
+    """Check that there is an encoder of this name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in encoder_names():
+        raise UserError(f"encoder {name!r}", "one of " + ", ".join(encoder_names()))

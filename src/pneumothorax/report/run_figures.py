@@ -1,0 +1,68 @@
+"""A run folder -> its figures: reads what the folds left and hands it to `figures`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pneumothorax.data import rle
+from pneumothorax.data.dicom import read_radiograph
+from pneumothorax.inference.decision import Decision, count, decide, read_decision
+from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.model.metrics import dice
+from pneumothorax.report.figures import Case, draw_cases, draw_curves, draw_histogram, pick_cases
+from pneumothorax.training.run import FoldFolder, find_folds, read_history
+
+COLUMNS = 5  # cases in a row of the sheet
+
+
+def draw_run(run: Path) -> list[Path]:
+    """Draw curves, histogram and cases of a run; the paper's test part where there is one, else out of fold.
+
+    Returns:
+        The PNG files, in ``figures/`` of the run folder.
+
+    Raises:
+        UserError: The run is missing or incomplete.
+    """
+    folds = find_folds(run)
+    folder = run / "figures"
+    paths = [folder / name for name in ("curves.png", "histogram.png", "cases.png")]
+    draw_curves({fold.path.name: read_history(fold) for fold in folds}, paths[0])
+    parts = [_evaluated(fold) for fold in folds]
+    decision = read_decision(run / "decision.json")
+    scored = [_positive_dice(part, decision) for part in parts]
+    each = np.concatenate([scores for _, scores in scored])
+    if not len(each):
+        return paths[:1]
+    draw_histogram(each, paths[1], PAPER["mean"])
+    places = [(part, row) for part, (rows, _) in zip(parts, scored, strict=True) for row in rows]
+    groups = {
+        name: [_case(places[at][0], int(places[at][1]), decision, each[at]) for at in chosen]
+        for name, chosen in pick_cases(each, COLUMNS).items()
+    }
+    draw_cases(groups, paths[2])
+    return paths
+
+
+def _evaluated(fold: FoldFolder) -> Predictions:
+    return read_predictions(fold.test if fold.test.is_dir() else fold.out_of_fold)
+
+
+def _positive_dice(part: Predictions, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with a pneumothorax and the Dice that the decision earns on each."""
+    rows = np.flatnonzero(part.studies["area"].to_numpy() > 0)
+    chosen = Predictions(part.folder, part.probabilities[rows], part.studies.iloc[rows])
+    counts = count(chosen, np.array([decision.threshold]))
+    area, overlap = counts.area[:, 0], counts.overlap[:, 0]
+    kept = area >= max(decision.min_area, 1)
+    return rows, dice(overlap * kept, counts.truth, area * kept)
+
+
+def _case(part: Predictions, row: int, decision: Decision, score: float) -> Case:
+    """Read one image again, at full size, with its truth and prediction."""
+    study = part.studies.iloc[row]
+    image = read_radiograph(Path(study["path"])).pixels
+    prediction = decide(part.probabilities[row], decision, image.shape)
+    title = f"Dice {score:.2f}, {study['area']:,} px"
+    return Case(title, image, rle.decode(study["EncodedPixels"], image.shape), prediction)

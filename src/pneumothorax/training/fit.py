@@ -1,0 +1,88 @@
+"""fit_fold: train one fold by a recipe, resumable at every epoch, bit for bit.
+
+Knows nothing of 1024 pixels, thresholds or submissions.
+"""
+
+from typing import Any
+
+import keras
+
+from pneumothorax.data.cache import Cache
+from pneumothorax.data.folds import Split
+from pneumothorax.errors import UserError
+from pneumothorax.model.losses import find_loss, mean_soft_dice
+from pneumothorax.model.unet import build_model
+from pneumothorax.recipe import Recipe
+from pneumothorax.training import hardware
+from pneumothorax.training.callbacks import MONITOR, ExactResume, Progress, StopAtNaN
+from pneumothorax.training.feed import Feed, FixedFeed
+from pneumothorax.training.run import FoldFolder, claim, load_state
+
+
+def fit_fold(
+    recipe: Recipe,
+    cache: Cache,
+    split: Split,
+    fold: FoldFolder,
+    *,
+    strategy: Any = None,
+    tensorboard: bool = False,
+) -> None:
+    """Train one fold; go on where an earlier try of it ended; do nothing where it has finished.
+
+    Args:
+        recipe: How.
+        cache: Training images and masks at the recipe's size.
+        split: Which of them train and validate.
+        fold: The folder that holds or will hold the results.
+        strategy: A `tf.distribute` strategy for several devices.
+        tensorboard: Also write TensorBoard's logs, to ``tensorboard/`` in the folder.
+
+    Raises:
+        UserError: The folder belongs to another recipe or environment, the cache has another size, the
+            encoder's weights cannot be had, or the loss is no number.
+    """
+    if cache.images.shape[1:] != (recipe.size, recipe.size):
+        found = "x".join(map(str, cache.images.shape[1:]))
+        raise UserError(f"cache of {found} pixels in {cache.folder}", f"{recipe.size}x{recipe.size}")
+    precision = hardware.choose_precision(recipe.precision)
+    claim(fold, recipe, hardware.describe(precision))
+    state = load_state(fold, with_variables=False)
+    if state is not None and state.finished:
+        return
+    hardware.begin(recipe)
+    first = state.epoch if state is not None else 0
+    with hardware.scope_of(strategy):
+        model = compile_model(recipe, precision, trained=state is not None)
+    feed = Feed(cache, split.train, recipe, first)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=recipe.plateau_factor, patience=recipe.plateau_patience, min_delta=0.0
+    )
+    stop = keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=recipe.early_stop_patience)
+    callbacks = [Progress(), StopAtNaN(feed, cache.studies["ImageId"].to_numpy()), plateau, stop]
+    if tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(str(fold.path / "tensorboard")))
+    model.fit(
+        feed,
+        validation_data=FixedFeed(cache, split.validation, recipe.batch_size),
+        epochs=recipe.epochs,
+        initial_epoch=first,
+        callbacks=[*callbacks, ExactResume(fold, [plateau, stop])],
+        shuffle=False,  # the feed does it, so that a resumed run repeats it
+        verbose=0,
+    )
+
+
+def compile_model(recipe: Recipe, precision: str, *, trained: bool = False) -> keras.Model:
+    """Build the recipe's network with its loss, metric and Adam."""
+    model = build_model(recipe, precision, trained=trained)
+    optimizer = keras.optimizers.Adam(recipe.learning_rate)
+    # Under mixed_float16 compile() itself scales the loss. XLA pays on a GPU; on a CPU it is several times
+    # slower, and with several GPUs the strategy does the work.
+    model.compile(
+        optimizer,
+        loss=find_loss(recipe),
+        metrics=[mean_soft_dice(recipe)],
+        jit_compile=not hardware.on_tensorflow() or hardware.count_gpus() == 1,
+    )
+    return model

@@ -1,0 +1,74 @@
+"""What the machine can do: precision, several GPUs, bit-equal runs."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pneumothorax.recipe import Recipe
+
+CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # processor flags of bfloat16 arithmetic
+
+
+def on_tensorflow() -> bool:
+    """Tell whether Keras runs on TensorFlow."""
+    return keras.backend.backend() == "tensorflow"
+
+
+def count_gpus() -> int:
+    """Count the GPUs of this machine that Keras' backend sees."""
+    if on_tensorflow():
+        import tensorflow as tf
+
+        return len(tf.config.list_logical_devices("GPU"))
+    return len(keras.distribution.list_devices("gpu")) if keras.backend.backend() == "jax" else 0
+
+
+def choose_precision(precision: str) -> str:
+    """Turn 'auto' into the fastest Keras dtype policy of this machine; leave any other as it is."""
+    if precision != "auto":
+        return precision
+    if count_gpus():
+        return "mixed_float16"
+    flags = Path("/proc/cpuinfo")
+    words = flags.read_text(encoding="utf-8").split() if flags.is_file() else []
+    return "mixed_bfloat16" if any(flag in words for flag in CPU_BFLOAT16) else "float32"
+
+
+def begin(recipe: Recipe) -> None:
+    """Seed everything, and ask for bit-equal operations if the recipe does."""
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic and on_tensorflow():
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def make_strategy(devices: list[str] | None = None) -> Any:
+    """Return the strategy that trains on all GPUs of this machine.
+
+    Args:
+        devices: TensorFlow's names of the devices to use instead of all GPUs.
+
+    Returns:
+        A `tf.distribute.MirroredStrategy`, or None where one device does the work.
+    """
+    if not on_tensorflow() or (devices is None and count_gpus() < 2):
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def scope_of(strategy: Any) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which the strategy's variables are made."""
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
+
+
+def describe(precision: str) -> dict[str, str]:
+    """Name the versions that a bit-equal resume depends on."""
+    backend = keras.backend.backend()
+    version = __import__(backend).__version__
+    return {"keras": keras.__version__, backend: version, "numpy": np.__version__, "precision": precision}

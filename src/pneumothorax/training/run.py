@@ -1,0 +1,185 @@
+"""The run folder's contract: what is in it, how it is read and written; needs no network library.
+
+``runs/<name>/fold<k>/`` holds ``recipe.json``, ``environment.json`` (versions, precision),
+``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), and after training the
+probabilities in ``out_of_fold/`` and ``test/`` and the scores in ``scores.json``.
+``runs/<name>/decision.json`` comes from `tune`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pneumothorax import __version__
+from pneumothorax.errors import UserError
+from pneumothorax.recipe import Recipe, differences, from_json, to_json
+from pneumothorax.workspace import atomic, write_text
+
+
+@dataclass(frozen=True)
+class FoldFolder:
+    """The paths of one trained fold."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as JSON."""
+        return self.path / "recipe.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and precision as JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the best epoch."""
+        return self.path / "best.weights.h5"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def state(self) -> Path:
+        """All that an exact resume needs."""
+        return self.path / "state.npz"
+
+    @property
+    def scores(self) -> Path:
+        """What the fold reached, as JSON."""
+        return self.path / "scores.json"
+
+    @property
+    def out_of_fold(self) -> Path:
+        """Probabilities of the held-out part."""
+        return self.path / "out_of_fold"
+
+    @property
+    def test(self) -> Path:
+        """Probabilities of the paper's test part."""
+        return self.path / "test"
+
+
+@dataclass
+class State:
+    """Training at the end of an epoch.
+
+    Attributes:
+        epoch: Epochs done.
+        variables: Arrays of the network's and the optimiser's variables, in their order.
+        callbacks: Attributes of each watched callback.
+        history: One row an epoch.
+        finished: Whether training has ended by itself.
+    """
+
+    epoch: int
+    variables: list[np.ndarray]
+    callbacks: dict[str, dict[str, Any]]
+    history: list[dict[str, float]]
+    finished: bool
+
+
+def find_folds(run: Path) -> list[FoldFolder]:
+    """List the trained folds of a run.
+
+    Raises:
+        UserError: There is no run, or no fold with weights in it.
+    """
+    if not run.is_dir():
+        there = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
+        raise UserError(
+            f"no run {run}", f"one of {', '.join(there) or 'none yet'}", "run `pneumothorax train`"
+        )
+    folds = [FoldFolder(path.parent) for path in sorted(run.glob("fold*/best.weights.h5"))]
+    if not folds:
+        raise UserError(f"no trained fold in {run}", "fold<k>/best.weights.h5", "run `pneumothorax train`")
+    return folds
+
+
+def read_recipe(fold: FoldFolder) -> Recipe:
+    """Read the recipe that a fold was trained by.
+
+    Raises:
+        UserError: There is none, or another version wrote it.
+    """
+    if not fold.recipe.is_file():
+        raise UserError(f"no recipe in {fold.path}", "recipe.json beside the weights")
+    return from_json(fold.recipe.read_text(encoding="utf-8"))
+
+
+def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None:
+    """Write recipe and environment into a new fold, or check that an old one was made by the same.
+
+    Raises:
+        UserError: The folder was made by another recipe, another version of this package, of Keras or of its
+            backend, or in another precision: the resume could not be exact.
+    """
+    for sibling in sorted(fold.path.parent.glob("fold*/recipe.json")):
+        if changed := differences(from_json(sibling.read_text(encoding="utf-8")), recipe):
+            raise UserError(
+                f"{sibling.parent} was trained by another recipe ({'; '.join(changed)})",
+                "the same recipe in all folds of a run",
+                "choose another --run, or delete the folder",
+            )
+    environment = {"pneumothorax": __version__, **environment}
+    if fold.environment.is_file():
+        before = json.loads(fold.environment.read_text(encoding="utf-8"))
+        changed = [
+            f"{k} {before.get(k)} -> {environment[k]}" for k in environment if before.get(k) != environment[k]
+        ]
+        if changed and fold.state.is_file():
+            raise UserError(
+                f"{fold.path} was trained in another environment ({'; '.join(changed)})",
+                "the same, for an exact resume",
+                "restore it, choose another --run, or delete the folder",
+            )
+    write_text(fold.recipe, to_json(recipe))
+    write_text(fold.environment, json.dumps(environment, indent=2) + "\n")
+
+
+def save_state(fold: FoldFolder, state: State) -> None:
+    """Write the state in one step; the inverse of `load_state`."""
+    notes = {
+        "epoch": state.epoch,
+        "callbacks": state.callbacks,
+        "history": state.history,
+        "finished": state.finished,
+    }
+    arrays: dict[str, Any] = {f"variable{number}": array for number, array in enumerate(state.variables)}
+    with atomic(fold.state) as path, path.open("wb") as file:
+        np.savez(file, notes=np.array(json.dumps(notes)), **arrays)
+
+
+def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None:
+    """Read the state; None where training has not ended its first epoch. The inverse of `save_state`."""
+    if not fold.state.is_file():
+        return None
+    with np.load(fold.state) as file:
+        notes = json.loads(str(file["notes"]))
+        count = len(file.files) - 1
+        variables = [file[f"variable{number}"] for number in range(count)] if with_variables else []
+    return State(variables=variables, **notes)
+
+
+def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:
+    """Write history.csv, one row an epoch, in one step."""
+    with atomic(fold.history) as path:
+        pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def read_history(fold: FoldFolder) -> pd.DataFrame:
+    """Read history.csv.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not fold.history.is_file():
+        raise UserError(f"no {fold.history}", "the history of a trained fold", "run `pneumothorax train`")
+    return pd.read_csv(fold.history)
