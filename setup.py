@@ -41,6 +41,7 @@ setup(
             "import-linter",
             "mypy",
             "pandas-stubs",
+            "pylibjpeg",
             "pylibjpeg-libjpeg",
             "pylibjpeg-openjpeg",
             "pytest",

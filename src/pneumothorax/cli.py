@@ -10,12 +10,25 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 from pneumothorax import __version__
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import RECIPES, Recipe
 
 ROOT_VARIABLE = "PNEUMOTHORAX_ROOT"
+# What the user's disk refuses; any other OSError is a fault of the program.
+DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,36 +58,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
         return 130
     except OSError as error:
-        if options.debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if options.debug or error.errno not in DISK_ERRORS:
             raise
-        message = (
-            f"{error.strerror}: {error.filename or 'while writing'}; expected a disk with room to write to"
-        )
+        where = "" if error.filename is None else f": {error.filename}"
+        message = f"{error.strerror}{where}; expected files and folders of yours, on a disk with room"
     print(f"pneumothorax: error: {message}", file=sys.stderr)
     return 2
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe all commands and their flags."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pneumothorax",
         description="Find collapsed lungs in chest radiographs: train, predict and submit for SIIM-ACR.",
         epilog="A research tool, no medical device. Each command has its own --help.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    shared = _shared_flags()
 
     def add(name: str, text: str, flags: Sequence[Callable[[argparse.ArgumentParser], object]] = ()) -> None:
         command = commands.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
-            parents=[shared],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            allow_abbrev=False,  # --fold must not pass for --folds
         )
         command.set_defaults(command=name)
-        for flag in flags:
+        for flag in (_shared_flags, *flags):
             flag(command)
 
     add("demo", "run the whole road on an artificial competition, below build/demo", [_demo_flags])
@@ -108,13 +118,14 @@ def _demo(options: argparse.Namespace) -> int:
     root: Path = options.root
     csv, truth = root / "submissions" / "demo.csv", root / "data" / "truth.csv"
     csv.unlink(missing_ok=True)
+    workers = [] if options.workers is None else ["--workers", str(options.workers)]
     counts = ["--train", str(options.train), "--test", str(options.test), "--seed", str(options.seed)]
     for words in (
-        ["phantom", *counts],
-        ["prepare", "--recipe", "smoke"],
+        ["phantom", *counts, *workers],
+        ["prepare", "--recipe", "smoke", *workers],
         ["train", "--recipe", "smoke"],
         ["tune", "--run", "smoke"],
-        ["predict", "--run", "smoke"],
+        ["predict", "--run", "smoke", *workers],
         ["submit", "--run", "smoke", "--out", str(csv)],
         ["score", str(csv), "--truth", str(truth)],
         ["figures", "--run", "smoke"],
@@ -127,16 +138,14 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shared_flags() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(add_help=False)
-    flags.add_argument(
+def _shared_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--root",
         type=Path,
         default=Path(os.environ.get(ROOT_VARIABLE, ".")),
-        help=f"folder that holds data, runs and submissions (or ${ROOT_VARIABLE})",
+        help=f"folder that holds data, runs and submissions (default: ${ROOT_VARIABLE}, here %(default)s)",
     )
-    flags.add_argument("--debug", action="store_true", help="show tracebacks")
-    return flags
+    command.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
 def _demo_flags(command: argparse.ArgumentParser) -> None:
@@ -145,9 +154,13 @@ def _demo_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _phantom_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--train", type=int, default=400, help="number of training images")
-    command.add_argument("--test", type=int, default=100, help="number of test images")
-    command.add_argument("--seed", type=int, default=0, help="another seed draws other patients")
+    command.add_argument(
+        "--train", type=int, default=400, help="number of training images (default: %(default)s)"
+    )
+    command.add_argument("--test", type=int, default=100, help="number of test images (default: %(default)s)")
+    command.add_argument(
+        "--seed", type=int, default=0, help="another draws other patients (default: %(default)s)"
+    )
     _workers(command)
 
 
@@ -157,7 +170,7 @@ def _data_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _workers(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--workers", type=int, help="processes (default: one for each core)")
+    command.add_argument("--workers", type=_positive, help="processes (default: one for each core)")
 
 
 def _skip_bad(command: argparse.ArgumentParser) -> None:
@@ -166,12 +179,14 @@ def _skip_bad(command: argparse.ArgumentParser) -> None:
 
 def _run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--run", help="name of the run below ROOT/runs (default: the recipe's name, or seed)"
+        "--run", type=_name, help="name of the run below ROOT/runs (default: the recipe's name, or seed)"
     )
 
 
 def _train_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--fold", default="0", help="which folds: 0, or 0,2, or 0-4")
+    command.add_argument(
+        "--fold", type=_folds, default="0", help="which folds: 0, or 0,2, or 0-4 (default: %(default)s)"
+    )
     command.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard's logs to the run folder"
     )
@@ -186,7 +201,9 @@ def _predict_flags(command: argparse.ArgumentParser) -> None:
 def _submit_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
     command.add_argument("--min-area", type=int, help="least pixels of a mask at 1024x1024 (default: tuned)")
-    command.add_argument("--set", default="test", help="which predictions of the run")
+    command.add_argument(
+        "--set", type=_name, default="test", help="which predictions of the run (default: %(default)s)"
+    )
     command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
     command.add_argument("--out", type=Path, help="the new CSV (default: ROOT/submissions/<time>-<run>.csv)")
 
@@ -204,7 +221,8 @@ def _score_flags(command: argparse.ArgumentParser) -> None:
 
 def _recipe_flags(command: argparse.ArgumentParser) -> None:
     """Add --recipe and a flag for each of its fields; a flag that is not given leaves the recipe's value."""
-    command.add_argument("--recipe", choices=RECIPES, default="seed", help="named recipe to begin from")
+    text = "named recipe to begin from (default: %(default)s)"
+    command.add_argument("--recipe", choices=RECIPES, default="seed", help=text)
     group = command.add_argument_group("recipe", "fields of the recipe; the defaults shown are the paper's")
     for part in fields(Recipe):
         if part.name == "name":
@@ -226,4 +244,32 @@ def _shown(value: object) -> str:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in text.split(","))
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected whole numbers such as 256,128,64") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, 1 or more")
+    return int(text)
+
+
+def _folds(text: str) -> list[int]:
+    """Read '0', '0,2' or '0-4'; no fold twice."""
+    numbers: list[int] = []
+    for word in text.split(","):
+        first, dash, last = word.partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isdecimal() and len(end) < 4 for end in ends) or int(ends[0]) > int(ends[1]):
+            raise argparse.ArgumentTypeError(f"{text!r}, expected 0, or 0,2, or 0-4")
+        numbers += range(int(ends[0]), int(ends[1]) + 1)
+    return list(dict.fromkeys(numbers))
+
+
+def _name(text: str) -> str:
+    """Read the name of one folder: a path would lead out of the workspace."""
+    if text in ("", ".", "..") or set(text) & {"/", "\\", "\0"}:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a name without a path")
+    return text

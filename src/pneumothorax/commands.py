@@ -42,8 +42,15 @@ def phantom(options: Namespace) -> int:
 def prepare(options: Namespace) -> int:
     """Fill the caches of training and test images."""
     workspace, recipe = Workspace(options.root), _recipe(options)
-    studies = found.find_studies(options.raw or workspace.raw, options.annotations)
+    raw = options.raw or workspace.raw
+    studies = found.find_studies(raw, options.annotations)
     print(found.describe(studies))
+    if studies.table.empty:
+        raise UserError(
+            f"no image in {raw} is annotated, or listed in a sample submission",
+            "Kaggle's CSV files beside the images",
+            "run `make download`, or name the annotations with --annotations",
+        )
     for part in ("train", "test"):
         rows = studies.table[studies.table["part"] == part]
         if rows.empty:
@@ -64,14 +71,14 @@ def train(options: Namespace) -> int:
     workspace, recipe = Workspace(options.root), _recipe(options)
     run = workspace.runs / (options.run or recipe.name)
     cache = _open_cache(workspace, recipe, "train")
+    splits = {number: folds.divide(cache.studies, recipe, number) for number in options.fold}
+    if recipe.split == "paper":
+        _warn("the paper's split is by image: patients lie on both sides of it")
     from pneumothorax.training.fit import fit_fold
     from pneumothorax.training.hardware import make_strategy
 
-    for number in _fold_numbers(options.fold):
+    for number, split in splits.items():
         fold = FoldFolder(run / f"fold{number}")
-        split = folds.divide(cache.studies, recipe, number)
-        if recipe.split == "paper":
-            _warn("the paper's split is by image: patients lie on both sides of it")
         fit_fold(recipe, cache, split, fold, strategy=make_strategy(), tensorboard=options.tensorboard)
         _score_fold(fold, cache, split, recipe)
         print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
@@ -102,9 +109,8 @@ def predict(options: Namespace) -> int:
     if options.images is None:
         name, cache = "test", _open_cache(workspace, recipe, "test")
     else:
-        name = options.images.resolve().name
-        digest = hashlib.sha256(str(options.images.resolve()).encode()).hexdigest()[:8]
-        folder = workspace.cache(recipe.size, recipe.interpolation, f"{name}-{digest}")
+        name = _name_of(options.images)
+        folder = workspace.cache(recipe.size, recipe.interpolation, name)
         cache = _prepare(found.find_images(options.images), folder, recipe, options)
     from pneumothorax.inference.predict import load_fold, predict_rows
 
@@ -118,10 +124,8 @@ def predict(options: Namespace) -> int:
 def submit(options: Namespace) -> int:
     """Write and validate a submission CSV."""
     workspace, run = Workspace(options.root), _run_folder(options)
+    decision = _decision(run, options)
     predictions = read_predictions(run / "predictions" / options.set)
-    decision = deciding.read_decision(run / "decision.json")
-    chosen = {name: getattr(options, name) for name in ("threshold", "min_area")}
-    decision = replace(decision, **{name: value for name, value in chosen.items() if value is not None})
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = options.out or workspace.submissions / f"{time}-{run.name}.csv"
     rows = deciding.encode_all(predictions, decision)
@@ -179,16 +183,20 @@ def _run_folder(options: Namespace) -> Path:
     return Workspace(options.root).runs / (options.run or "seed")
 
 
-def _fold_numbers(text: str) -> list[int]:
-    """Read '0', '0,2' or '0-4'."""
-    numbers: list[int] = []
-    try:
-        for word in text.split(","):
-            first, _, last = word.partition("-")
-            numbers.extend(range(int(first), int(last or first) + 1))
-    except ValueError:
-        raise UserError(f"--fold {text}", "0, or 0,2, or 0-4") from None
-    return numbers
+def _name_of(images: Path) -> str:
+    """Name the cache and the predictions of a folder of images; two folders never share a name."""
+    path = images.resolve()
+    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def _decision(run: Path, options: Namespace) -> deciding.Decision:
+    """Return the run's tuned decision with the flags that were given."""
+    names = ("threshold", "min_area")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    path = run / "decision.json"
+    if not path.is_file() and len(given) < len(names):
+        _warn(f"no {path}; the rule is not tuned: run `pneumothorax tune --run {run.name}` for a better one")
+    return replace(deciding.read_decision(path), **given)
 
 
 def _prepare(rows: pd.DataFrame, folder: Path, recipe: Recipe, options: Namespace) -> Cache:
@@ -223,6 +231,12 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
             continue
         if _is_fresh(folder, fold):
             predictions: Predictions = read_predictions(folder)
+            if not np.array_equal(predictions.studies["ImageId"], cache.studies["ImageId"].iloc[rows]):
+                raise UserError(
+                    f"{folder} holds other images than {cache.folder} of today",
+                    "the images that the fold was trained with",
+                    "prepare those again, or choose another --run",
+                )
         else:
             model = model or load_fold(fold)
             predictions = predict_rows([model], cache, rows, folder, name.replace("_", "-"))

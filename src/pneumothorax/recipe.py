@@ -5,15 +5,36 @@ files, arrays or networks.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pneumothorax.errors import UserError
 
+_LEAST = {
+    "batch_size": 1,
+    "epochs": 1,
+    "folds": 2,
+    "smooth": 0,
+    "seed": 0,
+    "rotation_degrees": 0,
+    "plateau_patience": 1,
+    "early_stop_patience": 1,
+}
+
 
 def _option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     """Return a dataclass field whose help text and choices also serve the command line."""
     return field(default=default, metadata={"help": text, "choices": choices})
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Tell whether a value is of a field's type; a whole number serves for a fraction, true for neither."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_is_like(part, 0) for part in value)
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(default)
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,10 @@ class Recipe:
     decoder_filters: tuple[int, ...] = _option(
         (256, 128, 64, 32, 16), "filters of the decoder's five blocks, deepest first"
     )
+    prior: float = _option(0.5, "probability that the untrained network gives a pixel")
+    batch_norm_momentum: float = _option(
+        0.99, "share of the old in batch normalisation's running averages; lower follows faster"
+    )
     precision: str = _option(
         "auto",
         "'auto': mixed_float16 on a GPU, mixed_bfloat16 on a CPU that computes in it, else float32",
@@ -77,6 +102,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for part in fields(self):
             value, choices = getattr(self, part.name), part.metadata["choices"]
+            if not _is_like(value, part.default):
+                raise UserError(f"{part.name} {value!r} in the recipe", f"a value such as {part.default!r}")
             if choices and value not in choices:
                 raise UserError(f"{part.name} {value!r} in the recipe", "one of " + ", ".join(choices))
         if self.size < 32 or self.size % 32:
@@ -86,9 +113,15 @@ class Recipe:
                 "a side in pixels divisible by 32, since the encoder halves it five times",
                 f"use {below} or {below + 32}",
             )
-        for name, least in (("batch_size", 1), ("epochs", 1), ("folds", 2), ("smooth", 0), ("seed", 0)):
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name} {getattr(self, name)} in the recipe", f"at least {least}")
+        for name in ("prior", "batch_norm_momentum", "plateau_factor"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)} in the recipe", "a number between 0 and 1")
+        for name in ("shift", "zoom", "brightness", "contrast"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)} in the recipe", "a share: 0 or more, below 1")
         if not self.learning_rate > 0:
             raise UserError(f"learning_rate {self.learning_rate} in the recipe", "a number above 0")
         if len(self.decoder_filters) != 5 or min(self.decoder_filters) < 1:
@@ -147,7 +180,7 @@ def from_json(text: str) -> Recipe:
     """Read a recipe from JSON text; the inverse of `to_json`.
 
     Raises:
-        UserError: The text is no JSON object, or its fields are not this version's.
+        UserError: The text is no JSON object, its fields are not this version's, or a value is wrong.
     """
     try:
         values = json.loads(text)
@@ -161,7 +194,8 @@ def from_json(text: str) -> Recipe:
             "the fields of this version",
             "install the version that made it, or train again",
         )
-    values["decoder_filters"] = tuple(values["decoder_filters"])
+    if isinstance(values["decoder_filters"], list):  # JSON has no tuples
+        values["decoder_filters"] = tuple(values["decoder_filters"])
     return Recipe(**values)
 
 

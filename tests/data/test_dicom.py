@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
 from pneumothorax.data import dicom
-from pneumothorax.data.dicom import Radiograph, UnreadableImage, read_radiograph
+from pneumothorax.data.dicom import Radiograph, UnreadableImageError, read_radiograph
 from pneumothorax.errors import UserError
 
 H, W = 24, 40
@@ -327,13 +327,15 @@ def test_code_that_needs_a_plugin_is_read_or_names_the_plugin(name):
     if "pylibjpeg" in get_decoder(pydicom.dcmread(path).file_meta.TransferSyntaxUID).available_plugins:
         assert read_radiograph(Path(path)).pixels.any()
     else:
-        with pytest.raises(UnreadableImage, match="pip install pylibjpeg pylibjpeg-libjpeg"):
+        with pytest.raises(UnreadableImageError, match="pip install pylibjpeg pylibjpeg-libjpeg"):
             read_radiograph(Path(path))
 
 
 @pytest.mark.skipif(get_decoder(uid.HTJ2KLossless).is_available, reason="the decoder is installed")
 def test_missing_decoder_names_what_to_install(read):
-    with pytest.raises(UnreadableImage, match=r"High-Throughput.*pip install pylibjpeg .*pylibjpeg-openjpeg"):
+    with pytest.raises(
+        UnreadableImageError, match=r"High-Throughput.*pip install pylibjpeg .*pylibjpeg-openjpeg"
+    ):
         read(dataset(GREY, uid.HTJ2KLossless, b"\xff\x4f\xff\x51" + bytes(40) + b"\xff\xd9"))
 
 
@@ -437,7 +439,7 @@ REFUSED: dict[str, tuple[bytes | pydicom.Dataset, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_unreadable_file_is_refused_in_one_line_that_names_it(read, case):
     content, reason = REFUSED[case]
-    with pytest.raises(UnreadableImage, match=reason) as caught:
+    with pytest.raises(UnreadableImageError, match=reason) as caught:
         read(content, "ID_bad.dcm")
     assert "ID_bad.dcm" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -446,14 +448,14 @@ def test_unreadable_file_is_refused_in_one_line_that_names_it(read, case):
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
 def test_truncated_competition_file_is_refused_wherever_it_is_cut(read, kept):
     whole = written(competition())
-    with pytest.raises(UnreadableImage):
+    with pytest.raises(UnreadableImageError):
         read(whole[: int(len(whole) * kept)])
 
 
 def test_truncated_jpeg_2000_is_refused(read):
     file = BytesIO()
     Image.fromarray(GREY).save(file, "JPEG2000", no_jp2=True)
-    with pytest.raises(UnreadableImage, match="cut short"):
+    with pytest.raises(UnreadableImageError, match="cut short"):
         read(dataset(GREY, J2K, file.getvalue()[:-100]))
 
 
@@ -461,7 +463,7 @@ def test_truncated_jpeg_with_a_whole_thumbnail_is_refused(read):
     thumbnail = b"\xff\xe1\0\x0cxx\xff\xda..\xff\xd9.."
     with_thumbnail = jpeg(GREY)[:2] + thumbnail + jpeg(GREY)[2:]
     read(with_thumbnail, "whole.jpg")
-    with pytest.raises(UnreadableImage, match="cut short"):
+    with pytest.raises(UnreadableImageError, match="cut short"):
         read(with_thumbnail[:-30], "cut.jpg")
 
 
@@ -470,14 +472,14 @@ def test_pixels_that_are_no_numbers_are_refused(read, value):
     made = dataset(RAMP.astype(np.float32))
     made.FloatPixelData = np.full((H, W), value, np.float32).tobytes()
     del made.PixelData
-    with pytest.raises(UnreadableImage, match="finite"):
+    with pytest.raises(UnreadableImageError, match="finite"):
         read(made)
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
-    with pytest.raises(UnreadableImage, match=r"gone\.dcm: No such file"):
+    with pytest.raises(UnreadableImageError, match=r"gone\.dcm: No such file"):
         read_radiograph(tmp_path / "gone.dcm")
-    with pytest.raises(UnreadableImage, match="directory"):
+    with pytest.raises(UnreadableImageError, match="directory"):
         read_radiograph(tmp_path)
 
 
@@ -485,7 +487,7 @@ def test_refusal_survives_the_way_from_a_worker(tmp_path):
     with pytest.raises(UserError) as caught:
         read_radiograph(tmp_path / "gone.dcm")
     back = pickle.loads(pickle.dumps(caught.value))
-    assert type(back) is UnreadableImage
+    assert type(back) is UnreadableImageError
     assert str(back) == str(caught.value)
 
 

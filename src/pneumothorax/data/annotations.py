@@ -3,6 +3,7 @@
 Knows the columns ImageId and EncodedPixels; does not know where images lie.
 """
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,16 @@ from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 
 COLUMNS = ["ImageId", "EncodedPixels"]
+
+# The last two come from gzip files that are cut short or damaged.
+_NO_CSV = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    UnicodeDecodeError,
+    OSError,
+    EOFError,
+    zlib.error,
+)
 
 
 def read_annotations(path: Path) -> pd.DataFrame:
@@ -42,9 +53,9 @@ def read_annotations(path: Path) -> pd.DataFrame:
             keep_default_na=False,
             compression="gzip" if zipped else None,
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except _NO_CSV as error:
         raise UserError(f"{path} is no CSV ({error})", ",".join(COLUMNS)) from None
-    table = table.apply(lambda column: column.str.strip())
+    table = table.fillna("").apply(lambda column: column.str.strip())
     header = table.iloc[0].tolist()
     if "ImageId" in header:
         table.columns = pd.Index(header)
@@ -58,14 +69,6 @@ def read_annotations(path: Path) -> pd.DataFrame:
         {"": rle.EMPTY, "nan": rle.EMPTY, "NaN": rle.EMPTY}
     )
     return table
-
-
-def is_annotation_file(path: Path) -> bool:
-    """Tell whether the file is an annotation or submission CSV that `read_annotations` reads."""
-    try:
-        return not read_annotations(path).empty
-    except UserError:
-        return False
 
 
 def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.SHAPE) -> None:

@@ -5,8 +5,10 @@ A cache is a folder: ``images.npy`` and ``masks.npy`` (uint8, shape (N, S, S); m
 folds or networks.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -17,6 +19,8 @@ from pneumothorax.errors import UserError
 
 INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 TEXT_COLUMNS = ("ImageId", "path", "EncodedPixels", "view", "sex", "patient")
+
+ARRAYS = ("images.npy", "masks.npy")
 
 Images = npt.NDArray[np.uint8]
 
@@ -66,9 +70,15 @@ def open_cache(folder: Path) -> Cache:
         raise UserError(
             f"no prepared images in {folder}", "the output of `prepare`", "run `pneumothorax prepare`"
         )
-    images = np.load(folder / "images.npy", mmap_mode="r")
-    masks = np.load(folder / "masks.npy", mmap_mode="r")
-    studies = read_studies(folder / "studies.csv")
+    try:
+        images, masks = (np.load(folder / name, mmap_mode="r") for name in ARRAYS)
+        studies = read_studies(folder / "studies.csv")
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(
+            f"a broken cache in {folder} ({error})",
+            "the output of `prepare`",
+            "delete the folder and run `pneumothorax prepare`",
+        ) from error
     if not len(images) == len(masks) == len(studies):
         raise UserError(
             f"{len(images)} images, {len(masks)} masks and {len(studies)} studies in {folder}",
@@ -84,3 +94,34 @@ def read_studies(path: Path) -> pd.DataFrame:
     for name in table.columns.difference([*TEXT_COLUMNS]):
         table[name] = pd.to_numeric(table[name])
     return table
+
+
+def create_array(path: Path, count: int, size: int) -> None:
+    """Make the file of a uint8 array of shape (count, size, size), all zeros.
+
+    Its blocks are allocated at once: a full disk is then an error here, and not a crash in a worker.
+    """
+    with path.open("wb") as file:
+        _write_header(file, count, size)
+        length = file.tell() + count * size * size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, length)
+        else:  # macOS allocates as it goes
+            file.truncate(length)
+
+
+def keep_rows(path: Path, rows: list[int]) -> None:
+    """Shorten an array file, in place, to some of its rows; they are in ascending order."""
+    array = np.load(path, mmap_mode="r+")
+    for place, row in enumerate(rows):
+        array[place] = array[row]
+    array.flush()
+    with path.open("r+b") as file:
+        _write_header(file, len(rows), array.shape[1])  # as long as the old: NumPy pads for any count
+        file.truncate(array.offset + len(rows) * array.shape[1] ** 2)
+
+
+def _write_header(file: IO[bytes], count: int, size: int) -> None:
+    """Write the .npy header of a uint8 array of shape (count, size, size)."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -9,7 +9,6 @@ This module does not know of image sizes, annotations or folders.
 
 import math
 import re
-import struct
 import textwrap
 import threading
 import warnings
@@ -20,14 +19,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom import uid
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, get_decoder
+from pydicom.pixels import apply_color_lut, get_decoder
 
+from pneumothorax.data.grey import SCALE_TAGS, Array, Image, grey_levels
 from pneumothorax.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
@@ -40,20 +39,14 @@ _JPEGS = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000T
 _JPEG_BASELINE = uid.JPEGBaseline8Bit.encode()
 # Photometric interpretation, samples per pixel, bits stored, pixel representation, as the bytes in the file.
 _AS_STORED = {0x00280004: b"MONOCHROME2 ", 0x00280002: b"\1\0", 0x00280101: b"\x08\0", 0x00280103: b"\0\0"}
-# Modality LUT, rescale intercept and slope, window centre, width and function, VOI LUT.
-_GREY_SCALE = {0x00283000, 0x00281052, 0x00281053, 0x00281050, 0x00281051, 0x00281056, 0x00283010}
-_PERCENTILES = (0.5, 99.5)  # what becomes black and white where the file does not say
 _AGE = re.compile(r"([0-9]{1,4})([YMWD]?)")
 _PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _OLDEST_YEARS = 120
 _PLUGINS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 _FILTERS = threading.Lock()  # warning filters are the process's own: two threads that swap them may lose them
 
-Image = npt.NDArray[np.uint8]
-Array = npt.NDArray[Any]
 
-
-class UnreadableImage(UserError):  # noqa: N818
+class UnreadableImageError(UserError):
     """A file that is no whole radiograph; the message names the file and the reason."""
 
 
@@ -78,8 +71,8 @@ def read_radiograph(path: Path) -> Radiograph:
     MONOCHROME1 is inverted, colour becomes grey, transparency is dropped.
 
     Raises:
-        UnreadableImage: The file is missing, broken, cut short, has no pixels or several frames, or needs a
-            decoder that is not installed.
+        UnreadableImageError: The file is missing, broken, cut short, has no pixels or several frames, or
+            needs a decoder that is not installed.
     """
     path = Path(path)
     image_id = path.stem if path.suffix.lower() in SUFFIXES else path.name  # a UID has dots of its own
@@ -94,7 +87,7 @@ def read_radiograph(path: Path) -> Radiograph:
     except Exception as error:  # pydicom and its plugins raise nearly anything on broken bytes
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         short = textwrap.shorten(reason or type(error).__name__, 400, placeholder=" ...")
-        raise UnreadableImage(f"cannot read {path}: {short}") from error
+        raise UnreadableImageError(f"cannot read {path}: {short}") from error
 
 
 def _plain_pixels(data: bytes) -> Image:
@@ -102,7 +95,7 @@ def _plain_pixels(data: bytes) -> Image:
     pixels = _unpacked(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    return pixels if pixels.dtype == np.uint8 else _stretch(pixels)
+    return grey_levels(pixels)
 
 
 def _unpacked(data: bytes, flags: int) -> Array:
@@ -160,7 +153,7 @@ def _competition_elements(data: bytes) -> dict[int, Any]:
         elements = {element.tag: element.value for element in data_element_generator(file, False, True)}
         as_stored = all(elements[tag] == value for tag, value in _AS_STORED.items())
         single = _PIXEL_DATA in elements and _text(elements, 0x00280008) in ("", "1")  # NumberOfFrames
-        return elements if as_stored and single and _GREY_SCALE.isdisjoint(elements) else {}
+        return elements if as_stored and single and SCALE_TAGS.isdisjoint(elements) else {}
     except Exception:  # the long way finds out why
         return {}
 
@@ -193,7 +186,7 @@ def _rendered(dataset: pydicom.Dataset) -> Image:
     if stored.ndim == 3:
         exact = stored if stored.dtype in (np.uint8, np.uint16) else stored.astype(np.float32)
         stored = cv2.cvtColor(exact, cv2.COLOR_RGB2GRAY)
-    shown = _grey_levels(stored, dataset)
+    shown = grey_levels(stored, dataset)
     # PresentationLUTShape INVERSE says MONOCHROME1 once more, so it is not looked at.
     return 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
 
@@ -215,62 +208,6 @@ def _decoded(dataset: pydicom.Dataset) -> Array:
             raise
         hint = f"its decoder ({syntax.name}) may be missing: {_PLUGINS}"
         raise ValueError(f"{textwrap.shorten(str(error), 120)}; {hint}") from error
-
-
-def _grey_levels(stored: Array, dataset: pydicom.Dataset) -> Image:
-    """Map stored pixels of shape (H, W) to 0..255 by rescale and window, else by percentiles."""
-    for tag in _GREY_SCALE.intersection(dataset.keys()):
-        if dataset[tag].is_empty:
-            del dataset[tag]
-    as_is = stored.dtype == np.uint8 and dataset.get("BitsStored") == 8
-    if as_is and _GREY_SCALE.isdisjoint(dataset.keys()):
-        return stored
-    if dataset.get("RescaleSlope") == 0:
-        raise ValueError("a rescale slope of 0")
-    # Wide, since pydicom computes a table's positions in the type of the pixels.
-    values = apply_modality_lut(stored.astype(np.int64 if stored.dtype.kind in "iu" else np.float64), dataset)
-    windowed = _windowed(values, dataset)
-    if windowed is not None:
-        return windowed
-    return stored if as_is and np.array_equal(values, stored) else _stretch(values)
-
-
-def _windowed(values: Array, dataset: pydicom.Dataset) -> Image | None:
-    """Map values by the window, else by the VOI lookup table; None where the file has no usable one."""
-    try:
-        if "WindowCenter" in dataset and "WindowWidth" in dataset:
-            # The ends come from pydicom too: with a negative rescale slope its black is the greater number.
-            black, white = apply_windowing(np.array([-1e12, 1e12]), dataset)
-            shown = apply_windowing(values, dataset)
-        elif "VOILUTSequence" in dataset:
-            item = dataset.VOILUTSequence[0]
-            entries, first, _ = item.LUTDescriptor
-            item.LUTDescriptor = [entries, first, 16]  # pydicom computes positions in the type of the entries
-            table = apply_voi(np.arange(first, first + (entries or 2**16)), dataset)
-            black, white = 0.0, float(table.max())  # tables of 12 bits that claim 16 are about
-            shown = apply_voi(np.rint(values).astype(np.int64), dataset)
-        else:
-            return None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
-        return None  # such as a width of 0
-    # One grey level for all: a window beside all values, as of programs that rescale one and not the other.
-    return None if shown.min() == shown.max() else _scaled(shown, black, white)
-
-
-def _stretch(values: Array) -> Image:
-    """Map the values between the percentiles 0.5 and 99.5 to 0..255; a flat image becomes black."""
-    black, white = map(float, np.percentile(values, _PERCENTILES))
-    if black == white:
-        black, white = float(values.min()), float(values.max())
-    return _scaled(values, black, white if white != black else black + 1)
-
-
-def _scaled(values: Array, black: float, white: float) -> Image:
-    """Map black to 0 and white to 255, what lies outside to the nearer one."""
-    shares = (values.astype(np.float64) - black) / (white - black)
-    if not np.isfinite(shares).all():
-        raise ValueError("pixels that are not finite numbers")
-    return np.rint(shares.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _facts(elements: dict[int, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Pure functions of a table; reads no file.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,20 +86,30 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    groups = table["patient"].fillna("").astype(str).where(lambda name: name != "", table["ImageId"])
+    groups = (
+        table["patient"]
+        .astype(object)
+        .fillna("")
+        .astype(str)
+        .where(lambda name: name != "", table["ImageId"])
+    )
     if groups.nunique() < folds:
         raise UserError(f"{groups.nunique()} patients", f"at least {folds} for {folds} folds")
     area = table["area"].to_numpy()
     strata = np.zeros(len(table), dtype=np.int64)
     if (area > 0).any():
         strata[area > 0] = 1 + np.digitize(area[area > 0], np.quantile(area[area > 0], [1 / 3, 2 / 3]))
-    smallest = np.unique(strata, return_counts=True)[1].min()
-    if smallest < folds:  # too few to tell areas apart
+    counts = np.bincount(strata)
+    if counts[counts > 0].min() < folds:  # too few to tell areas apart
         strata = np.minimum(strata, 1)
+    if np.bincount(strata).max() < folds:  # too few even to tell positives apart
+        strata[:] = 0
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     assigned = np.empty(len(table), dtype=np.int64)
-    for fold, (_, rows) in enumerate(split.split(strata, strata, groups)):
-        assigned[rows] = fold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for fold, (_, rows) in enumerate(split.split(strata, strata, groups)):
+            assigned[rows] = fold
     return assigned
 
 

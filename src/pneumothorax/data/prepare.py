@@ -5,14 +5,17 @@ array files, so memory does not grow with the number of images.
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pneumothorax.data import annotations, dicom, rle
+from pneumothorax.data import annotations, building, dicom, rle
 from pneumothorax.data.cache import Cache, open_cache, shrink
 from pneumothorax.errors import UserError
-from pneumothorax.workspace import write_text
 
-FORMAT = 1  # raised whenever the same studies would give other arrays
 CHUNK = 16  # studies a worker takes at a time
+
+Chunk = list[tuple[int, str, tuple[str, ...], str]]  # row, path, codes, path of the mask
+Outcome = list[tuple[int, dict[str, Any]]]  # row, and what is known of it or its error
 
 
 class BadImagesError(UserError):
@@ -59,114 +63,95 @@ def prepare(
     """
     if table.empty:
         raise UserError(f"no study to prepare for {folder}", "at least one image")
-    fingerprint = _fingerprint(table, size, interpolation)
-    if _is_current(folder, fingerprint, skip_bad):
-        return open_cache(folder)
+    if workers is not None and workers < 1:
+        raise UserError(f"workers = {workers}", "1 or more")
+    table = table.assign(digest=building.digest_studies(table))
+    fingerprint = building.digest_cache(table, size, interpolation)
+    if building.is_current(folder, fingerprint, skip_bad):
+        return building.reopen(folder, table)
     build = folder.with_name(folder.name + ".partial")
     try:
-        _reserve(build, fingerprint, len(table), size)
-        records = _read_log(build)
-        todo = [row for row in range(len(table)) if row not in records or "error" in records[row]]
-        for row, record in _work(table, todo, build, size, interpolation, workers):
-            records[row] = record
+        building.reserve(build, len(table), size, interpolation)
+        records = building.read_log(build, table["digest"].tolist())
+        todo = [row for row in range(len(table)) if row not in records]
+        records.update(_work(table, todo, build, size, interpolation, workers))
+        bad = sum("error" in record for record in records.values())
+        if bad and not skip_bad:
+            raise BadImagesError(
+                f"{bad} of {len(table)} images could not be read",
+                "images that can be decoded",
+                "mend them and run the same command again, or leave them out with --skip-bad",
+            )
+        building.finish(build, folder, table, records, fingerprint)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_space(folder, len(table), size) from None
         raise
-    bad = [str(records[row]["error"]) for row in sorted(records) if "error" in records[row]]
-    if bad and not skip_bad:
-        raise BadImagesError(
-            f"{len(bad)} of {len(table)} images could not be read",
-            "images that can be decoded",
-            "mend them and run the same command again, or leave them out with --skip-bad",
-        )
-    _finish(build, folder, table, records, fingerprint)
+    except BrokenProcessPool:
+        raise UserError(
+            f"a process that prepares {folder} was killed",
+            "enough memory for all of them",
+            "run the same command again with fewer --workers; what is prepared stays",
+        ) from None
     return open_cache(folder)
-
-
-def _fingerprint(table: pd.DataFrame, size: int, interpolation: str) -> str:
-    """Digest everything that the arrays depend on; a file counts by its path, size and time of change."""
-    digest = hashlib.sha256(f"{FORMAT} {size} {interpolation}".encode())
-    columns = table[["ImageId", "codes", "path", "mask_path"]].itertuples(index=False, name=None)
-    for image_id, codes, *paths in columns:
-        digest.update(repr((image_id, codes)).encode())
-        for path in filter(None, paths):
-            state = Path(path).stat()
-            digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-def _is_current(folder: Path, fingerprint: str, skip_bad: bool) -> bool:
-    path = folder / "cache.json"
-    if not path.is_file():
-        return False
-    made = json.loads(path.read_text(encoding="utf-8"))
-    return made["fingerprint"] == fingerprint and (skip_bad or not made["skipped"])
-
-
-def _reserve(build: Path, fingerprint: str, count: int, size: int) -> None:
-    """Make the array files at their full length, unless a killed run of the same inputs left them.
-
-    The blocks are allocated at once: a full disk is then an error here, and not a crash in a worker.
-    """
-    mark = build / "building.json"
-    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8"))["fingerprint"] == fingerprint:
-        return
-    shutil.rmtree(build, ignore_errors=True)
-    build.mkdir(parents=True)
-    try:
-        for name in ("images.npy", "masks.npy"):
-            with (build / name).open("wb") as file:
-                _write_header(file, count, size)
-                os.posix_fallocate(file.fileno(), 0, file.tell() + count * size * size)
-        write_text(mark, json.dumps({"fingerprint": fingerprint}))
-    except OSError:
-        shutil.rmtree(build, ignore_errors=True)
-        raise
-
-
-def _write_header(file: Any, count: int, size: int) -> None:
-    """Write the .npy header of a uint8 array of shape (count, size, size)."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _work(
     table: pd.DataFrame, todo: list[int], build: Path, size: int, interpolation: str, workers: int | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Prepare the studies of the given rows in parallel; log and yield each as it is done."""
+    digests = table["digest"].tolist()
     rows = list(table[["path", "codes", "mask_path"]].itertuples(index=False, name=None))
     chunks = [[(row, *rows[row]) for row in todo[at : at + CHUNK]] for at in range(0, len(todo), CHUNK)]
-    log = (build / "log.jsonl").open("a", encoding="utf-8")
-    pool = ProcessPoolExecutor(
-        min(workers or os.cpu_count() or 1, max(len(chunks), 1)),
-        mp_context=get_context("forkserver"),
-        initializer=cv2.setNumThreads,
-        initargs=(1,),
-    )
+    task = partial(_prepare_chunk, build=build, size=size, interpolation=interpolation)
+    processes = min(workers or os.cpu_count() or 1, max(len(chunks), 1))
+    one_by_one = (task(chunk) for chunk in chunks)
+    outcomes = one_by_one if processes == 1 else _in_parallel(task, chunks, processes)
+    log = (build / building.LOG).open("a", encoding="utf-8")
     bar = tqdm(total=len(table), initial=len(table) - len(todo), unit="image", desc=f"prepare {size} px")
-    with log, pool, bar:
-        tasks = [pool.submit(_prepare_chunk, chunk, build, size, interpolation) for chunk in chunks]
+    with log, bar, closing(outcomes):
+        for outcome in outcomes:
+            for row, record in outcome:
+                log.write(json.dumps({"row": row, "digest": digests[row], **record}) + "\n")
+                if "error" in record:
+                    bar.write(str(record["error"]), file=bar.fp)
+                yield row, record
+                bar.update()
+            log.flush()
+
+
+def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processes: int) -> Generator[Outcome]:
+    """Yield the outcome of each chunk as it is done, in any order."""
+    context = get_context("forkserver")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
         try:
-            for task in as_completed(tasks):
-                for row, record in task.result():
-                    log.write(json.dumps({"row": row, **record}) + "\n")
-                    if "error" in record:
-                        bar.write(str(record["error"]), file=bar.fp)
-                    yield row, record
-                    bar.update()
-                log.flush()
+            for done in as_completed([pool.submit(task, chunk) for chunk in chunks]):
+                yield done.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepare_chunk(
-    chunk: list[tuple[int, str, tuple[str, ...], str]], build: Path, size: int, interpolation: str
-) -> list[tuple[int, dict[str, Any]]]:
+def _start_worker() -> None:
+    """Make a worker single-threaded, deaf to Ctrl-C (its parent sees to that), and mortal with its parent."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End when the parent does: the workers of a killed command would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _prepare_chunk(chunk: Chunk, build: Path, size: int, interpolation: str) -> Outcome:
     """Prepare some studies, in a worker: write their array rows, return what is known of them."""
-    done: list[tuple[int, dict[str, Any]]] = []
+    done: Outcome = []
+    # Written, not mapped: a full disk is an OSError then, where a mapped file would crash.
+    offset = np.load(build / "images.npy", mmap_mode="r").offset  # the same in both
     with (build / "images.npy").open("r+b", 0) as images, (build / "masks.npy").open("r+b", 0) as masks:
-        offsets = [np.lib.format.read_magic(file) and _data_offset(file) for file in (images, masks)]
         for row, path, codes, mask_path in chunk:
             try:
                 radiograph = dicom.read_radiograph(Path(path))
@@ -175,18 +160,15 @@ def _prepare_chunk(
                 done.append((row, {"error": str(error)}))
                 continue
             image = shrink(radiograph.pixels, size, interpolation)
-            os.pwrite(images.fileno(), image.tobytes(), offsets[0] + row * size * size)
-            if mask is not None:  # the file holds zeros already
+            place = offset + row * size * size
+            os.pwrite(images.fileno(), image.tobytes(), place)
+            if mask is not None:
                 soft = shrink(mask * np.uint8(255), size, interpolation)
-                os.pwrite(masks.fileno(), soft.tobytes(), offsets[1] + row * size * size)
+                os.pwrite(masks.fileno(), soft.tobytes(), place)
+            elif os.pread(masks.fileno(), size * size, place).strip(b"\0"):  # an older try had a mask
+                os.pwrite(masks.fileno(), bytes(size * size), place)
             done.append((row, _record(radiograph, mask)))
     return done
-
-
-def _data_offset(file: Any) -> int:
-    """Return where the array of an .npy file begins, its magic having been read."""
-    np.lib.format.read_array_header_1_0(file)
-    return int(file.tell())
 
 
 def _true_mask(radiograph: dicom.Radiograph, codes: tuple[str, ...], mask_path: str) -> rle.Mask | None:
@@ -211,7 +193,6 @@ def _true_mask(radiograph: dicom.Radiograph, codes: tuple[str, ...], mask_path: 
 
 def _record(radiograph: dicom.Radiograph, mask: rle.Mask | None) -> dict[str, Any]:
     """Gather what studies.csv says of one study."""
-    known = asdict(radiograph)
     row_mm, column_mm = radiograph.spacing_mm or ("", "")
     height, width = radiograph.pixels.shape
     return {
@@ -219,58 +200,13 @@ def _record(radiograph: dicom.Radiograph, mask: rle.Mask | None) -> dict[str, An
         "area": 0 if mask is None else int(np.count_nonzero(mask)),
         "height": height,
         "width": width,
-        "view": known["view"] or "",
-        "sex": known["sex"] or "",
-        "age": "" if known["age"] is None else known["age"],
-        "patient": known["patient_id"] or "",
+        "view": radiograph.view or "",
+        "sex": radiograph.sex or "",
+        "age": "" if radiograph.age is None else radiograph.age,
+        "patient": radiograph.patient_id or "",
         "spacing_row_mm": row_mm,
         "spacing_column_mm": column_mm,
     }
-
-
-def _read_log(build: Path) -> dict[int, dict[str, Any]]:
-    """Read what a killed run has done; a line cut short by the kill does not count."""
-    records: dict[int, dict[str, Any]] = {}
-    path = build / "log.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        records[record.pop("row")] = record
-    return records
-
-
-def _finish(
-    build: Path, folder: Path, table: pd.DataFrame, records: dict[int, dict[str, Any]], fingerprint: str
-) -> None:
-    """Leave out bad rows, write the table and move the finished cache into place."""
-    good = [row for row in range(len(table)) if "error" not in records[row]]
-    if not good:
-        raise UserError(f"none of {len(table)} images could be read", "at least one good image")
-    if len(good) < len(table):
-        for name in ("images.npy", "masks.npy"):
-            _keep_rows(build / name, good)
-    known = pd.DataFrame([records[row] for row in good])
-    studies = pd.concat([table[["ImageId", "path"]].iloc[good].reset_index(drop=True), known], axis=1)
-    write_text(build / "studies.csv", studies.to_csv(index=False))
-    skipped = [str(table["ImageId"].iloc[row]) for row in range(len(table)) if "error" in records[row]]
-    write_text(build / "cache.json", json.dumps({"fingerprint": fingerprint, "skipped": skipped}, indent=2))
-    for name in ("building.json", "log.jsonl"):
-        (build / name).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-    build.rename(folder)
-
-
-def _keep_rows(path: Path, rows: list[int]) -> None:
-    """Rewrite an array file with some of its rows."""
-    array = np.load(path, mmap_mode="r")
-    kept = path.with_suffix(".kept")
-    with kept.open("wb") as file:
-        _write_header(file, len(rows), array.shape[1])
-        for row in rows:
-            file.write(array[row].tobytes())
-    kept.replace(path)
 
 
 def _no_space(folder: Path, count: int, size: int) -> UserError:

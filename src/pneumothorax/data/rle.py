@@ -8,6 +8,8 @@ Source: the competition's data page, and its 3,576 annotated rows, which `encode
 """
 
 import math
+import re
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,8 @@ from pneumothorax.errors import UserError
 
 SHAPE = (1024, 1024)  # every image of the competition
 EMPTY = "-1"
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}").fullmatch  # int() would take "1_0" too
 
 Mask = npt.NDArray[np.uint8]
 
@@ -92,35 +96,29 @@ def _runs(text: str, pixels: int) -> list[tuple[int, int]]:
     words = text.split()
     if not words:
         raise RLEError("empty run-length text", "'gap length' pairs or -1")
-    try:
-        numbers = list(map(int, words))
-    except ValueError:
-        at = next(i for i, word in enumerate(words) if not _is_integer(word))
-        raise RLEError(f"{words[at][:20]!r} as number {at + 1} of run-length text", "whole numbers") from None
-    if len(numbers) % 2:
-        raise RLEError(f"{len(numbers)} numbers in run-length text", "pairs of gap and length")
-    runs = []
-    position = 0
-    for at in range(0, len(numbers), 2):
-        gap, length = numbers[at], numbers[at + 1]
-        if gap < 0:
-            raise RLEError(
-                f"gap {gap} as number {at + 1} of run-length text", "0 or more (runs may not overlap)"
-            )
-        if length < 1:
-            raise RLEError(f"length {length} as number {at + 2} of run-length text", "1 or more")
-        start, position = position + gap, position + gap + length
-        if position > pixels:
-            raise RLEError(
-                f"a run to pixel {position} (number {at + 2} of run-length text)", f"at most {pixels} pixels"
-            )
-        runs.append((start, position))
-    return runs
+    if not all(map(_NUMBER, words)):
+        at, word = next((at, word) for at, word in enumerate(words, 1) if not _NUMBER(word))
+        raise RLEError(f"{word[:20]!r} as number {at} of run-length text", "whole numbers")
+    if len(words) % 2:
+        raise RLEError(f"{len(words)} numbers in run-length text", "pairs of gap and length")
+    numbers = list(map(int, words))
+    ends = list(accumulate(numbers))
+    if min(numbers[::2]) < 0 or min(numbers[1::2]) < 1 or ends[-1] > pixels:
+        raise _first_fault(numbers, ends, pixels)
+    return list(zip(ends[::2], ends[1::2], strict=True))
 
 
-def _is_integer(word: str) -> bool:
-    try:
-        int(word)
-    except ValueError:
-        return False
-    return True
+def _first_fault(numbers: list[int], ends: list[int], pixels: int) -> RLEError:
+    """Say what is wrong with the first number that is."""
+    for at, (number, end) in enumerate(zip(numbers, ends, strict=True), 1):
+        if at % 2 and number < 0:
+            return RLEError(
+                f"gap {number} as number {at} of run-length text", "0 or more (runs may not overlap)"
+            )
+        if not at % 2 and number < 1:
+            return RLEError(f"length {number} as number {at} of run-length text", "1 or more")
+        if not at % 2 and end > pixels:
+            return RLEError(
+                f"a run to pixel {end} (number {at} of run-length text)", f"at most {pixels} pixels"
+            )
+    raise AssertionError("no fault in run-length text")

@@ -17,7 +17,7 @@ from pneumothorax.errors import UserError
 # Newest first: stage 2's file holds the rows of stage 1 as well.
 ANNOTATION_NAMES = ("stage_2_train.csv", "train-rle.csv")
 SAMPLE_NAMES = ("stage_2_sample_submission.csv", "sample_submission.csv")
-MIRROR_INDEX_COLUMNS = {"new_filename", "ImageId"}
+MIRROR_INDEX_COLUMNS = ("new_filename", "ImageId")
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,13 @@ def find_studies(raw: Path, annotation_file: Path | None = None) -> Studies:
         annotation_file: The annotation CSV; found by its name when None.
 
     Raises:
-        UserError: There is no folder, no image in it, or a broken CSV.
+        UserError: There is no folder, no image in it, a broken CSV, or two different files of one name.
     """
-    images, masks, duplicates = _find_files(raw)
-    tables = list(_csv_files(raw))
-    found = len(images)
-    images, masks = _rename_mirror(images, masks, tables)
-    duplicates += found - len(images)
-    source = annotation_file or _by_name(tables, ANNOTATION_NAMES)
-    sample = find_sample(raw)
+    files = _list_files(raw)
+    tables = [path for path in files if path.name.lower().endswith((".csv", ".csv.gz"))]
+    images, masks, duplicates = _sort_images(raw, files, _mirror_names(tables))
+    source = annotation_file or _annotation_file(tables)
+    sample = _by_name(tables, SAMPLE_NAMES)
     codes: dict[str, tuple[str, ...]] = {}
     if source is not None:
         rows = annotations.read_annotations(source)
@@ -73,10 +71,12 @@ def find_studies(raw: Path, annotation_file: Path | None = None) -> Studies:
     table = pd.DataFrame(records, columns=["ImageId", "path", "part", "codes", "mask_path"])
     table = table.sort_values(["part", "ImageId"], ignore_index=True)
     train = table["part"] == "train"
+    # The PNG mirror tells positives by the names of their files, such as 17_train_1_.png.
+    positive = (table["codes"].str.len() > 0) | table["mask_path"].str.endswith("_1_.png")
     counts = {
         "images": len(images),
         "annotated": int(train.sum()),
-        "positive": int((train & (table["codes"].str.len() > 0)).sum()),
+        "positive": int((train & positive).sum()),
         "test": int((~train).sum()),
         "unannotated, left out": len(images) - len(table),
         "duplicate files, ignored": duplicates,
@@ -93,43 +93,60 @@ def find_images(folder: Path) -> pd.DataFrame:
         A table as in `Studies`.
 
     Raises:
-        UserError: There is no folder or no image in it.
+        UserError: There is no folder or no image in it, or two different images of one name.
     """
-    images, _, _ = _find_files(folder)
+    images, _, _ = _sort_images(folder, _list_files(folder), {})
     records = [(image_id, str(path), "test", (), "") for image_id, path in sorted(images.items())]
     return pd.DataFrame(records, columns=["ImageId", "path", "part", "codes", "mask_path"])
 
 
 def find_sample(raw: Path) -> Path | None:
     """Find the newest sample submission below a folder."""
-    return _by_name(list(_csv_files(raw)), SAMPLE_NAMES)
+    return _by_name(list(_walk(raw)), SAMPLE_NAMES)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder in a fixed order, without hidden ones and macOS' resource forks."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder.absolute(), followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _find_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path], int]:
-    """Return images and masks by file stem, and the number of duplicate image files."""
+def _list_files(folder: Path) -> list[Path]:
+    """List the files below a folder, which must be one."""
     if not folder.is_dir():
         raise UserError(
             f"no folder {folder}", "a folder of radiographs", "run `make download` or `make demo`"
         )
+    return list(_walk(folder))
+
+
+def _sort_images(
+    folder: Path, files: list[Path], names: dict[str, str]
+) -> tuple[dict[str, Path], dict[str, Path], int]:
+    """Return images and masks by ImageId, and the number of duplicate image files."""
     images: dict[str, Path] = {}
     masks: dict[str, Path] = {}
     duplicates = 0
-    for path in _walk(folder):
+    for path in files:
         if path.suffix.lower() not in dicom.SUFFIXES:
             continue
+        image_id = names.get(path.stem, path.stem)
+        known = images.get(image_id)
         if "masks" in path.parent.name.lower():
-            masks.setdefault(path.stem, path)
-        elif path.stem in images:
-            duplicates += 1
+            masks.setdefault(image_id, path)
+        elif known is None:
+            images[image_id] = path
         else:
-            images[path.stem] = path
+            duplicates += 1
+            if path.suffix == known.suffix and _length(path) != _length(known):
+                raise UserError(
+                    f"two different images named {image_id}: {known} and {path}",
+                    "one image of each name",
+                    "rename or remove one",
+                )
+            if path.suffix.lower() == ".dcm" != known.suffix.lower():  # a PNG copy does not know the patient
+                images[image_id] = path
     if not images:
         kinds = ", ".join(dicom.SUFFIXES)
         raise UserError(
@@ -138,12 +155,33 @@ def _find_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path], int]:
     return images, masks, duplicates
 
 
-def _csv_files(folder: Path) -> Iterator[Path]:
-    return (path for path in _walk(folder) if path.name.lower().endswith((".csv", ".csv.gz")))
+def _length(path: Path) -> int:
+    """Return a file's length in bytes, -1 where it cannot be asked (reading it says why)."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _annotation_file(tables: list[Path]) -> Path | None:
+    """Find the newest annotation file; a mirror's second copy of it must say the same."""
+    first = _by_name(tables, ANNOTATION_NAMES)
+    for other in tables:
+        if first and other != first and other.name.removesuffix(".gz") == first.name.removesuffix(".gz"):
+            one, two = (
+                annotations.group_codes(annotations.read_annotations(path)) for path in (first, other)
+            )
+            if one != two:
+                raise UserError(
+                    f"two different annotation files, {first} and {other}",
+                    "one, or two copies",
+                    "name the one to use with --annotations",
+                )
+    return first
 
 
 def _by_name(files: list[Path], names: tuple[str, ...]) -> Path | None:
-    """Return the first file that bears the first of the names, or the next, and reads as annotations."""
+    """Return the first file that bears the first of the names, or the next, plain or gzipped."""
     for name in names:
         for path in files:
             if path.name in (name, name + ".gz"):
@@ -151,24 +189,19 @@ def _by_name(files: list[Path], names: tuple[str, ...]) -> Path | None:
     return None
 
 
-def _rename_mirror(
-    images: dict[str, Path], masks: dict[str, Path], tables: list[Path]
-) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Key the PNG mirror's images and masks by ImageId, through its index CSVs."""
+def _mirror_names(tables: list[Path]) -> dict[str, str]:
+    """Return the ImageId of each file stem of the PNG mirror, from its index CSVs."""
     names: dict[str, str] = {}
     for path in tables:
         if path.name.startswith("stage_1_") and path.name.endswith("_images.csv"):
-            index = pd.read_csv(path, dtype=str)
-            if set(index.columns) >= MIRROR_INDEX_COLUMNS:
-                names.update(
-                    (Path(a).stem, b) for a, b in zip(index["new_filename"], index["ImageId"], strict=True)
-                )
-    # A DICOM comes last and so wins over its copy as PNG: it knows the patient.
-    copies_first = sorted(images.items(), key=lambda item: item[1].suffix.lower() == ".dcm")
-    return (
-        {names.get(stem, stem): path for stem, path in copies_first},
-        {names.get(stem, stem): path for stem, path in masks.items()},
-    )
+            try:
+                index = pd.read_csv(path, dtype=str, keep_default_na=False)
+            except ValueError as error:  # no CSV, not even text
+                raise UserError(f"{path} is no CSV ({error})", ",".join(MIRROR_INDEX_COLUMNS)) from None
+            if set(index.columns) >= set(MIRROR_INDEX_COLUMNS):
+                stems, ids = (index[name].str.strip() for name in MIRROR_INDEX_COLUMNS)
+                names.update((Path(stem).stem, image_id) for stem, image_id in zip(stems, ids, strict=True))
+    return names
 
 
 def describe(studies: Studies) -> str:

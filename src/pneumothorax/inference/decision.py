@@ -1,10 +1,12 @@
 """Probability -> mask at full size, and the search for the rule that scores best.
 
 Probabilities are upsampled first and cut then, so every area is in pixels at 1024x1024. The rule: a mask is
-where the probability exceeds `threshold`; a mask of fewer than `min_area` pixels becomes empty.
+where the probability exceeds `threshold`; a mask of fewer than `min_area` pixels becomes empty. An image of
+another size is decided at its own, with the area in proportion.
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +99,7 @@ def decide(
     if probability.max(initial=0) <= cut:  # interpolation stays between its neighbours
         return np.zeros(shape, dtype=bool)
     mask = upsample(probability, shape) > cut
-    if decision.min_area and np.count_nonzero(mask) < decision.min_area:
+    if np.count_nonzero(mask) * math.prod(rle.SHAPE) < decision.min_area * math.prod(shape):
         return np.zeros(shape, dtype=bool)
     return mask
 
@@ -119,26 +121,34 @@ def encode_all(predictions: Predictions, decision: Decision) -> Iterator[tuple[s
 
 
 def count(predictions: Predictions, thresholds: npt.NDArray[np.float64] = THRESHOLDS) -> Counts:
-    """Upsample each probability once and count its pixels above every threshold.
+    """Upsample each probability once and count its pixels above every threshold, at 1024x1024.
 
     Args:
-        predictions: With the truth in EncodedPixels.
+        predictions: With the truth in EncodedPixels, at the size that height and width tell.
         thresholds: Shape (T,), rising.
     """
     number = len(predictions.studies)
     area, overlap = np.zeros((2, number, len(thresholds)), dtype=np.int64)
     truth = np.zeros(number, dtype=np.int64)
     edges = np.append(thresholds * STEPS, np.inf).astype(np.float32)
-    codes = predictions.studies["EncodedPixels"]
-    for row, code in enumerate(tqdm(codes, desc="count", unit="image", disable=None)):
+    columns = predictions.studies[["EncodedPixels", "height", "width"]].itertuples(index=False, name=None)
+    for row, (code, *shape) in enumerate(tqdm(columns, "count", number, unit="image", disable=None)):
         above = upsample(predictions.probabilities[row])
         candidates = above > edges[0]
         area[row] = _above(above[candidates], edges)
         if code != rle.EMPTY:
-            mask = rle.decode(code).astype(bool)
+            mask = _true_mask(code, (shape[0], shape[1]))
             truth[row] = np.count_nonzero(mask)
             overlap[row] = _above(above[mask & candidates], edges)
     return Counts(area, overlap, truth)
+
+
+def _true_mask(code: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Draw the truth of an image of some shape at 1024x1024."""
+    mask = rle.decode(code, shape)
+    if shape != rle.SHAPE:
+        mask = cv2.resize(mask, rle.SHAPE[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+    return mask.astype(bool)
 
 
 def _above(values: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -161,8 +171,8 @@ def scores(counts: Counts, min_areas: npt.NDArray[np.int64] = MIN_AREAS) -> npt.
 def tune(parts: list[Predictions]) -> Decision:
     """Choose threshold and minimum area by the competition's metric on out-of-fold probabilities.
 
-    Of rules that score the same the one with the smaller area wins. The score is that of the images it was
-    chosen on, and so a little too high.
+    Of rules that score the same the one with the smaller area wins, then the one with the threshold nearer
+    to 0.5. The score is that of the images it was chosen on, and so a little too high.
 
     Args:
         parts: Out-of-fold probabilities of one or more folds, with the truth in EncodedPixels.
@@ -174,11 +184,12 @@ def tune(parts: list[Predictions]) -> Decision:
         np.concatenate([part.truth for part in counted]),
     )
     table = scores(counts).mean(axis=2)  # (A, T)
-    best = np.unravel_index(table.argmax(), table.shape)
+    order = np.argsort(np.abs(THRESHOLDS - 0.5), kind="stable")
+    area, place = np.unravel_index(table[:, order].argmax(), table.shape)
     return Decision(
-        threshold=float(THRESHOLDS[best[1]]),
-        min_area=int(MIN_AREAS[best[0]]),
-        score=float(table[best]),
+        threshold=float(THRESHOLDS[order[place]]),
+        min_area=int(MIN_AREAS[area]),
+        score=float(table[area, order[place]]),
         all_empty=float((counts.truth == 0).mean()),
         images=len(counts.truth),
     )
@@ -190,10 +201,14 @@ def write_decision(path: Path, decision: Decision) -> None:
 
 
 def read_decision(path: Path) -> Decision:
-    """Read a decision; the default where `tune` has not run. The inverse of `write_decision`."""
+    """Read a decision; the default where `tune` has not run. The inverse of `write_decision`.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     if not path.is_file():
         return Decision()
     try:
         return Decision(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, UserError) as error:
         raise UserError(f"{path} is no decision ({error})", "the output of `pneumothorax tune`") from None

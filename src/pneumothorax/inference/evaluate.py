@@ -13,7 +13,7 @@ PAPER = {"total": 0.3785, "mean": 0.3003}
 
 @dataclass(frozen=True)
 class Scores:
-    """What a fold reached on one part; every Dice is in [0, 1].
+    """What a fold reached on one part; every Dice is in [0, 1], or None without an image.
 
     Attributes:
         images: Number of images.
@@ -28,10 +28,10 @@ class Scores:
 
     images: int
     positives: int
-    soft_total: float
-    soft_mean: float
-    hard_total: float
-    hard_mean: float
+    soft_total: float | None
+    soft_mean: float | None
+    hard_total: float | None
+    hard_mean: float | None
     metric: float
     all_empty: float
 
@@ -40,7 +40,7 @@ def evaluate(predictions: Predictions, masks: np.ndarray, smooth: float) -> Scor
     """Score probabilities against the truth.
 
     Args:
-        predictions: Probabilities of N studies and their true run-length codes.
+        predictions: Probabilities of N studies, 1 or more, and their true run-length codes.
         masks: uint8 array of shape (N, S, S): the true soft masks at network size, 0-255.
         smooth: Of the soft Dice.
     """
@@ -57,12 +57,12 @@ def evaluate(predictions: Predictions, masks: np.ndarray, smooth: float) -> Scor
     return Scores(
         images=len(positive),
         positives=len(chosen),
-        soft_total=total,
+        soft_total=total if len(chosen) else None,
         soft_mean=_mean(soft),
-        hard_total=total_dice(overlap[chosen], truth[chosen], area[chosen]),
+        hard_total=total_dice(overlap[chosen], truth[chosen], area[chosen]) if len(chosen) else None,
         hard_mean=_mean(hard[chosen]),
-        metric=_mean(hard),
-        all_empty=_mean(~positive),
+        metric=float(hard.mean()),
+        all_empty=float((~positive).mean()),
     )
 
 
@@ -72,13 +72,17 @@ def table_1(scores: Scores, part: str) -> str:
         (
             f"{part}: {scores.positives} positives of {scores.images} images",
             f"{'Dice on positives':<28}{'total':>9}{'mean':>9}",
-            f"{'soft, at network size':<28}{scores.soft_total:>9.2%}{scores.soft_mean:>9.2%}",
-            f"{'hard, at 1024x1024':<28}{scores.hard_total:>9.2%}{scores.hard_mean:>9.2%}",
-            f"{'the paper (2019), soft':<28}{PAPER['total']:>9.2%}{PAPER['mean']:>9.2%}",
+            _row("soft, at network size", scores.soft_total, scores.soft_mean),
+            _row("hard, at 1024x1024", scores.hard_total, scores.hard_mean),
+            _row("the paper (2019), soft", PAPER["total"], PAPER["mean"]),
             f"competition metric at a cut of 0.5: {scores.metric:.4f} (all-empty: {scores.all_empty:.4f})",
         )
     )
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+def _row(name: str, *values: float | None) -> str:
+    return f"{name:<28}" + "".join(f"{'-' if value is None else f'{value:.2%}':>9}" for value in values)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -45,10 +45,13 @@ def write_predictions(
     """Write probabilities batch by batch; the folder appears when they are complete.
 
     Args:
-        folder: Replaced if it is there.
+        folder: Replaced if it is there, and only by a complete one.
         batches: uint8 arrays of shape (B, S, S), together N images in the order of `studies`.
         studies: N rows.
         size: S, in pixels.
+
+    Raises:
+        ValueError: The batches are not N images of that size together.
     """
     build = folder.with_name(folder.name + ".partial")
     shutil.rmtree(build, ignore_errors=True)
@@ -69,9 +72,21 @@ def read_predictions(folder: Path) -> Predictions:
     """Open probabilities that `write_predictions` wrote.
 
     Raises:
-        UserError: There are none.
+        UserError: There are none, or not as many as studies.
     """
+    command = "train" if folder.parent.name.startswith("fold") else "predict"
+    remedy = f"delete the folder and run `pneumothorax {command}`"
     if not (folder / "studies.csv").is_file():
-        raise UserError(f"no probabilities in {folder}", "the output of `train` or `predict`", "run it first")
-    probabilities = np.load(folder / "probabilities.npy", mmap_mode="r")
-    return Predictions(folder, probabilities, read_studies(folder / "studies.csv"))
+        raise UserError(
+            f"no probabilities in {folder}", f"the output of `{command}`", f"run `pneumothorax {command}`"
+        )
+    try:
+        probabilities = np.load(folder / "probabilities.npy", mmap_mode="r")
+        studies = read_studies(folder / "studies.csv")
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"broken probabilities in {folder} ({error})", "both files", remedy) from error
+    if len(probabilities) != len(studies):
+        raise UserError(
+            f"{len(probabilities)} probabilities of {len(studies)} studies in {folder}", "one each", remedy
+        )
+    return Predictions(folder, probabilities, studies)

@@ -63,13 +63,21 @@ def mean_soft_dice(recipe: Recipe) -> keras.metrics.Metric:
 def _sum_of_batch(values: Tensor) -> Tensor:
     """Sum over the batch, on every device that has a part of it."""
     total = ops.sum(values)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    if count_replicas() == 1:
+        return total
+    import tensorflow as tf
 
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, total)
-    return total
+    context = tf.distribute.get_replica_context()  # None while Keras builds the model
+    return total if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+
+
+def count_replicas() -> int:
+    """Count the devices that the current `tf.distribute` strategy trains on; 1 where there is none."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 _TERMS: dict[str, Callable[[Tensor, Tensor, Callable[..., Tensor]], Tensor]] = {

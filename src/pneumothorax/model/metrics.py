@@ -18,14 +18,14 @@ def dice(overlap: Counts, truth: Counts, prediction: Counts) -> Scores:
         truth: Pixels in the true mask.
         prediction: Pixels in the predicted mask.
     """
-    areas = np.asarray(truth + prediction, dtype=np.float64)
-    return np.where(areas > 0, 2.0 * overlap / np.maximum(areas, 1), 1.0)
+    areas = np.add(truth, prediction, dtype=np.float64)
+    return np.where(areas > 0, np.multiply(overlap, 2, dtype=np.float64) / np.maximum(areas, 1), 1.0)
 
 
 def soft_dice(
     masks: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating], smooth: float = 0.1
 ) -> tuple[Scores, float]:
-    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s).
+    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 where both are empty.
 
     Args:
         masks: Array of shape (N, H, W), values [0, 1].
@@ -37,8 +37,14 @@ def soft_dice(
     """
     overlap = np.einsum("nhw,nhw->n", masks, probabilities, dtype=np.float64)
     areas = masks.sum(axis=(1, 2), dtype=np.float64) + probabilities.sum(axis=(1, 2), dtype=np.float64)
-    each = (2 * overlap + smooth) / (areas + smooth)
-    return each, float((2 * overlap.sum() + smooth) / (areas.sum() + smooth))
+    each = _smoothed(overlap, areas, smooth)
+    return each, float(_smoothed(overlap.sum(), areas.sum(), smooth))
+
+
+def _smoothed(overlap: Counts, areas: Counts, smooth: float) -> Scores:
+    """Return the smoothed ratio, and 1 for 0 / 0 (two empties without smoothing)."""
+    below = np.asarray(areas + smooth)
+    return np.divide(2 * overlap + smooth, below, out=np.ones_like(below), where=below > 0)
 
 
 def total_dice(overlap: Counts, truth: Counts, prediction: Counts) -> float:

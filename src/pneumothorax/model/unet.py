@@ -1,8 +1,10 @@
 """build_model: a recipe -> the network that it names; the network scales its own input."""
 
 import contextlib
+import math
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import keras
 import numpy as np
 
 from pneumothorax.errors import UserError
+from pneumothorax.model.losses import count_replicas
 from pneumothorax.model.xception import check_encoder, load_library
 from pneumothorax.recipe import Recipe
 
@@ -39,6 +42,13 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
             colour
         )
         unet = _unet(recipe, "imagenet" if weights == "imagenet" else None)
+        for layer in unet.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = recipe.batch_norm_momentum
+                layer.synchronized = count_replicas() > 1  # several devices then compute what one would
+        if not trained:
+            bias = unet.get_layer("final_conv").bias
+            bias.assign(np.full(bias.shape, math.log(recipe.prior / (1 - recipe.prior))))
         if weights not in ("imagenet", "none", None):
             _load_encoder(unet, recipe.encoder, Path(weights))
         logits = unet(scaled)
@@ -81,8 +91,8 @@ def load_weights(model: keras.Model, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"no weights {path}", "the weights of a trained fold", "run `pneumothorax train`")
     try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+        _load(model, path)
+    except (ValueError, KeyError, OSError, UserWarning) as error:
         raise UserError(
             f"weights {path} do not fit {model.name} ({_first_line(error)})",
             "weights of the same encoder and decoder",
@@ -119,12 +129,19 @@ def _load_encoder(unet: keras.Model, encoder: str, path: Path) -> None:
         )
     backbone = find_encoder(unet)
     try:
-        backbone.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+        _load(backbone, path)
+    except (ValueError, KeyError, OSError, UserWarning) as error:
         raise UserError(
             f"{path} does not fit the encoder {encoder} ({_first_line(error)})",
             f"weights of {encoder} without its top",
         ) from None
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    """Load weights, and treat it as an error where Keras would leave some fresh with a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Skipping|A total of", category=UserWarning)
+        model.load_weights(path)
 
 
 def find_encoder(unet: keras.Model) -> keras.Model:

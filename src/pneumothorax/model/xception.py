@@ -32,7 +32,8 @@ def xception(
     Returns:
         A model from float images in [-1, 1], shape (N, H, W, 3), to (N, H/32, W/32, 2048).
     """
-    original = keras.applications.Xception(include_top=False, weights=weights, input_shape=input_shape)
+    # Without a shape, because the original's stem refuses sides below 71.
+    original = keras.applications.Xception(include_top=False, weights=weights)
 
     def same_padded(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
@@ -40,7 +41,8 @@ def xception(
             config["padding"] = "same"
         return type(layer).from_config(config)
 
-    model = keras.models.clone_model(original, clone_function=same_padded)
+    images = keras.Input(input_shape or (None, None, 3))
+    model = keras.models.clone_model(original, input_tensors=images, clone_function=same_padded)
     model.set_weights(original.get_weights())
     return model
 

@@ -4,23 +4,20 @@ Draws what it is given; knows nothing of networks or run folders. Overlays: trut
 yellow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure  # without pyplot: needs no display, changes no notebook's settings
+from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.workspace import atomic
 
-mpl.use("Agg")  # files only: works without a display
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
-TILE = 320  # pixels of one case on a sheet
+TILE = 320  # longer side of one case on a sheet, in pixels
 LEGEND = "truth red, prediction green, both yellow"
 
 
@@ -60,36 +57,50 @@ def overlay(case: Case, strength: float = 0.45) -> npt.NDArray[np.uint8]:
     covered = truth | prediction
     grey[covered] = (1 - strength) * grey[covered] + strength * tint[covered]
     drawn = grey.astype(np.uint8)
-    width = max(1, case.image.shape[0] // 350)
-    for mask, colour in ((truth, (255, 60, 60)), (prediction, (60, 255, 60))):
-        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(drawn, outlines, -1, colour, width)
+    of_truth, of_prediction = _outline(truth), _outline(prediction)
+    drawn[of_truth | of_prediction] = 60
+    drawn[of_truth, 0] = 255
+    drawn[of_prediction, 1] = 255
     return drawn
+
+
+def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Draw the outlines of a mask, wide enough to be seen once the image is shrunk to a tile."""
+    drawn = np.zeros(mask.shape, np.uint8)
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, outlines, -1, 1, max(1, max(mask.shape) // 350))
+    return drawn.astype(bool)
+
+
+def _tile(case: Case) -> npt.NDArray[np.uint8]:
+    """Draw one case at the size of a tile, its proportions kept."""
+    drawn = overlay(case)
+    height, width = drawn.shape[:2]
+    scale = TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(drawn, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def draw_cases(groups: Mapping[str, Sequence[Case]], path: Path) -> None:
     """Draw one sheet of overlays, a row for each group of cases.
 
     Args:
-        groups: Cases by the name of their row, such as 'best'.
+        groups: Cases by the name of their row, such as 'best'; at least one case in all.
         path: The PNG file.
     """
     shown = {name: cases for name, cases in groups.items() if cases}
     columns = max(len(cases) for cases in shown.values())
-    figure, axes = plt.subplots(
-        len(shown), columns, figsize=(2.6 * columns, 2.95 * len(shown)), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(max(4, 2.6 * columns), 2.95 * len(shown) + 0.3), layout="constrained")
+    axes = figure.subplots(len(shown), columns, squeeze=False)
     for row, (name, cases) in enumerate(shown.items()):
         for axis in axes[row]:
             axis.set_axis_off()
         for axis, case in zip(axes[row], cases, strict=False):
-            tile = cv2.resize(overlay(case), (TILE, TILE), interpolation=cv2.INTER_AREA)
-            axis.imshow(tile)
-            axis.set_title(case.title, fontsize=8)
-        axes[row, 0].text(
-            -0.04, 0.5, name, rotation=90, ha="right", va="center", transform=axes[row, 0].transAxes
-        )
-    figure.suptitle(LEGEND, fontsize=9)
+            axis.imshow(_tile(case))
+            axis.set_title(case.title, fontsize=9)
+        first = axes[row, 0]
+        first.text(-0.04, 0.5, name, rotation=90, ha="right", va="center", transform=first.transAxes)
+    figure.suptitle(LEGEND, fontsize=11)
     _save(figure, path)
 
 
@@ -97,44 +108,60 @@ def draw_histogram(dice: npt.NDArray[np.float64], path: Path, paper_mean: float)
     """Draw the histogram of the per-image Dice of images with a pneumothorax.
 
     Args:
-        dice: Shape (N,), values [0, 1].
+        dice: Shape (N,), N at least 1, values [0, 1].
         path: The PNG file.
         paper_mean: The paper's mean, as a line to compare with.
     """
-    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axis = figure.subplots()
     axis.hist(dice, bins=np.linspace(0, 1, 21).tolist(), color="tab:blue", edgecolor="white")
     axis.axvline(float(dice.mean()), color="black", label=f"mean {dice.mean():.3f}")
-    axis.axvline(paper_mean, color="tab:red", linestyle="--", label=f"the paper's mean {paper_mean:.3f}")
-    axis.set(xlabel="Dice of one image", ylabel="images", title=f"{len(dice)} images with a pneumothorax")
-    axis.legend()
+    axis.axvline(
+        paper_mean, color="tab:red", linestyle="--", label=f"the paper's mean {paper_mean:.3f} (soft)"
+    )
+    axis.set(xlabel="Dice of one image, at full size", ylabel="images", xlim=(-0.01, 1.01))
+    axis.set_title(f"Dice on {_images(len(dice))} with a pneumothorax")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 
-def draw_curves(histories: dict[str, pd.DataFrame], path: Path) -> None:
+def draw_curves(histories: Mapping[str, pd.DataFrame], path: Path) -> None:
     """Draw loss, Dice and learning rate by epoch, a colour for each fold, the best epoch marked.
 
     Args:
         histories: history.csv of each fold, by its name.
         path: The PNG file.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    axes = figure.subplots(1, 3)
     for number, (name, rows) in enumerate(histories.items()):
-        colour = f"C{number}"
+        colour, mark = f"C{number % 10}", "." if len(rows) == 1 else None
         for axis, column in ((axes[0], "loss"), (axes[1], "mean_dice")):
-            axis.plot(rows["epoch"], rows[column], color=colour, alpha=0.45, label=f"{name}, training")
-            axis.plot(rows["epoch"], rows[f"val_{column}"], color=colour, label=f"{name}, validation")
-        best = rows.iloc[int(rows["val_mean_dice"].argmax())]
-        axes[1].plot(
-            best["epoch"], best["val_mean_dice"], "o", color=colour, label=f"best {best['val_mean_dice']:.3f}"
-        )
-        axes[2].plot(rows["epoch"], rows["learning_rate"], color=colour, label=name)
+            axis.plot(rows["epoch"], rows[column], "--", marker=mark, color=colour, alpha=0.6)
+            axis.plot(rows["epoch"], rows[f"val_{column}"], "-", marker=mark, color=colour)
+        best = rows.iloc[int(rows["val_mean_dice"].to_numpy().argmax())]
+        label = f"{name}: best {best['val_mean_dice']:.3f} in epoch {best['epoch']:.0f}"
+        axes[1].plot(best["epoch"], best["val_mean_dice"], "o", color=colour, label=label)
+        axes[2].plot(rows["epoch"], rows["learning_rate"], "-", marker=mark, color=colour)
     for axis, title in zip(axes, ("loss", "mean soft Dice", "learning rate"), strict=True):
         axis.set(xlabel="epoch", title=title)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    axes[1].set_ylim(0, 1)
-    axes[1].legend(fontsize=8)
+    if _spread(histories.values()) > 20:  # the first epochs would press all others flat
+        axes[0].set_yscale("log")
+        axes[0].set_title("loss (logarithmic)")
+    axes[1].set_ylim(-0.02, 1.02)
     axes[2].set_yscale("log")
+    figure.suptitle("solid: validation, dashed: training", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
+
+
+def _spread(histories: Iterable[pd.DataFrame]) -> float:
+    """Return the ratio of the highest to the lowest loss; 0 where a loss is not above 0."""
+    losses = np.concatenate([rows[["loss", "val_loss"]].to_numpy().ravel() for rows in histories])
+    return float(losses.max() / losses.min()) if losses.min() > 0 else 0.0
 
 
 def pick_cases(dice: npt.NDArray[np.float64], number: int) -> dict[str, npt.NDArray[np.int64]]:
@@ -149,12 +176,16 @@ def pick_cases(dice: npt.NDArray[np.float64], number: int) -> dict[str, npt.NDAr
     """
     order = np.argsort(-dice, kind="stable")
     number = min(number, max(1, len(order) // 3))
-    middle = max(number, (len(order) - number) // 2)
-    worst = order[max(len(order) - number, 2 * number) :][::-1]
-    return {"best": order[:number], "typical": order[middle : middle + number], "worst": worst}
+    best, rest = order[:number], order[number:]
+    between, worst = np.split(rest, [max(len(rest) - number, 0)])
+    middle = max((len(between) - number) // 2, 0)
+    return {"best": best, "typical": between[middle : middle + number], "worst": worst[::-1]}
 
 
 def _save(figure: Figure, path: Path) -> None:
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+
+
+def _images(number: int) -> str:
+    return "1 image" if number == 1 else f"{number:,} images"

@@ -64,5 +64,5 @@ def _case(part: Predictions, row: int, decision: Decision, score: float) -> Case
     study = part.studies.iloc[row]
     image = read_radiograph(Path(study["path"])).pixels
     prediction = decide(part.probabilities[row], decision, image.shape)
-    title = f"Dice {score:.2f}, {study['area']:,} px"
+    title = f"Dice {score:.2f}, truth {study['area']:,} px"
     return Case(title, image, rle.decode(study["EncodedPixels"], image.shape), prediction)

@@ -16,6 +16,7 @@ from pneumothorax.model.metrics import dice
 from pneumothorax.workspace import atomic
 
 HEADER = ["ImageId", "EncodedPixels"]
+csv.field_size_limit(2**31 - 1)  # the masks of an untrained network are longer than the usual 131,072
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ def write_submission(path: Path, rows: Iterable[tuple[str, str]], sample: Path) 
     Raises:
         UserError: The file is there already, or an image is missing, unknown or there twice.
     """
-    if path.exists():
-        raise UserError(f"{path} is there already", "a new name", "choose another --out; nothing was written")
+    _refuse_old(path)
     codes: dict[str, str] = {}
     wanted = annotations.read_annotations(sample)["ImageId"].tolist()
     for image_id, code in rows:
@@ -66,6 +66,12 @@ def write_submission(path: Path, rows: Iterable[tuple[str, str]], sample: Path) 
             raise UserError(
                 f"the new submission is not valid ({faults[0]})", "a valid one", "please report this"
             )
+        _refuse_old(path)  # another command may have been faster
+
+
+def _refuse_old(path: Path) -> None:
+    if path.exists():
+        raise UserError(f"{path} is there already", "a new name", "choose another --out; nothing was written")
 
 
 def find_faults(path: Path, sample: Path) -> Iterator[str]:
@@ -87,11 +93,14 @@ def find_faults(path: Path, sample: Path) -> Iterator[str]:
             rows = enumerate(csv.reader(file), 1)
             header = next(rows, (1, []))[1]
             if header != HEADER:
-                yield f"row 1: header {','.join(header)[:60]!r}, expected {','.join(HEADER)!r}"
+                mark = " (a byte-order mark stands before it)" if header[:1] == ["\ufeff" + HEADER[0]] else ""
+                yield f"row 1: header {','.join(header)[:60]!r}{mark}, expected {','.join(HEADER)!r}"
             for number, row in rows:
                 yield from _row_faults(number, row, wanted, first)
     except UnicodeDecodeError:
         raise UserError(f"{path} is no UTF-8 text", "a submission CSV") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV ({error})", "a submission CSV") from None
     for image_id in sorted(wanted - first.keys()):
         yield f"{image_id}: missing"
 
@@ -99,18 +108,18 @@ def find_faults(path: Path, sample: Path) -> Iterator[str]:
 def _row_faults(number: int, row: list[str], wanted: set[str], first: dict[str, int]) -> Iterator[str]:
     """Yield the faults of one row, and note its id."""
     if len(row) != 2:
-        yield f"row {number}: {len(row)} columns, expected 2"
+        yield f"row {number}: {f'{len(row)} columns' if row else 'blank'}, expected 2 columns"
         return
     image_id, code = row
     if image_id not in wanted:
         yield f"row {number}: unknown id {image_id[:60]!r}"
     if image_id in first:
-        yield f"row {number}: {image_id} stands in row {first[image_id]} already"
+        yield f"row {number}: {image_id[:60]} stands in row {first[image_id]} already"
     first.setdefault(image_id, number)
     try:
         rle.area(code)
     except rle.RLEError as error:
-        yield f"row {number}, {image_id}: {error}"
+        yield f"row {number}, {image_id[:60]}: {error}"
 
 
 def validate(path: Path, sample: Path) -> int:
@@ -125,7 +134,8 @@ def validate(path: Path, sample: Path) -> int:
     faults = list(find_faults(path, sample))
     if faults:
         shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-        raise UserError(f"{len(faults)} faults in {path}: {shown}", "none", "Kaggle would refuse it")
+        number = f"{len(faults)} fault" + "s" * (len(faults) > 1)
+        raise UserError(f"{number} in {path}: {shown}", "none", "Kaggle would refuse it")
     return len(annotations.read_annotations(path))
 
 

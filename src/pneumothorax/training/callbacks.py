@@ -109,6 +109,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Begin the epoch's bar."""
+        self.began = time.perf_counter()
         title = f"epoch {epoch + 1}/{self.params['epochs']}"
         self.bar = tqdm(total=self.params["steps"], desc=title, unit="batch", leave=False, disable=None)
 
@@ -119,7 +120,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Replace the bar by a line."""
-        seconds = self.bar.format_dict["elapsed"]
+        seconds = time.perf_counter() - self.began
         self.bar.close()
         parts = (f"{name} {value:.4g}" for name, value in (logs or {}).items())
         line = f"epoch {epoch + 1}/{self.params['epochs']}  {'  '.join(parts)}  {seconds:.0f} s"

@@ -26,9 +26,9 @@ class Feed(keras.utils.PyDataset):
 
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe, first_epoch: int = 0) -> None:
         super().__init__()
-        self.cache, self.rows, self.recipe, self.epoch = cache, rows, recipe, first_epoch
+        self.cache, self.rows, self.recipe = cache, rows, recipe
         self.augmentation = make_augmentation(recipe) if recipe.augments else None
-        self.on_epoch_begin()
+        self.begin(first_epoch)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -39,15 +39,13 @@ class Feed(keras.utils.PyDataset):
             return images, masks
         return augment(self.augmentation, images, masks, [self.recipe.seed, self.epoch, number])
 
-    def on_epoch_begin(self) -> None:
-        """Draw the epoch's order."""
-        self.batches = epoch_batches(
-            self.rows, self.recipe.batch_size, seed=self.recipe.seed, epoch=self.epoch
-        )
+    def begin(self, epoch: int) -> None:
+        """Draw an epoch's order.
 
-    def on_epoch_end(self) -> None:
-        """Go on to the next epoch."""
-        self.epoch += 1
+        Training calls it, for Keras' own `on_epoch_end` also comes between epochs.
+        """
+        self.epoch = epoch
+        self.batches = epoch_batches(self.rows, self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
 
 
 class FixedFeed(keras.utils.PyDataset):

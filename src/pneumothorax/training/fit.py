@@ -59,7 +59,8 @@ def fit_fold(
         "val_loss", factor=recipe.plateau_factor, patience=recipe.plateau_patience, min_delta=0.0
     )
     stop = keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=recipe.early_stop_patience)
-    callbacks = [Progress(), StopAtNaN(feed, cache.studies["ImageId"].to_numpy()), plateau, stop]
+    order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.begin(epoch))
+    callbacks = [order, Progress(), StopAtNaN(feed, cache.studies["ImageId"].to_numpy()), plateau, stop]
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(fold.path / "tensorboard")))
     model.fit(

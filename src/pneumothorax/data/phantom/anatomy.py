@@ -45,7 +45,7 @@ def draw_radiograph(
     lost = {side: gone / (0.12 * size**2) for side, gone in lost.items()}
     brightness -= air * rng.uniform(0.36, 0.42)
     brightness += air * (1 - rng.uniform(0.8, 1.0) * gas) * _lung_tissue(rng, chest, lost)
-    brightness -= air * gas * rng.uniform(0.0, 0.045)
+    brightness -= np.sqrt(air) * gas * rng.uniform(0.05, 0.14)
     brightness += _bones(rng, chest, air)
     full = cv2.resize(brightness, (size, size), interpolation=cv2.INTER_LINEAR)
     _add_pleural_lines(rng, full, pockets)

@@ -1,0 +1,65 @@
+# Every target is one line that calls the package; `make` alone prints this help.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Flags of a command, for example: make train ARGS="--recipe seed --encoder-weights none"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo phantom prepare train tune predict submit validate score figures
+.PHONY: test test-fast lint benchmarks clean
+
+help: ## print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## make .venv and install the tested set of packages into it
+
+$(VENV)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install ## run the whole road on an artificial competition, in build/demo
+	$(BIN)/pneumothorax demo $(ARGS)
+
+phantom: install ## make the artificial competition
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+prepare: install ## decode and resize all radiographs once
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+train: install ## train a recipe; the same command resumes
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+tune: install ## choose threshold and minimum area on held-out images
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+predict: install ## predict the test set, or a folder of radiographs
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+submit: install ## write and validate the submission CSV
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+validate: install ## check a submission CSV
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+score: install ## score a submission CSV against a truth
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+figures: install ## draw curves, histogram and overlays of a run
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+test: install ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: install ## run the tests that train no real network
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: install ## check format, style, types and architecture
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+benchmarks: install ## measure the claims of speed (half an hour; installs PyTorch and pycocotools as well)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove what demo and tests left; data, runs and submissions stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,68 @@
+"""The order of training follows from seed and epoch alone, and loses no image."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pneumothorax.data.batches import epoch_batches, fixed_batches, gather
+from pneumothorax.data.cache import Cache
+
+ROWS = np.arange(3, 203, 2)
+
+
+def joined(batches: list[np.ndarray]) -> list[int]:
+    return np.concatenate(batches).tolist()
+
+
+@given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 9), st.integers(0, 9))
+def test_every_row_comes_once_an_epoch_in_batches_of_nearly_one_size(count, batch_size, seed, epoch):
+    rows = np.arange(count) * 3 + 1
+    batches = epoch_batches(rows, batch_size, seed=seed, epoch=epoch)
+    assert sorted(joined(batches)) == rows.tolist()
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) - min(sizes) <= 1
+    assert 1 <= max(sizes) <= batch_size
+    assert len(batches) == -(-count // batch_size)
+
+
+def test_last_batch_is_never_a_single_image_left_over():
+    assert [len(batch) for batch in fixed_batches(np.arange(17), 16)] == [9, 8]
+
+
+def test_fixed_batches_keep_the_order():
+    assert joined(fixed_batches(ROWS[::-1], 16)) == ROWS[::-1].tolist()
+
+
+def test_same_seed_and_epoch_give_the_same_order_whatever_was_drawn_before():
+    first = epoch_batches(ROWS, 16, seed=1, epoch=5)
+    np.random.default_rng().random()
+    for epoch in range(5):
+        epoch_batches(ROWS, 16, seed=1, epoch=epoch)
+    assert joined(first) == joined(epoch_batches(ROWS, 16, seed=1, epoch=5))
+
+
+@pytest.mark.parametrize("other", [(1, 6), (2, 5), (5, 1), (0, 0)])
+def test_another_seed_or_epoch_gives_another_order(other):
+    seed, epoch = other
+    changed = epoch_batches(ROWS, 16, seed=seed, epoch=epoch)
+    assert joined(epoch_batches(ROWS, 16, seed=1, epoch=5)) != joined(changed)
+
+
+def test_the_rows_handed_in_stay_as_they_were():
+    rows = ROWS.copy()
+    epoch_batches(rows, 16, seed=0, epoch=0)
+    np.testing.assert_array_equal(rows, ROWS)
+
+
+def test_gather_reads_images_and_their_own_masks(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4), dtype=np.uint8)
+    cache = Cache(tmp_path, images, 255 - images, pd.DataFrame())
+    found, masks = gather(cache, np.array([4, 0, 4]))
+    assert found.dtype == np.uint8
+    assert masks.dtype == np.float32
+    assert found.shape == masks.shape == (3, 4, 4, 1)
+    np.testing.assert_array_equal(found[..., 0], images[[4, 0, 4]])
+    np.testing.assert_allclose(masks[..., 0], 1 - images[[4, 0, 4]] / 255, atol=1e-6)
+    assert 0 <= masks.min() <= masks.max() <= 1

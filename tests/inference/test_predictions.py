@@ -1,0 +1,125 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pneumothorax.errors import UserError
+from pneumothorax.inference.predictions import STEPS, quantise, read_predictions, write_predictions
+
+SIZE = 8
+
+
+def make_studies(number):
+    return pd.DataFrame(
+        {
+            "ImageId": [f"{row:03d}" for row in range(number)],  # text that looks like a number
+            "path": "somewhere.dcm",
+            "EncodedPixels": ["-1" if row % 2 else "5 2 1 4" for row in range(number)],
+            "area": [0 if row % 2 else 6 for row in range(number)],
+            "height": 1024,
+            "width": 1024,
+            "view": "",
+            "sex": "F",
+            "age": [None if row % 2 else 40 for row in range(number)],
+            "patient": "",
+        }
+    )
+
+
+def make_maps(number, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (number, SIZE, SIZE), dtype=np.uint8)
+
+
+@given(hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)))
+@settings(deadline=None)
+def test_quantising_moves_a_probability_by_at_most_two_thousandths(probabilities):
+    stored = quantise(probabilities)
+    assert stored.dtype == np.uint8
+    assert np.abs(stored / STEPS - probabilities).max() <= 0.002
+
+
+@pytest.mark.parametrize(("probability", "stored"), [(0.0, 0), (1.0, 255), (1 + 1e-6, 255), (-1e-9, 0)])
+def test_quantising_keeps_the_ends(probability, stored):
+    assert quantise(np.array([probability], np.float32)) == stored
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2, 4], [1, 2, 3, 4]])
+def test_what_is_written_in_batches_is_read_whole(tmp_path, cuts):
+    maps, studies = make_maps(5), make_studies(5)
+    written = write_predictions(tmp_path / "new" / "test", np.split(maps, cuts), studies, SIZE)
+    read = read_predictions(tmp_path / "new" / "test")
+    for predictions in (written, read):
+        np.testing.assert_array_equal(predictions.probabilities, maps)
+        assert predictions.studies["ImageId"].tolist() == ["000", "001", "002", "003", "004"]
+        assert predictions.studies["EncodedPixels"].tolist() == studies["EncodedPixels"].tolist()
+        assert predictions.studies["age"].isna().tolist() == studies["age"].isna().tolist()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["test"]
+
+
+def test_writing_again_replaces_the_folder(tmp_path):
+    folder = tmp_path / "test"
+    write_predictions(folder, [make_maps(5)], make_studies(5), SIZE)
+    (folder / "stray").touch()
+    write_predictions(folder, [make_maps(2, seed=1)], make_studies(2), SIZE)
+    np.testing.assert_array_equal(read_predictions(folder).probabilities, make_maps(2, seed=1))
+    assert not (folder / "stray").exists()
+
+
+@pytest.mark.parametrize("number", [0, 2, 4], ids=["none", "too few", "too many"])
+def test_a_wrong_number_of_images_leaves_the_old_folder(tmp_path, number):
+    folder = tmp_path / "test"
+    write_predictions(folder, [make_maps(3)], make_studies(3), SIZE)
+    with pytest.raises(ValueError, match=f"found {number * SIZE**2} bytes"):
+        write_predictions(folder, [make_maps(number, seed=1)], make_studies(3), SIZE)
+    np.testing.assert_array_equal(read_predictions(folder).probabilities, make_maps(3))
+
+
+def test_batches_of_another_type_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="bytes"):
+        write_predictions(tmp_path / "test", [make_maps(3) / np.float32(255)], make_studies(3), SIZE)
+    assert not (tmp_path / "test").exists()
+
+
+def test_an_error_in_the_middle_leaves_the_old_folder_and_the_next_try_works(tmp_path):
+    folder = tmp_path / "test"
+    write_predictions(folder, [make_maps(3)], make_studies(3), SIZE)
+
+    def broken():
+        yield make_maps(1, seed=1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_predictions(folder, broken(), make_studies(3), SIZE)
+    np.testing.assert_array_equal(read_predictions(folder).probabilities, make_maps(3))
+    write_predictions(folder, [make_maps(3, seed=1)], make_studies(3), SIZE)
+    assert [path.name for path in tmp_path.iterdir()] == ["test"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [("fold0/out_of_fold", "train"), ("fold0/test", "train"), ("predictions/test", "predict")],
+)
+def test_missing_probabilities_name_the_command_that_makes_them(tmp_path, folder, command):
+    with pytest.raises(UserError, match=f"run `pneumothorax {command}`$"):
+        read_predictions(tmp_path / folder)
+
+
+@pytest.mark.parametrize("damage", ["no array", "cut array", "no array at all", "row lost", "table empty"])
+def test_damaged_probabilities_are_a_mistake_in_one_line(tmp_path, damage):
+    folder = tmp_path / "test"
+    write_predictions(folder, [make_maps(3)], make_studies(3), SIZE)
+    array, table = folder / "probabilities.npy", folder / "studies.csv"
+    if damage == "no array":
+        array.unlink()
+    elif damage == "cut array":
+        array.write_bytes(array.read_bytes()[:-5])
+    elif damage == "no array at all":
+        array.write_bytes(b"")
+    elif damage == "row lost":
+        table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    else:
+        table.write_text("")
+    with pytest.raises(UserError, match="delete the folder and run `pneumothorax predict`"):
+        read_predictions(folder)

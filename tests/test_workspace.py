@@ -1,0 +1,127 @@
+"""Folders of one entry, and files that are never half written."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pneumothorax.workspace import Workspace, atomic, write_text
+
+
+@pytest.fixture
+def umask():
+    """Set the process's umask, and set it back."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def test_all_folders_lie_below_the_root():
+    workspace = Workspace(Path("/entry"))
+    assert workspace.raw == Path("/entry/data/raw")
+    assert workspace.data == Path("/entry/data")
+    assert workspace.runs == Path("/entry/runs")
+    assert workspace.submissions == Path("/entry/submissions")
+
+
+def test_every_size_interpolation_and_part_has_a_cache_of_its_own():
+    workspace = Workspace(Path("/entry"))
+    words = [
+        (128, "area", "train"),
+        (128, "area", "test"),
+        (128, "bilinear", "train"),
+        (256, "area", "train"),
+    ]
+    folders = {workspace.cache(*word) for word in words}
+    assert len(folders) == 4
+    assert all(folder.is_relative_to("/entry/data/cache") for folder in folders)
+
+
+def test_making_a_workspace_makes_no_folder(tmp_path):
+    assert Workspace(tmp_path / "new").cache(128, "area", "test")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_file_appears_with_the_folders_above_it(tmp_path):
+    path = tmp_path / "a" / "b" / "c.json"
+    write_text(path, "äöü\n")
+    assert path.read_bytes() == "äöü\n".encode()
+    assert [found.name for found in path.parent.iterdir()] == ["c.json"]
+
+
+def test_the_temporary_path_keeps_the_suffix_and_is_hidden_beside_the_file(tmp_path):
+    with atomic(tmp_path / "x.weights.h5") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".")
+        assert temporary.name.endswith("x.weights.h5")
+        assert not (tmp_path / "x.weights.h5").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_error_leaves_the_old_file_and_no_debris(tmp_path, error, old):
+    path = tmp_path / "file.txt"
+    if old is not None:
+        path.write_text(old)
+
+    def fail():
+        with atomic(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert [found.read_text() for found in tmp_path.iterdir()] == ([] if old is None else [old])
+
+
+def test_a_target_that_is_a_folder_is_an_error_without_debris(tmp_path):
+    (tmp_path / "file.txt" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_text(tmp_path / "file.txt", "new")
+    assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_mode_is_what_the_umask_says(tmp_path, umask, mask, mode):
+    umask(mask)
+    write_text(tmp_path / "file.txt", "text")
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == mode
+    assert umask(mask) == mask  # looking at it did not change it
+
+
+def test_a_writer_that_renames_its_own_file_into_place_is_welcome(tmp_path):
+    with atomic(tmp_path / "file.txt") as temporary:
+        (tmp_path / "own").write_text("new")
+        (tmp_path / "own").replace(temporary)
+    assert (tmp_path / "file.txt").read_text() == "new"
+
+
+def test_writers_at_once_leave_one_whole_file(tmp_path):
+    texts = [str(number) * 100_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_text(tmp_path / "file.txt", text), texts))
+    assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+    assert (tmp_path / "file.txt").read_text() in texts
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    script = f"""
+        import os, signal
+        from pathlib import Path
+        from pneumothorax.workspace import atomic
+        with atomic(Path({str(path)!r})) as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new"

@@ -1,0 +1,260 @@
+"""Training: what a resumed run must share with an uninterrupted one, and how it fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from pneumothorax.data.cache import Cache
+from pneumothorax.data.folds import divide
+from pneumothorax.errors import UserError
+from pneumothorax.recipe import to_json
+from pneumothorax.training import fit
+from pneumothorax.training.fit import fit_fold
+from pneumothorax.training.run import FoldFolder, load_state, read_history
+
+# The smallest patience, so that the learning rate falls and training ends early within a few epochs.
+IMPATIENT = {
+    "epochs": 30,
+    "plateau_patience": 1,
+    "early_stop_patience": 2,
+    "learning_rate": 0.05,
+    "flip": True,
+}
+
+pytestmark = pytest.mark.usefixtures("small_network")
+
+
+def train(recipe, cache, fold, **options):
+    fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold, **options)
+
+
+def assert_equal_runs(one, other):
+    pd.testing.assert_frame_equal(
+        read_history(one).drop(columns="seconds"),
+        read_history(other).drop(columns="seconds"),
+        check_exact=True,
+    )
+    first, second = load_state(one), load_state(other)
+    assert replace(first, variables=[], history=[]) == replace(second, variables=[], history=[])
+    for a, b in zip(first.variables, second.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert best_weights(one) == best_weights(other)
+
+
+def best_weights(fold):
+    """Return the arrays of the weights file, as bytes; the file itself holds times."""
+    import h5py
+
+    found = {}
+    with h5py.File(fold.weights) as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()].tobytes()} if hasattr(item, "shape") else {})
+        )
+    assert found
+    return found
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Stands for Ctrl-C at one batch of one epoch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at, self.epoch = (epoch, batch), 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def straight(discs, tiny, tmp_path, small_network):
+    """An uninterrupted run."""
+    fold = FoldFolder(tmp_path / "straight" / "fold0")
+    train(replace(tiny, **IMPATIENT), discs, fold)
+    return fold
+
+
+def test_the_rate_falls_and_training_ends_early(straight):
+    history = read_history(straight)
+    assert len(history) < IMPATIENT["epochs"]
+    assert history["learning_rate"].iloc[-1] < history["learning_rate"].iloc[0]
+    best = history["val_mean_dice"].argmax()
+    assert len(history) - 1 - best == IMPATIENT["early_stop_patience"]
+
+
+@pytest.mark.parametrize("at", [(0, 1), (1, 0), (2, 1)], ids=str)
+def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
+    at, straight, discs, tiny, tmp_path, monkeypatch
+):
+    recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "Progress", lambda: Interrupt(*at))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, discs, fold)
+    assert (load_state(fold).epoch if at[0] else load_state(fold)) == (at[0] or None)
+    train(recipe, discs, fold)
+    assert_equal_runs(straight, fold)
+
+
+def test_a_finished_run_is_left_alone(straight, discs, tiny):
+    before = {path: path.stat().st_mtime_ns for path in straight.path.iterdir()}
+    train(replace(tiny, **IMPATIENT), discs, straight)
+    changed = {path.name for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns}
+    assert changed <= {"recipe.json", "environment.json"}
+
+
+def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
+    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.training.feed import FixedFeed
+
+    recipe = replace(tiny, **IMPATIENT)
+    model = load_fold(straight)
+    model.compile(loss=fit.find_loss(recipe), metrics=[fit.mean_soft_dice(recipe)])
+    split = divide(discs.studies, recipe, 0)
+    scores = model.evaluate(
+        FixedFeed(discs, split.validation, recipe.batch_size), return_dict=True, verbose=0
+    )
+    assert scores["mean_dice"] == pytest.approx(read_history(straight)["val_mean_dice"].max(), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_of_the_real_network_killed_at_any_moment_ends_like_the_uninterrupted_one(
+    discs, tiny, tmp_path
+):
+    straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(to_json(replace(tiny, epochs=4, flip=True, plateau_patience=1)))
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pneumothorax.data.cache import open_cache; from pneumothorax.data.folds import divide\n"
+        "from pneumothorax.recipe import from_json; from pneumothorax.training.run import FoldFolder\n"
+        "from pneumothorax.training.fit import fit_fold\n"
+        "recipe, cache, fold = sys.argv[1:]\n"
+        "recipe, cache = from_json(Path(recipe).read_text()), open_cache(Path(cache))\n"
+        "fit_fold(recipe, cache, divide(cache.studies, recipe, 0), FoldFolder(Path(fold)))\n"
+    )
+    command = [sys.executable, "-c", program, str(recipe), str(discs.folder)]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([*command, str(straight.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
+    for after_epochs, delay in ((1, 0.0), (2, 0.15)):
+        process = subprocess.Popen([*command, str(fold.path)], env=environment, stderr=subprocess.DEVNULL)
+        while process.poll() is None and epochs_done(fold) < after_epochs:
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it ended before the kill"
+    subprocess.run([*command, str(fold.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert_equal_runs(straight, fold)
+
+
+def epochs_done(fold):
+    return len(pd.read_csv(fold.history)) if fold.history.is_file() else 0
+
+
+def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
+    discs, tiny, tmp_path, monkeypatch
+):
+    recipe, fold = replace(tiny, epochs=3), FoldFolder(tmp_path / "fold0")
+    loss = fit.find_loss(recipe)
+    poison = {"calls": 0}
+
+    def poisoned(mask, probability):
+        return loss(mask, probability) * keras.ops.where(keras.ops.max(mask) > 1.5, np.nan, 1.0)
+
+    gather = fit.Feed.__getitem__
+
+    def spoilt(self, number):
+        images, masks = gather(self, number)
+        if self.epoch == 1 and number == 1:
+            poison["calls"] += 1
+            masks = masks + 2
+        return images, masks
+
+    monkeypatch.setattr(fit, "find_loss", lambda recipe: poisoned)
+    monkeypatch.setattr(fit.Feed, "__getitem__", spoilt)
+    with pytest.raises(UserError, match=r"loss nan in epoch 2, batch 2 \(disc\d\d"):
+        train(recipe, discs, fold)
+    assert poison["calls"]
+    assert load_state(fold).epoch == 1
+    assert all(np.isfinite(array).all() for array in load_state(fold).variables)
+
+
+def test_a_cache_of_another_size_is_refused(discs, tiny, tmp_path):
+    with pytest.raises(UserError, match="32x32"):
+        train(replace(tiny, size=64), discs, FoldFolder(tmp_path / "fold0"))
+    assert not (tmp_path / "fold0").exists()
+
+
+def test_another_recipe_in_the_folder_is_refused_and_nothing_is_lost(straight, discs, tiny):
+    before = straight.state.read_bytes()
+    with pytest.raises(UserError, match="another recipe"):
+        train(replace(tiny, **IMPATIENT, batch_size=4), discs, straight)
+    assert straight.state.read_bytes() == before
+
+
+def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path, monkeypatch):
+    seen = {}
+
+    def stop(self, *args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "Feed", lambda cache, rows, recipe, first: seen.update(train=rows))
+    monkeypatch.setattr(fit, "FixedFeed", lambda cache, rows, size: seen.update(validation=rows))
+    monkeypatch.setattr(keras.Model, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(tiny, positives_only=True), discs, FoldFolder(tmp_path / "fold0"))
+    positive = discs.studies["area"].to_numpy() > 0
+    assert positive[seen["train"]].all()
+    assert positive[seen["validation"]].all()
+
+
+def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
+    cache: Cache = make_discs(tmp_path / "train", count=60)
+    recipe = replace(tiny, split="folds", folds=3, epochs=15, learning_rate=0.01)
+    train(recipe, cache, FoldFolder(tmp_path / "fold0"))
+    history = read_history(FoldFolder(tmp_path / "fold0"))
+    assert history["val_mean_dice"].max() > 0.5
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", ["batch", "image"])
+def test_two_devices_compute_the_losses_of_one(reduction, discs, tmp_path):
+    program = f"""
+import sys
+import numpy as np, tensorflow as tf
+from pathlib import Path
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pneumothorax.data.cache import open_cache
+from pneumothorax.data.folds import Split
+from pneumothorax.recipe import Recipe
+from pneumothorax.training.fit import fit_fold
+from pneumothorax.training.hardware import make_strategy
+from pneumothorax.training.run import FoldFolder
+recipe = Recipe(
+    size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8), epochs=2,
+    precision="float32", batch_size=8, positives_only=False, loss_reduction="{reduction}", learning_rate=1e-4,
+    batch_norm_momentum=0.5,
+)
+cache = open_cache(Path(sys.argv[1]))
+split = Split(np.arange(16), np.arange(16, 24), np.arange(16, 24), np.arange(0))
+for name, strategy in (("one", None), ("two", make_strategy(["CPU:0", "CPU:1"]))):
+    fit_fold(recipe, cache, split, FoldFolder(Path(sys.argv[2], name, "fold0")), strategy=strategy)
+"""
+    subprocess.run([sys.executable, "-c", program, str(discs.folder), str(tmp_path)], check=True)
+    one, two = (read_history(FoldFolder(tmp_path / name / "fold0")) for name in ("one", "two"))
+    columns = ["loss", "mean_dice", "val_loss", "val_mean_dice"]
+    np.testing.assert_allclose(one[columns], two[columns], rtol=5e-3)
+    np.testing.assert_allclose(one["loss"].iloc[0], two["loss"].iloc[0], rtol=1e-3)

@@ -1,0 +1,109 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pneumothorax import __version__
+from pneumothorax.errors import UserError
+from pneumothorax.training.run import (
+    FoldFolder,
+    State,
+    claim,
+    find_folds,
+    load_state,
+    read_recipe,
+    save_state,
+)
+
+ENVIRONMENT = {"keras": "3.15.1", "precision": "float32"}
+
+
+@pytest.fixture
+def fold(tmp_path):
+    return FoldFolder(tmp_path / "runs" / "seed" / "fold0")
+
+
+def test_a_state_comes_back_as_it_was(fold):
+    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3, dtype=np.int32)]
+    state = State(
+        4, arrays, {"EarlyStopping": {"best": 0.5, "wait": 2}}, [{"epoch": 1.0, "loss": 0.25}], False
+    )
+    save_state(fold, state)
+    again = load_state(fold)
+    assert again is not None
+    for a, b in zip(arrays, again.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+    assert replace(again, variables=[]) == replace(state, variables=[])
+
+
+def test_no_state_is_none(fold):
+    assert load_state(fold) is None
+
+
+def test_a_failed_write_leaves_the_old_state(fold, monkeypatch):
+    save_state(fold, State(1, [np.zeros(2)], {}, [], False))
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        save_state(fold, State(2, [np.ones(2)], {}, [], False))
+    assert load_state(fold).epoch == 1
+    assert [path.name for path in fold.path.iterdir()] == ["state.npz"]
+
+
+def test_a_fold_remembers_its_recipe(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    assert read_recipe(fold) == tiny
+    assert json.loads(fold.environment.read_text())["pneumothorax"] == __version__
+
+
+def test_the_same_claim_is_accepted_again(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    claim(fold, tiny, ENVIRONMENT)
+
+
+def test_another_recipe_is_refused_and_named(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    with pytest.raises(UserError, match=r"learning_rate 0\.001 -> 0\.1"):
+        claim(fold, replace(tiny, learning_rate=0.1), ENVIRONMENT)
+    assert read_recipe(fold) == tiny
+
+
+def test_all_folds_of_a_run_share_a_recipe(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    with pytest.raises(UserError, match="another recipe"):
+        claim(FoldFolder(fold.path.with_name("fold1")), replace(tiny, epochs=9), ENVIRONMENT)
+
+
+def test_another_version_cannot_resume(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    save_state(fold, State(1, [], {}, [], False))
+    old = json.loads(fold.environment.read_text()) | {"pneumothorax": "0.0.1"}
+    fold.environment.write_text(json.dumps(old))
+    with pytest.raises(UserError, match=rf"pneumothorax 0\.0\.1 -> {__version__}"):
+        claim(fold, tiny, ENVIRONMENT)
+
+
+def test_a_recipe_of_another_version_is_refused(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    values = json.loads(fold.recipe.read_text())
+    values["warp_drive"] = True
+    fold.recipe.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="warp_drive"):
+        read_recipe(fold)
+
+
+def test_a_missing_run_names_those_there(tmp_path):
+    (tmp_path / "runs" / "other").mkdir(parents=True)
+    with pytest.raises(UserError, match="one of other"):
+        find_folds(tmp_path / "runs" / "seed")
+
+
+def test_a_run_without_weights_is_refused(fold, tiny):
+    claim(fold, tiny, ENVIRONMENT)
+    with pytest.raises(UserError, match="no trained fold"):
+        find_folds(fold.path.parent)
