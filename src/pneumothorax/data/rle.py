@@ -9,7 +9,6 @@ Source: the competition's data page, and its 3,576 annotated rows, which `encode
 
 import math
 import re
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from pneumothorax.errors import UserError
 SHAPE = (1024, 1024)  # every image of the competition
 EMPTY = "-1"
 
+_DIGITS = re.compile(r"[0-9][0-9\s]*", re.ASCII).fullmatch
 _NUMBER = re.compile(r"-?[0-9]{1,18}").fullmatch  # int() would take "1_0" too
 
 Mask = npt.NDArray[np.uint8]
@@ -45,17 +45,10 @@ def encode(mask: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> str:
         raise TypeError(
             f"found {mask.dtype} of shape {mask.shape}; expected bool or integers of shape (H, W)"
         )
-    columns = np.flatnonzero(mask.any(axis=0))
-    if not columns.size:
+    edges = _edges(mask)
+    if not edges.size:
         return EMPTY
-    first, last = columns[0], columns[-1]
-    block = mask[:, first : last + 1] != 0  # (H, C): only the columns that hold foreground
-    padded = np.zeros(block.size + 2, dtype=bool)
-    padded[1:-1] = block.T.ravel()
-    edges = np.flatnonzero(padded[1:] != padded[:-1])  # starts and ends of the runs, in turn
-    steps = np.diff(edges, prepend=0)
-    steps[0] += first * mask.shape[0]
-    return " ".join(map(str, steps.tolist()))
+    return " ".join(map(str, np.diff(edges, prepend=0).tolist()))
 
 
 def decode(text: str, shape: tuple[int, int] = SHAPE) -> Mask:
@@ -76,7 +69,8 @@ def decode(text: str, shape: tuple[int, int] = SHAPE) -> Mask:
     flat = np.zeros(height * width, dtype=np.uint8)
     text = text.strip()
     if text != EMPTY:
-        for start, end in _runs(text, flat.size):
+        ends = _ends(text, flat.size).tolist()
+        for start, end in zip(ends[::2], ends[1::2], strict=True):
             flat[start:end] = 1
     return flat.reshape(width, height).T
 
@@ -88,37 +82,64 @@ def area(text: str, shape: tuple[int, int] = SHAPE) -> int:
         RLEError: As `decode` does.
     """
     text = text.strip()
-    return 0 if text == EMPTY else sum(end - start for start, end in _runs(text, math.prod(shape)))
+    return 0 if text == EMPTY else int(np.diff(_ends(text, math.prod(shape)))[::2].sum())
 
 
-def _runs(text: str, pixels: int) -> list[tuple[int, int]]:
-    """Return (start, end) of every run, checked."""
+def _edges(mask: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """Return where runs start and end, in turn, as pixels counted down the columns.
+
+    Each pixel is compared with the one above it, in the array's own order of memory: turning the mask round
+    first would take longer than all the rest.
+    """
+    height = mask.shape[0]
+    covered = np.flatnonzero(mask.any(axis=0))
+    if not covered.size:
+        return covered
+    first, last = covered[0], covered[-1]
+    block = mask[:, first : last + 1] != 0  # (H, C): only the columns that hold foreground
+    by_column = mask.flags.f_contiguous
+    changes = np.empty((height + 1, block.shape[1]), dtype=bool, order="F" if by_column else "C")
+    changes[0], changes[-1] = block[0], block[-1]
+    np.not_equal(block[1:], block[:-1], out=changes[1:-1])
+    flat = np.flatnonzero(changes.ravel(order="K"))
+    columns, rows = np.divmod(flat, height + 1) if by_column else np.divmod(flat, block.shape[1])[::-1]
+    edges = np.sort((columns + first) * height + rows)
+    # A run from one column's last pixel to the next one's first has an end and a start at one place.
+    joined = np.flatnonzero(edges[1:] == edges[:-1])
+    return np.delete(edges, np.concatenate([joined, joined + 1])) if joined.size else edges
+
+
+def _ends(text: str, pixels: int) -> npt.NDArray[np.int64]:
+    """Return where gaps and runs end, in turn; checked."""
+    if not _DIGITS(text):
+        raise _fault(text, pixels)
+    numbers = np.fromstring(text, dtype=np.int64, sep=" ")
+    ends = numbers.cumsum()
+    if len(numbers) % 2 or not numbers[1::2].all() or numbers.max() > pixels or ends[-1] > pixels:
+        raise _fault(text, pixels)
+    return ends
+
+
+def _fault(text: str, pixels: int) -> RLEError:
+    """Say what is wrong with text that is no run-length code, and at which of its numbers."""
     words = text.split()
     if not words:
-        raise RLEError("empty run-length text", "'gap length' pairs or -1")
-    if not all(map(_NUMBER, words)):
-        at, word = next((at, word) for at, word in enumerate(words, 1) if not _NUMBER(word))
-        raise RLEError(f"{word[:20]!r} as number {at} of run-length text", "whole numbers")
+        return RLEError("empty run-length text", "'gap length' pairs or -1")
+    for at, word in enumerate(words, 1):
+        if not _NUMBER(word):
+            return RLEError(f"{word[:20]!r} as number {at} of run-length text", "whole numbers")
     if len(words) % 2:
-        raise RLEError(f"{len(words)} numbers in run-length text", "pairs of gap and length")
-    numbers = list(map(int, words))
-    ends = list(accumulate(numbers))
-    if min(numbers[::2]) < 0 or min(numbers[1::2]) < 1 or ends[-1] > pixels:
-        raise _first_fault(numbers, ends, pixels)
-    return list(zip(ends[::2], ends[1::2], strict=True))
-
-
-def _first_fault(numbers: list[int], ends: list[int], pixels: int) -> RLEError:
-    """Say what is wrong with the first number that is."""
-    for at, (number, end) in enumerate(zip(numbers, ends, strict=True), 1):
+        return RLEError(f"{len(words)} numbers in run-length text", "pairs of gap and length")
+    end = 0
+    for at, number in enumerate(map(int, words), 1):
+        end += number
         if at % 2 and number < 0:
-            return RLEError(
-                f"gap {number} as number {at} of run-length text", "0 or more (runs may not overlap)"
-            )
+            wanted = "0 or more (runs may not overlap)"
+            return RLEError(f"gap {number} as number {at} of run-length text", wanted)
         if not at % 2 and number < 1:
             return RLEError(f"length {number} as number {at} of run-length text", "1 or more")
         if not at % 2 and end > pixels:
             return RLEError(
                 f"a run to pixel {end} (number {at} of run-length text)", f"at most {pixels} pixels"
             )
-    raise AssertionError("no fault in run-length text")
+    raise AssertionError(f"no fault in run-length text {text[:40]!r}")

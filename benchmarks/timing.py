@@ -1,0 +1,35 @@
+"""What every benchmark shares: interleaved rounds, so that other work on the machine falls on both sides."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+
+def interleave(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Run each side once a round, in turn, and return its median seconds."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        side()  # caches warm, code compiled
+    for _ in range(rounds):
+        for name, side in sides.items():
+            began = time.perf_counter()
+            side()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def describe_machine(*packages: str) -> str:
+    """Name the processor and the versions that a figure belongs to."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = f"{len(models)} x {models[0]}" if models else platform.processor()
+    return ", ".join([processor, f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)])
+
+
+def print_ratio(what: str, ratio: float, goal: str) -> None:
+    """Print one figure of the results table."""
+    print(f"{what:<58} {ratio:8.2f}   goal {goal}")
