@@ -58,8 +58,8 @@ test-fast: install ## run the tests that train no real network
 lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-benchmarks: install ## measure the claims of speed (half an hour; installs PyTorch and pycocotools as well)
-	$(BIN)/python benchmarks/run.py $(ARGS)
+benchmarks: install ## measure the claims of speed; peers to install stand in each script
+	for script in rle prepare predict training; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,6 +46,7 @@ setup(
             "pylibjpeg-openjpeg",
             "pytest",
             "ruff",
+            "pycocotools",
             "types-tqdm",
         ],
     },

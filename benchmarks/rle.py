@@ -25,7 +25,7 @@ def draw_masks() -> list[np.ndarray]:
 
 
 def encode_by_loop(mask: np.ndarray) -> str:
-    """Visit every pixel down the columns, as the competition's helper script does; correct at the last pixel."""
+    """Visit every pixel down the columns, as the competition's helper does; right at the last one."""
     words, run, gap = [], 0, 0
     for value in mask.T.flatten():
         if value:

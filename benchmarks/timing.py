@@ -27,7 +27,9 @@ def describe_machine(*packages: str) -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = f"{len(models)} x {models[0]}" if models else platform.processor()
-    return ", ".join([processor, f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)])
+    return ", ".join(
+        [processor, f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+    )
 
 
 def print_ratio(what: str, ratio: float, goal: str) -> None:

@@ -119,7 +119,8 @@ def _demo(options: argparse.Namespace) -> int:
     csv, truth = root / "submissions" / "demo.csv", root / "data" / "truth.csv"
     csv.unlink(missing_ok=True)
     workers = [] if options.workers is None else ["--workers", str(options.workers)]
-    counts = ["--train", str(options.train), "--test", str(options.test), "--seed", str(options.seed)]
+    counts = [f"--{name}={getattr(options, name)}" for name in ("train", "test", "seed")]
+    counts.append(f"--area-scale={options.area_scale}")
     for words in (
         ["phantom", *counts, *workers],
         ["prepare", "--recipe", "smoke", *workers],
@@ -150,16 +151,27 @@ def _shared_flags(command: argparse.ArgumentParser) -> None:
 
 def _demo_flags(command: argparse.ArgumentParser) -> None:
     command.set_defaults(root=Path("build/demo"))
-    _phantom_flags(command)
+    # More and larger lesions than life: 64 pixels, random weights and two minutes are little to learn by.
+    _phantom_flags(command, train=600, test=100, area_scale=2.5)
 
 
-def _phantom_flags(command: argparse.ArgumentParser) -> None:
+def _phantom_flags(
+    command: argparse.ArgumentParser, *, train: int = 240, test: int = 60, area_scale: float = 1.0
+) -> None:
     command.add_argument(
-        "--train", type=int, default=400, help="number of training images (default: %(default)s)"
+        "--train", type=int, default=train, help="number of training images (default: %(default)s)"
     )
-    command.add_argument("--test", type=int, default=100, help="number of test images (default: %(default)s)")
+    command.add_argument(
+        "--test", type=int, default=test, help="number of test images (default: %(default)s)"
+    )
     command.add_argument(
         "--seed", type=int, default=0, help="another draws other patients (default: %(default)s)"
+    )
+    command.add_argument(
+        "--area-scale",
+        type=float,
+        default=area_scale,
+        help="multiplies the areas; 1 spreads them like the real ones (default: %(default)s)",
     )
     _workers(command)
 

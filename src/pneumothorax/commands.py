@@ -33,7 +33,12 @@ def phantom(options: Namespace) -> int:
     """Make the artificial competition below ROOT/data."""
     folder = Workspace(options.root).data
     artificial.make_competition(
-        folder, train=options.train, test=options.test, seed=options.seed, workers=options.workers
+        folder,
+        train=options.train,
+        test=options.test,
+        seed=options.seed,
+        area_scale=options.area_scale,
+        workers=options.workers,
     )
     print(f"artificial competition in {folder}; the truth of its test set in {folder / 'truth.csv'}")
     return 0

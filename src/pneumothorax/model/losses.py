@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from pneumothorax.model.devices import count_replicas
 from pneumothorax.recipe import Recipe
 
 Tensor = Any
@@ -69,15 +70,6 @@ def _sum_of_batch(values: Tensor) -> Tensor:
 
     context = tf.distribute.get_replica_context()  # None while Keras builds the model
     return total if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, total)
-
-
-def count_replicas() -> int:
-    """Count the devices that the current `tf.distribute` strategy trains on; 1 where there is none."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 _TERMS: dict[str, Callable[[Tensor, Tensor, Callable[..., Tensor]], Tensor]] = {

@@ -10,6 +10,7 @@ import keras
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
+from pneumothorax.model.devices import count_gpus, on_one_cpu, on_tensorflow
 from pneumothorax.model.losses import find_loss, mean_soft_dice
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
@@ -77,13 +78,22 @@ def fit_fold(
 def compile_model(recipe: Recipe, precision: str, *, trained: bool = False) -> keras.Model:
     """Build the recipe's network with its loss, metric and Adam."""
     model = build_model(recipe, precision, trained=trained)
-    optimizer = keras.optimizers.Adam(recipe.learning_rate)
+    optimizer = _find_adam()(recipe.learning_rate)
     # Under mixed_float16 compile() itself scales the loss. XLA pays on a GPU; on a CPU it is several times
     # slower, and with several GPUs the strategy does the work.
     model.compile(
         optimizer,
         loss=find_loss(recipe),
         metrics=[mean_soft_dice(recipe)],
-        jit_compile=not hardware.on_tensorflow() or hardware.count_gpus() == 1,
+        jit_compile=not on_tensorflow() or count_gpus() == 1,
     )
     return model
+
+
+def _find_adam() -> type[keras.optimizers.Adam]:
+    """Return Keras' Adam, or on one CPU its twin of a fused kernel."""
+    if not on_one_cpu():
+        return keras.optimizers.Adam
+    from pneumothorax.model.fast import Adam
+
+    return Adam

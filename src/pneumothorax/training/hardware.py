@@ -7,23 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from pneumothorax.model.devices import count_gpus, on_tensorflow
 from pneumothorax.recipe import Recipe
 
 CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # processor flags of bfloat16 arithmetic
-
-
-def on_tensorflow() -> bool:
-    """Tell whether Keras runs on TensorFlow."""
-    return keras.backend.backend() == "tensorflow"
-
-
-def count_gpus() -> int:
-    """Count the GPUs of this machine that Keras' backend sees."""
-    if on_tensorflow():
-        import tensorflow as tf
-
-        return len(tf.config.list_logical_devices("GPU"))
-    return len(keras.distribution.list_devices("gpu")) if keras.backend.backend() == "jax" else 0
 
 
 def choose_precision(precision: str) -> str:

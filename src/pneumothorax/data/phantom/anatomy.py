@@ -21,7 +21,13 @@ Layer = npt.NDArray[Any]  # float32 brightness, about [0, 1]
 
 
 def draw_radiograph(
-    rng: np.random.Generator, *, pneumothorax: bool, view: str = "PA", sex: str = "M", size: int = 1024
+    rng: np.random.Generator,
+    *,
+    pneumothorax: bool,
+    view: str = "PA",
+    sex: str = "M",
+    size: int = 1024,
+    area_scale: float = 1.0,
 ) -> tuple[Image, list[Image]]:
     """Invent a chest radiograph and its annotation.
 
@@ -31,13 +37,14 @@ def draw_radiograph(
         view: ``PA`` or ``AP``.
         sex: ``F`` or ``M``; breasts show.
         size: The side, in pixels; a multiple of 4.
+        area_scale: Multiplies the area of a pneumothorax; 1 gives areas spread like the real ones.
 
     Returns:
         The image, uint8 array of shape (size, size), and masks of the same shape, values {0, 1}: none without
         a pneumothorax, else one or more, none of them empty.
     """
     chest = draw_thorax(rng, view=view, size=size)
-    pockets = draw_pockets(rng, chest) if pneumothorax else []
+    pockets = draw_pockets(rng, chest, area_scale) if pneumothorax else []
     brightness = _soft_tissue(rng, chest, sex)
     air = _air(chest)
     gas = _pool(pockets, size)

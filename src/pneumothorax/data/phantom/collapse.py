@@ -46,14 +46,17 @@ class Pocket:
     masks: list[Mask]
 
 
-def draw_pockets(rng: np.random.Generator, chest: Thorax) -> list[Pocket]:
+def draw_pockets(rng: np.random.Generator, chest: Thorax, area_scale: float = 1.0) -> list[Pocket]:
     """Invent a pneumothorax: mostly one pocket, now and then a second one.
 
     Args:
         rng: Source of all chance.
         chest: The chest it happens to.
+        area_scale: Multiplies the area; 1 gives areas spread like the real ones.
     """
-    area = float(np.clip(MEDIAN_AREA * np.exp(SPREAD * rng.standard_normal()), SMALLEST, LARGEST))
+    area = float(
+        np.clip(area_scale * MEDIAN_AREA * np.exp(SPREAD * rng.standard_normal()), SMALLEST, LARGEST)
+    )
     area = max(area * (chest.size / 1024) ** 2, 12)  # never nothing, however small the image
     side = SIDES[rng.random() < 0.45]
     kind = rng.choice(["apical", "lateral", "large", "basal"], p=[0.58, 0.17, 0.15, 0.10])

@@ -45,7 +45,13 @@ class _Job:
 
 
 def make_competition(
-    folder: Path, *, train: int = 240, test: int = 60, seed: int = 0, workers: int | None = None
+    folder: Path,
+    *,
+    train: int = 240,
+    test: int = 60,
+    seed: int = 0,
+    area_scale: float = 1.0,
+    workers: int | None = None,
 ) -> None:
     """Write an artificial competition; does nothing where the same one lies already.
 
@@ -57,6 +63,7 @@ def make_competition(
         train: Train images, 8 or more.
         test: Test images, 1 or more.
         seed: 0 or more; the same seed gives the same bytes.
+        area_scale: Multiplies the areas; 1 spreads them like the real ones, more is easier to see.
         workers: Processes; all cores where None.
 
     Raises:
@@ -70,7 +77,9 @@ def make_competition(
     ):
         if value < least:
             raise UserError(f"{name} = {value}", f"{least} or more")
-    wanted = {"train": train, "test": test, "seed": seed, "version": VERSION}
+    if not 0.1 <= area_scale <= 10:
+        raise UserError(f"area_scale = {area_scale}", "0.1 to 10")
+    wanted = {"train": train, "test": test, "seed": seed, "area_scale": area_scale, "version": VERSION}
     if _is_made(folder, wanted):
         return
     started = folder / "phantom.json.part"
@@ -79,7 +88,7 @@ def make_competition(
 
     jobs = [_Job(TRAIN, number, patient) for number, patient in enumerate(_patients(seed, train))]
     jobs += [_Job(TEST, number) for number in range(test)]
-    found = _make_images(folder / "raw", jobs, seed, workers)
+    found = _make_images(folder / "raw", jobs, seed, area_scale, workers)
     annotated = _annotate(found[:train], seed)
     _write_csv(
         folder / "raw" / "train-rle.csv",
@@ -97,7 +106,7 @@ def make_competition(
     started.replace(folder / "phantom.json")
 
 
-def _is_made(folder: Path, wanted: dict[str, int]) -> bool:
+def _is_made(folder: Path, wanted: dict[str, float]) -> bool:
     """Tell whether the wanted competition lies in a folder; clear away what a killed call left of one."""
     stamp, raw = folder / "phantom.json", folder / "raw"
     if stamp.is_file():
@@ -128,9 +137,11 @@ def _patients(seed: int, count: int) -> list[int]:
     return owners[:count]
 
 
-def _make_images(raw: Path, jobs: list[_Job], seed: int, workers: int | None) -> list[tuple[str, list[str]]]:
+def _make_images(
+    raw: Path, jobs: list[_Job], seed: int, area_scale: float, workers: int | None
+) -> list[tuple[str, list[str]]]:
     """Make every image, in parallel; returns (ImageId, run-length codes) in the jobs' order."""
-    make = partial(_make_image, raw, seed)
+    make = partial(_make_image, raw, seed, area_scale)
     bar = partial(tqdm, total=len(jobs), desc="phantom", unit="image", file=sys.stderr)
     if workers == 1:
         return list(bar(map(make, jobs)))
@@ -140,7 +151,7 @@ def _make_images(raw: Path, jobs: list[_Job], seed: int, workers: int | None) ->
         return list(bar(pool.map(make, jobs, chunksize=4)))
 
 
-def _make_image(raw: Path, seed: int, job: _Job) -> tuple[str, list[str]]:
+def _make_image(raw: Path, seed: int, area_scale: float, job: _Job) -> tuple[str, list[str]]:
     """Draw one image and write its DICOM file; returns its ImageId and its rows' run-length codes."""
     rng = np.random.default_rng([seed, job.split, job.number])
     person = np.random.default_rng([seed, PATIENTS, 1 + job.patient]) if job.split == TRAIN else rng
@@ -148,7 +159,9 @@ def _make_image(raw: Path, seed: int, job: _Job) -> tuple[str, list[str]]:
     sex = "MF"[int(person.random() < 0.45)]
     age = int(np.clip(person.normal(48, 17), 3, 90))
     view = "AP" if rng.random() < 0.39 else "PA"
-    image, masks = draw_radiograph(rng, pneumothorax=_is_ill(seed, job), view=view, sex=sex)
+    image, masks = draw_radiograph(
+        rng, pneumothorax=_is_ill(seed, job), view=view, sex=sex, area_scale=area_scale
+    )
 
     tail = f"8323329.{job.number + 1}.{_EPOCH + job.number // 160}.{int(rng.integers(1, 10**6))}"
     uid, study, series = (f"{_ROOT}.{level}.{tail}" for level in (4, 2, 3))
