@@ -4,7 +4,7 @@
     python benchmarks/training.py --peer-python /tmp/peer/bin/python
 
 Both sides train an Xception U-Net from random weights with Adam and BCE + log-dice, each in a process of its
-own that takes steps in turn with the other. Without --peer-python our side runs alone: plain Keras against the
+own that takes steps in turn with the other. Without --peer-python ours runs alone: plain Keras against the
 fused kernels of `model/fast.py`, and what making a batch costs beside training on it.
 """
 

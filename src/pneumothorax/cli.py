@@ -152,7 +152,7 @@ def _shared_flags(command: argparse.ArgumentParser) -> None:
 def _demo_flags(command: argparse.ArgumentParser) -> None:
     command.set_defaults(root=Path("build/demo"))
     # More and larger lesions than life: 64 pixels, random weights and two minutes are little to learn by.
-    _phantom_flags(command, train=600, test=100, area_scale=2.5)
+    _phantom_flags(command, train=600, test=100, area_scale=3.0)
 
 
 def _phantom_flags(

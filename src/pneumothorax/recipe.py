@@ -156,8 +156,8 @@ RECIPES = {
         prior=0.01,
         batch_norm_momentum=0.9,
         learning_rate=1e-3,
-        epochs=11,
-        plateau_patience=2,
+        epochs=18,
+        plateau_patience=3,
     ),
 }
 

@@ -27,6 +27,7 @@ LAYERS = [
         fast.SeparableConv2D,
         {"filters": 8, "kernel_size": 3, "padding": "valid", "strides": 2, "activation": "relu"},
     ),
+    (keras.layers.Conv2D, fast.Conv2D, {"filters": 4, "kernel_size": 3, "padding": "same"}),
 ]
 
 
@@ -64,6 +65,15 @@ def test_a_frozen_batch_normalisation_uses_and_keeps_its_averages():
         layer(IMAGES, training=True), ours(IMAGES, training=True), rtol=1e-4, atol=1e-4
     )
     assert all(np.array_equal(a, b) for a, b in zip(before, ours.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(("precision", "wide"), [("float32", False), ("mixed_bfloat16", True)])
+def test_wide_convolutions_are_replaced_in_bfloat16_alone(precision, wide):
+    recipe = replace(Recipe(), size=32, encoder_weights="none")
+    inner = next(layer for layer in build_model(recipe, precision).layers if isinstance(layer, keras.Model))
+    kinds = {layer.name: type(layer) for layer in inner.layers}
+    assert (kinds["decoder_stage0a_conv"] is fast.Conv2D) == wide
+    assert kinds["decoder_stage4a_conv"] is not fast.Conv2D
 
 
 def test_adam_updates_as_keras_own():

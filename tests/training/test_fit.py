@@ -219,6 +219,12 @@ def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path,
     assert positive[seen["validation"]].all()
 
 
+def test_tensorboard_is_written_on_demand(discs, tiny, tmp_path):
+    fold = FoldFolder(tmp_path / "fold0")
+    train(replace(tiny, epochs=1), discs, fold, tensorboard=True)
+    assert list((fold.path / "tensorboard").rglob("events.*"))
+
+
 def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
     cache: Cache = make_discs(tmp_path / "train", count=60)
     recipe = replace(tiny, split="folds", folds=3, epochs=15, learning_rate=0.01)

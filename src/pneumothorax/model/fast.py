@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 Tensor = Any
+WIDE = 512  # input channels
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -74,6 +75,14 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
         return self.activation(output)
 
 
+class Conv2D(keras.layers.Conv2D):
+    """A 3x3 convolution of many channels, whose weights' gradient is taken as nine matrix products."""
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """Convolve."""
+        return _convolve(inputs, tf.convert_to_tensor(kernel))
+
+
 class Adam(keras.optimizers.Adam):
     """Adam by TensorFlow's one kernel for it: each variable is read and written once a step."""
 
@@ -121,7 +130,40 @@ TWINS: dict[type, tuple[Any, Callable[[Any], bool]]] = {
         lambda layer: layer.size == (2, 2) and layer.interpolation == "nearest",
     ),
     keras.layers.SeparableConv2D: (SeparableConv2D, lambda layer: layer.strides[0] == layer.strides[1]),
+    keras.layers.Conv2D: (Conv2D, lambda layer: _is_wide(layer)),
 }
+
+
+def _is_wide(layer: keras.layers.Conv2D) -> bool:
+    """Tell whether matrix products beat oneDNN's gradient: in bfloat16, from 512 input channels on."""
+    shape = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, layer.groups)
+    plain = shape == ((3, 3), (1, 1), (1, 1), "same", 1)
+    return plain and layer.compute_dtype == "bfloat16" and layer.kernel.shape[2] >= WIDE
+
+
+@tf.custom_gradient
+def _convolve(images: Tensor, kernel: Tensor) -> Any:
+    options: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+        to_images = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=tf.shape(images), filter=kernel, out_backprop=upstream, **options
+        )
+        height, width = tf.shape(upstream)[1], tf.shape(upstream)[2]
+        padded = tf.pad(upstream, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        flat = tf.reshape(images, [-1, kernel.shape[2]])  # (N H W, C)
+        taps = [
+            tf.matmul(
+                flat,
+                tf.reshape(padded[:, 2 - y : height + 2 - y, 2 - x : width + 2 - x], [-1, kernel.shape[3]]),
+                transpose_a=True,
+            )
+            for y in range(3)
+            for x in range(3)
+        ]
+        return to_images, tf.reshape(tf.stack(taps), kernel.shape)
+
+    return tf.raw_ops.Conv2D(input=images, filter=kernel, **options), gradient
 
 
 @tf.custom_gradient

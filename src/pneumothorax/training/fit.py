@@ -63,7 +63,7 @@ def fit_fold(
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.begin(epoch))
     callbacks = [order, Progress(), StopAtNaN(feed, cache.studies["ImageId"].to_numpy()), plateau, stop]
     if tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(str(fold.path / "tensorboard")))
+        callbacks.append(keras.callbacks.TensorBoard(str(fold.path / "tensorboard"), write_graph=False))
     model.fit(
         feed,
         validation_data=FixedFeed(cache, split.validation, recipe.batch_size),

@@ -1,0 +1,77 @@
+"""The whole road, by the commands that a user would type."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pneumothorax.cli import main
+from pneumothorax.inference.predictions import read_predictions
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--root", str(root), "--train", "40", "--test", "9"]) == 0
+    return root
+
+
+def test_the_demo_leaves_a_valid_submission_of_every_test_image(root, capsys):
+    csv, sample = root / "submissions" / "demo.csv", root / "data" / "raw" / "stage_2_sample_submission.csv"
+    assert main(["validate", str(csv), "--root", str(root)]) == 0
+    assert pd.read_csv(csv)["ImageId"].tolist() == pd.read_csv(sample)["ImageId"].tolist()
+    capsys.readouterr()
+    assert main(["score", str(csv), "--truth", str(root / "data" / "truth.csv"), "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert (score["images"], score["positives"]) == (9, 2)
+
+
+def test_the_demo_draws_its_figures(root):
+    drawn = {path.name for path in (root / "runs" / "smoke" / "figures").iterdir()}
+    assert drawn == {"curves.png", "histogram.png", "cases.png"}
+
+
+def test_the_same_commands_again_train_nothing_and_give_the_same_submission(root):
+    csv, state = root / "submissions" / "demo.csv", root / "runs" / "smoke" / "fold0" / "state.npz"
+    before = csv.read_bytes(), state.stat().st_mtime_ns
+    assert main(["demo", "--root", str(root), "--train", "40", "--test", "9"]) == 0
+    assert (csv.read_bytes(), state.stat().st_mtime_ns) == before
+
+
+def test_a_folder_of_images_is_predicted_as_the_test_set_is(root):
+    images = root / "data" / "raw" / "stage_2_images"
+    assert main(["predict", "--root", str(root), "--run", "smoke", "--images", str(images)]) == 0
+    folders = list((root / "runs" / "smoke" / "predictions").glob("stage_2_images-*"))
+    assert len(folders) == 1
+    found, test = (
+        read_predictions(folders[0]),
+        read_predictions(root / "runs" / "smoke" / "predictions" / "test"),
+    )
+    assert found.studies["ImageId"].tolist() == test.studies["ImageId"].tolist()
+    np.testing.assert_array_equal(found.probabilities, test.probabilities)
+
+
+def test_folds_are_averaged_by_image(root):
+    flags = ["--root", str(root), "--recipe", "smoke", "--run", "pair", "--epochs", "1", "--folds", "2"]
+    assert main(["train", *flags, "--fold", "0-1"]) == 0
+    run = root / "runs" / "pair"
+    test = root / "runs" / "pair" / "predictions" / "test"
+    assert main(["predict", "--root", str(root), "--run", "pair"]) == 0
+    mean = read_predictions(test).probabilities.astype(float)
+    singles = []
+    for hidden in ("fold1", "fold0"):
+        (run / hidden).rename(run / "aside")
+        assert main(["predict", "--root", str(root), "--run", "pair"]) == 0
+        singles.append(read_predictions(test).probabilities.astype(float))
+        (run / "aside").rename(run / hidden)
+    np.testing.assert_allclose(mean, np.mean(singles, axis=0), atol=1.01)
+    assert not np.array_equal(*singles)
+
+
+def test_another_recipe_under_the_same_name_is_refused(root, capsys):
+    flags = ["--root", str(root), "--recipe", "smoke", "--run", "smoke", "--learning-rate", "0.5"]
+    assert main(["train", *flags]) == 2
+    assert "learning_rate 0.001 -> 0.5" in capsys.readouterr().err
