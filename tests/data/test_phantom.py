@@ -81,6 +81,7 @@ def test_the_folders_are_as_kaggles(folder):
         "train": TRAIN,
         "test": TEST,
         "seed": 5,
+        "area_scale": 1.0,
         "version": competition.VERSION,
     }
 

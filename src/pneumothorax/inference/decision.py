@@ -23,7 +23,9 @@ from pneumothorax.model.metrics import dice
 from pneumothorax.workspace import write_text
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
-MIN_AREAS = np.array([0, 50, 100, 200, 400, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 12800])  # pixels
+MIN_AREAS = np.array(
+    [0, 50, 100, 200, 400, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 12800, 19200, 25600, 38400, 51200]
+)  # pixels
 
 
 @dataclass(frozen=True)
