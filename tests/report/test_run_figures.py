@@ -7,6 +7,7 @@ from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, decide, write_decision
 from pneumothorax.inference.predictions import write_predictions
+from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.report import run_figures
 from pneumothorax.report.run_figures import draw_run
 
@@ -40,13 +41,14 @@ def make_part(folder, images, positives, start=0):
     return write_predictions(folder, [np.stack(maps)], pd.DataFrame(records), SIZE)
 
 
-def make_run(root, positives=4, folds=1, part="out_of_fold"):
+def make_run(root, positives=4, folds=1, part="out_of_fold", positives_only=False):
     """Make a run folder by hand, without any network."""
     run = root / "runs" / "hand"
     for number in range(folds):
         fold = run / f"fold{number}"
         fold.mkdir(parents=True)
         (fold / "best.weights.h5").touch()
+        (fold / "recipe.json").write_text(to_json(Recipe(positives_only=positives_only)))
         (fold / "history.csv").write_text(
             "epoch,loss,mean_dice,val_loss,val_mean_dice,learning_rate,seconds\n1.0,2,0.1,2.5,0.2,0.0001,3\n"
         )
@@ -86,13 +88,14 @@ def test_every_case_is_drawn_once_with_its_own_truth_prediction_and_dice(tmp_pat
     assert float(best.title.split()[1].rstrip(",")) >= float(worst.title.split()[1].rstrip(","))
 
 
-def test_the_tuned_decision_is_drawn(tmp_path, monkeypatch):
-    run = make_run(tmp_path)
+@pytest.mark.parametrize("positives_only", [False, True])
+def test_the_tuned_decision_is_drawn_unless_positives_alone_trained(positives_only, tmp_path, monkeypatch):
+    run = make_run(tmp_path, positives_only=positives_only)
     write_decision(run / "decision.json", Decision(0.5, 2**20))  # leaves all empty
     seen = {}
     monkeypatch.setattr(run_figures, "draw_cases", lambda groups, path: seen.update(groups))
     draw_run(run)
-    assert not any(case.prediction.any() for group in seen.values() for case in group)
+    assert any(case.prediction.any() for group in seen.values() for case in group) == positives_only
 
 
 def test_the_papers_test_part_goes_before_the_held_out_one(tmp_path, monkeypatch):

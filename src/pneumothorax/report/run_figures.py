@@ -11,7 +11,7 @@ from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.model.metrics import dice
 from pneumothorax.report.figures import Case, draw_cases, draw_curves, draw_histogram, pick_cases
-from pneumothorax.training.run import FoldFolder, find_folds, read_history
+from pneumothorax.training.run import FoldFolder, find_folds, read_history, read_recipe
 
 COLUMNS = 5  # cases in a row of the sheet
 
@@ -30,7 +30,9 @@ def draw_run(run: Path) -> list[Path]:
     paths = [folder / name for name in ("curves.png", "histogram.png", "cases.png")]
     draw_curves({fold.path.name: read_history(fold) for fold in folds}, paths[0])
     parts = [_evaluated(fold) for fold in folds]
-    decision = read_decision(run / "decision.json")
+    # Trained on positives alone, a network is judged as the paper's: tuned, it would leave most images empty.
+    plain = read_recipe(folds[0]).positives_only
+    decision = Decision() if plain else read_decision(run / "decision.json")
     scored = [_positive_dice(part, decision) for part in parts]
     each = np.concatenate([scores for _, scores in scored])
     if not len(each):
