@@ -36,6 +36,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "tensorboard": ["tensorboard"],
         "dev": [
             "hypothesis",
             "import-linter",
@@ -46,6 +47,7 @@ setup(
             "pylibjpeg-openjpeg",
             "pytest",
             "ruff",
+            "tensorboard",
             "pycocotools",
             "types-tqdm",
         ],

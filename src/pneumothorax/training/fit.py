@@ -3,6 +3,7 @@
 Knows nothing of 1024 pixels, thresholds or submissions.
 """
 
+from importlib.util import find_spec
 from typing import Any
 
 import keras
@@ -46,6 +47,10 @@ def fit_fold(
     if cache.images.shape[1:] != (recipe.size, recipe.size):
         found = "x".join(map(str, cache.images.shape[1:]))
         raise UserError(f"cache of {found} pixels in {cache.folder}", f"{recipe.size}x{recipe.size}")
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UserError(
+            "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
+        )
     precision = hardware.choose_precision(recipe.precision)
     claim(fold, recipe, hardware.describe(precision))
     state = load_state(fold, with_variables=False)
