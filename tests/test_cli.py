@@ -208,9 +208,10 @@ def test_folds_are_read(text, numbers):
 
 def test_the_root_is_here_or_the_variable_and_the_demos_is_its_own(monkeypatch):
     for expected in (".", "elsewhere"):
-        for command in (["tune"], ["train"], ["figures"], ["phantom"]):
+        for command in (["tune"], ["train"], ["figures"]):
             assert build_parser().parse_args(command).root == Path(expected)
         assert build_parser().parse_args(["demo"]).root == Path("build/demo")
+        assert build_parser().parse_args(["phantom"]).root == Path("build/phantom")
         monkeypatch.setenv(cli.ROOT_VARIABLE, "elsewhere")
 
 
@@ -363,7 +364,7 @@ def test_preparing_nothing_is_one_line(capsys, tmp_path, content):
         raw.mkdir(parents=True)
     if content == "no image":
         (raw / "train-rle.csv").write_text("ImageId, EncodedPixels\na, -1\n")
-    assert "make download" in fails(capsys, "prepare", "--root", tmp_path)
+    assert "docs/data.md" in fails(capsys, "prepare", "--root", tmp_path)
 
 
 def test_images_that_no_table_lists_are_not_prepared(capsys, tmp_path):

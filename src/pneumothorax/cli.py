@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
             flag(command)
 
     add("demo", "run the whole road on an artificial competition, below build/demo", [_demo_flags])
-    add("phantom", "make the artificial competition", [_phantom_flags])
+    add("phantom", "make the artificial competition, below build/phantom", [_phantom_flags])
     add(
         "prepare", "decode and resize all radiographs once", [_data_flags, _workers, _skip_bad, _recipe_flags]
     )
@@ -150,14 +150,19 @@ def _shared_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _demo_flags(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(root=Path("build/demo"))
     # More and larger lesions than life: 64 pixels, random weights and two minutes are little to learn by.
-    _phantom_flags(command, train=600, test=100, area_scale=3.0)
+    _phantom_flags(command, root="build/demo", train=600, test=100, area_scale=3.0)
 
 
 def _phantom_flags(
-    command: argparse.ArgumentParser, *, train: int = 240, test: int = 60, area_scale: float = 1.0
+    command: argparse.ArgumentParser,
+    *,
+    root: str = "build/phantom",
+    train: int = 240,
+    test: int = 60,
+    area_scale: float = 1.0,
 ) -> None:
+    command.set_defaults(root=Path(root))  # never the folder of the real data
     command.add_argument(
         "--train", type=int, default=train, help="number of training images (default: %(default)s)"
     )

@@ -54,12 +54,12 @@ def prepare(options: Namespace) -> int:
         raise UserError(
             f"no image in {raw} is annotated, or listed in a sample submission",
             "Kaggle's CSV files beside the images",
-            "run `make download`, or name the annotations with --annotations",
+            "see docs/data.md, or name the annotations with --annotations",
         )
     for part in ("train", "test"):
         rows = studies.table[studies.table["part"] == part]
         if rows.empty:
-            _warn(f"no {part} image found; go on without")
+            _warn(f"no {part} image found; go on without (docs/data.md says where Kaggle has them)")
             continue
         folder = workspace.cache(recipe.size, recipe.interpolation, part)
         cache = _prepare(rows, folder, recipe, options)
@@ -79,6 +79,9 @@ def train(options: Namespace) -> int:
     splits = {number: folds.divide(cache.studies, recipe, number) for number in options.fold}
     if recipe.split == "paper":
         _warn("the paper's split is by image: patients lie on both sides of it")
+        positives = int((cache.studies["area"] > 0).sum())
+        if positives != sum(folds.PAPER_POSITIVES.values()):
+            _warn(f"{positives:,} positives, the paper had 2,379: its stage-1 images and train-rle.csv alone")
     from pneumothorax.training.fit import fit_fold
     from pneumothorax.training.hardware import make_strategy
 
@@ -131,6 +134,10 @@ def submit(options: Namespace) -> int:
     workspace, run = Workspace(options.root), _run_folder(options)
     decision = _decision(run, options)
     predictions = read_predictions(run / "predictions" / options.set)
+    for path, command in ((predictions.folder / "studies.csv", "predict"), (run / "decision.json", "tune")):
+        newer = [fold.path.name for fold in find_folds(run) if path.is_file() and not _is_newer(path, fold)]
+        if newer:
+            _warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = options.out or workspace.submissions / f"{time}-{run.name}.csv"
     rows = deciding.encode_all(predictions, decision)
@@ -156,6 +163,8 @@ def score(options: Namespace) -> int:
     if options.json:
         print(json.dumps(asdict(result)))
         return 0
+    if lacking := read_annotations(options.truth)["ImageId"].nunique() - result.images:
+        _warn(f"{lacking:,} images of {options.truth} are not in {options.file} and were not scored")
     all_empty = 1 - result.positives / result.images
     print(
         f"mean Dice {result.mean_dice:.4f} over {result.images:,} images (all-empty scores {all_empty:.4f})"
@@ -234,7 +243,7 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
     for name, (folder, rows) in parts.items():
         if not len(rows):
             continue
-        if _is_fresh(folder, fold):
+        if _is_newer(folder / "studies.csv", fold):
             predictions: Predictions = read_predictions(folder)
             if not np.array_equal(predictions.studies["ImageId"], cache.studies["ImageId"].iloc[rows]):
                 raise UserError(
@@ -255,10 +264,9 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
         print(table_1(scored["out_of_fold"], "held-out fold (its best epoch was picked on it)"))
 
 
-def _is_fresh(folder: Path, fold: FoldFolder) -> bool:
-    """Tell whether probabilities are newer than the weights they came from."""
-    table_file = folder / "studies.csv"
-    return table_file.is_file() and table_file.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
+def _is_newer(path: Path, fold: FoldFolder) -> bool:
+    """Tell whether a file is there and newer than a fold's weights."""
+    return path.is_file() and path.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
 
 
 def _sample(options: Namespace) -> Path:
@@ -268,7 +276,7 @@ def _sample(options: Namespace) -> Path:
         raise UserError(
             f"no sample submission ({sample or Workspace(options.root).raw})",
             "stage_2_sample_submission.csv below ROOT/data/raw",
-            "run `make download`, or name it with --sample",
+            "see docs/data.md, or name it with --sample",
         )
     return sample
 

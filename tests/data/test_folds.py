@@ -163,7 +163,7 @@ def test_divide_as_the_paper_has_three_parts(positives_only):
     [
         ("folds", 5, "fold 5; expected 0 to 4 under the split 'folds'"),
         ("folds", -1, "fold -1; expected 0 to 4 under the split 'folds'"),
-        ("paper", 1, "fold 1; expected 0 to 0 under the split 'paper'"),
+        ("paper", 1, "fold 1; expected 0 to 0 under the split 'paper'; use --split folds"),
     ],
 )
 def test_a_fold_that_is_not_is_an_error(split, fold, message):

@@ -76,7 +76,7 @@ def test_the_folders_are_as_kaggles(folder):
     ]
     assert len(train_files(folder)) == TRAIN == len(list((raw / "dicom-images-train").rglob("*.dcm")))
     assert len(list((raw / "stage_2_images").glob("ID_?????????.dcm"))) == TEST
-    assert not list(folder.rglob("*.part"))
+    assert not list(folder.rglob("*.part*"))
     assert json.loads((folder / "phantom.json").read_text()) == {
         "train": TRAIN,
         "test": TEST,
@@ -205,12 +205,13 @@ def test_a_killed_call_is_made_again_but_foreign_data_stays(monkeypatch, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         make_competition(tmp_path, train=8, test=1)
     assert not (tmp_path / "phantom.json").exists()
-    stale = tmp_path / "raw" / "stale.dcm"
-    stale.parent.mkdir()
+    assert not (tmp_path / "raw").exists()
+    stale = tmp_path / "raw.partial" / "stale.dcm"
     stale.touch()
-    with pytest.raises(KeyboardInterrupt):
-        make_competition(tmp_path, train=8, test=1)
-    assert not stale.exists()
+    monkeypatch.undo()
+    make_competition(tmp_path, train=8, test=1)
+    assert not list(tmp_path.rglob("stale.dcm"))
+    assert not (tmp_path / "raw.partial").exists()
 
     real = tmp_path / "real" / "raw" / "train-rle.csv"
     real.parent.mkdir(parents=True)

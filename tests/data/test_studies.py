@@ -259,12 +259,12 @@ def test_broken_row_is_named_with_file_row_and_image(tmp_path):
 
 @pytest.mark.parametrize("find", [find_images, find_studies])
 def test_missing_or_empty_folder_says_what_to_do(tmp_path, find):
-    with pytest.raises(UserError, match=r"no folder .*gone; expected .*; run `make download`"):
+    with pytest.raises(UserError, match=r"no folder .*gone; expected .*; see docs/data.md"):
         find(tmp_path / "gone")
     touch(tmp_path / "a file")
     with pytest.raises(UserError, match="no folder"):
         find(tmp_path / "a file")
-    with pytest.raises(UserError, match=r"no image in .*; expected files ending in \.dcm.*; run `make"):
+    with pytest.raises(UserError, match=r"no image in .*; expected files ending in \.dcm.*; see docs"):
         find(tmp_path)
 
 

@@ -103,6 +103,22 @@ def test_a_missing_run_names_those_there(tmp_path):
         find_folds(tmp_path / "runs" / "seed")
 
 
+def test_other_data_is_refused_in_the_fold_and_beside_it(fold, tiny):
+    claim(fold, tiny, {**ENVIRONMENT, "data": "one"})
+    for path in (fold.path, fold.path.with_name("fold1")):
+        with pytest.raises(UserError, match="other data"):
+            claim(FoldFolder(path), tiny, {**ENVIRONMENT, "data": "other"})
+
+
+def test_an_unfinished_fold_is_no_part_of_a_run(fold):
+    save_state(fold, State(3, [], {}, [], False))
+    fold.weights.touch()
+    with pytest.raises(UserError, match="trained 3 epochs and not finished"):
+        find_folds(fold.path.parent)
+    save_state(fold, State(3, [], {}, [], True))
+    assert find_folds(fold.path.parent) == [fold]
+
+
 def test_a_run_without_weights_is_refused(fold, tiny):
     claim(fold, tiny, ENVIRONMENT)
     with pytest.raises(UserError, match="no trained fold"):

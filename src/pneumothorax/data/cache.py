@@ -5,6 +5,7 @@ A cache is a folder: ``images.npy`` and ``masks.npy`` (uint8, shape (N, S, S); m
 folds or networks.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,12 @@ def shrink(image: Images, size: int, interpolation: str) -> Images:
     """
     shrunk = cv2.resize(image, (size, size), interpolation=INTERPOLATIONS[interpolation])
     return shrunk.astype(np.uint8, copy=False)
+
+
+def digest_studies(studies: pd.DataFrame) -> str:
+    """Digest what a split and its truth follow from: ids, masks and patients, in their order."""
+    text = studies[["ImageId", "EncodedPixels", "patient"]].to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def open_cache(folder: Path) -> Cache:

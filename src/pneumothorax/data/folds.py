@@ -48,7 +48,8 @@ def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
     """
     folds = recipe.folds if recipe.split == "folds" else 1
     if not 0 <= fold < folds:
-        raise UserError(f"fold {fold}", f"0 to {folds - 1} under the split {recipe.split!r}")
+        remedy = "use --split folds" if recipe.split == "paper" else ""
+        raise UserError(f"fold {fold}", f"0 to {folds - 1} under the split {recipe.split!r}", remedy)
     if recipe.split == "folds":
         assigned = assign_folds(table, recipe.folds, recipe.seed)
         parts = np.where(assigned == fold, "validation", "train")

@@ -16,6 +16,7 @@ from pneumothorax.errors import UserError
 
 # Newest first: stage 2's file holds the rows of stage 1 as well.
 ANNOTATION_NAMES = ("stage_2_train.csv", "train-rle.csv")
+PROBE = 4096  # bytes
 SAMPLE_NAMES = ("stage_2_sample_submission.csv", "sample_submission.csv")
 MIRROR_INDEX_COLUMNS = ("new_filename", "ImageId")
 
@@ -116,7 +117,9 @@ def _list_files(folder: Path) -> list[Path]:
     """List the files below a folder, which must be one."""
     if not folder.is_dir():
         raise UserError(
-            f"no folder {folder}", "a folder of radiographs", "run `make download` or `make demo`"
+            f"no folder {folder}",
+            "a folder of radiographs",
+            "see docs/data.md for what to put there, or try `make demo`",
         )
     return list(_walk(folder))
 
@@ -139,7 +142,7 @@ def _sort_images(
             images[image_id] = path
         else:
             duplicates += 1
-            if path.suffix == known.suffix and _length(path) != _length(known):
+            if path.suffix == known.suffix and _ends(path) != _ends(known):
                 raise UserError(
                     f"two different images named {image_id}: {known} and {path}",
                     "one image of each name",
@@ -150,17 +153,22 @@ def _sort_images(
     if not images:
         kinds = ", ".join(dicom.SUFFIXES)
         raise UserError(
-            f"no image in {folder}", f"files ending in {kinds}", "run `make download` or `make demo`"
+            f"no image in {folder}",
+            f"files ending in {kinds}",
+            "see docs/data.md for what to put there, or try `make demo`",
         )
     return images, masks, duplicates
 
 
-def _length(path: Path) -> int:
-    """Return a file's length in bytes, -1 where it cannot be asked (reading it says why)."""
+def _ends(path: Path) -> tuple[int, bytes, bytes]:
+    """Return a file's length, beginning and end, which tell two images apart without reading all of both."""
     try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+        with path.open("rb") as file:
+            head, length = file.read(PROBE), file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - PROBE))
+            return length, head, file.read()
+    except OSError:  # reading the image will say why
+        return -1, b"", b""
 
 
 def _annotation_file(tables: list[Path]) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from pneumothorax.data.cache import Cache
+from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.model.devices import count_gpus, on_one_cpu, on_tensorflow
@@ -41,7 +41,7 @@ def fit_fold(
         tensorboard: Also write TensorBoard's logs, to ``tensorboard/`` in the folder.
 
     Raises:
-        UserError: The folder belongs to another recipe or environment, the cache has another size, the
+        UserError: The folder belongs to another recipe, environment or data, the cache has another size, the
             encoder's weights cannot be had, or the loss is no number.
     """
     if cache.images.shape[1:] != (recipe.size, recipe.size):
@@ -52,7 +52,7 @@ def fit_fold(
             "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
         )
     precision = hardware.choose_precision(recipe.precision)
-    claim(fold, recipe, hardware.describe(precision))
+    claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
     state = load_state(fold, with_variables=False)
     if state is not None and state.finished:
         return

@@ -90,7 +90,7 @@ def find_folds(run: Path) -> list[FoldFolder]:
     """List the trained folds of a run.
 
     Raises:
-        UserError: There is no run, or no fold with weights in it.
+        UserError: There is no run, no fold with weights in it, or a fold that has not finished.
     """
     if not run.is_dir():
         there = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
@@ -100,6 +100,14 @@ def find_folds(run: Path) -> list[FoldFolder]:
     folds = [FoldFolder(path.parent) for path in sorted(run.glob("fold*/best.weights.h5"))]
     if not folds:
         raise UserError(f"no trained fold in {run}", "fold<k>/best.weights.h5", "run `pneumothorax train`")
+    for fold in folds:
+        state = load_state(fold, with_variables=False)
+        if state is not None and not state.finished:
+            raise UserError(
+                f"{fold.path} has trained {state.epoch} epochs and not finished",
+                "finished folds alone",
+                "run the same `pneumothorax train` again, or move the folder away",
+            )
     return folds
 
 
@@ -118,8 +126,8 @@ def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None
     """Write recipe and environment into a new fold, or check that an old one was made by the same.
 
     Raises:
-        UserError: The folder was made by another recipe, another version of this package, of Keras or of its
-            backend, or in another precision: the resume could not be exact.
+        UserError: The run was made by another recipe or from other data; or the folder by another version of
+            this package, of Keras or of its backend, or in another precision: the resume could not be exact.
     """
     for sibling in sorted(fold.path.parent.glob("fold*/recipe.json")):
         if changed := differences(from_json(sibling.read_text(encoding="utf-8")), recipe):
@@ -127,6 +135,14 @@ def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None
                 f"{sibling.parent} was trained by another recipe ({'; '.join(changed)})",
                 "the same recipe in all folds of a run",
                 "choose another --run, or delete the folder",
+            )
+    for sibling in sorted(fold.path.parent.glob("fold*/environment.json")):
+        data = json.loads(sibling.read_text(encoding="utf-8")).get("data")
+        if data != environment.get("data"):
+            raise UserError(
+                f"{sibling.parent} was trained on other data (images, masks or patients differ)",
+                "the same prepared studies in all folds of a run",
+                "prepare those again, choose another --run, or delete the folder",
             )
     environment = {"pneumothorax": __version__, **environment}
     if fold.environment.is_file():

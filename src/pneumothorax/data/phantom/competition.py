@@ -23,6 +23,7 @@ from pneumothorax.data import rle
 from pneumothorax.data.phantom.anatomy import draw_radiograph
 from pneumothorax.data.phantom.capture import Label, write_capture
 from pneumothorax.errors import UserError
+from pneumothorax.workspace import write_text
 
 VERSION = 1  # of what is drawn and written: raise it when a seed comes to give other bytes
 TRAIN, TEST, ILL, PATIENTS, ORDER = range(5)  # one stream of chance each
@@ -55,8 +56,8 @@ def make_competition(
 ) -> None:
     """Write an artificial competition; does nothing where the same one lies already.
 
-    It writes ``raw`` (DICOM files and CSV files as Kaggle's), ``truth.csv`` (the test set's annotation) and,
-    last of all, ``phantom.json``. What a killed call left is made again.
+    It writes ``raw`` (DICOM files and CSV files as Kaggle's; it appears last, complete), ``truth.csv`` (the
+    test set's annotation) and ``phantom.json``. What a killed call left is made again.
 
     Args:
         folder: Where to; made on demand.
@@ -82,32 +83,33 @@ def make_competition(
     wanted = {"train": train, "test": test, "seed": seed, "area_scale": area_scale, "version": VERSION}
     if _is_made(folder, wanted):
         return
-    started = folder / "phantom.json.part"
-    folder.mkdir(parents=True, exist_ok=True)
-    started.write_text(json.dumps(wanted) + "\n")
+    work = folder / "raw.partial"
+    shutil.rmtree(work, ignore_errors=True)  # what a killed call left
+    work.mkdir(parents=True)
 
     jobs = [_Job(TRAIN, number, patient) for number, patient in enumerate(_patients(seed, train))]
     jobs += [_Job(TEST, number) for number in range(test)]
-    found = _make_images(folder / "raw", jobs, seed, area_scale, workers)
+    found = _make_images(work, jobs, seed, area_scale, workers)
     annotated = _annotate(found[:train], seed)
     _write_csv(
-        folder / "raw" / "train-rle.csv",
+        work / "train-rle.csv",
         "ImageId, EncodedPixels",
         [(name, f" {code}") for name, code in annotated],
     )
     names = sorted(name for name, _ in found[train:])
     _write_csv(
-        folder / "raw" / "stage_2_sample_submission.csv",
+        work / "stage_2_sample_submission.csv",
         "ImageId,EncodedPixels",
         [(n, rle.EMPTY) for n in names],
     )
     truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
     _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
-    started.replace(folder / "phantom.json")
+    write_text(folder / "phantom.json", json.dumps(wanted) + "\n")
+    work.rename(folder / "raw")
 
 
 def _is_made(folder: Path, wanted: dict[str, float]) -> bool:
-    """Tell whether the wanted competition lies in a folder; clear away what a killed call left of one."""
+    """Tell whether the wanted competition lies in a folder, which may hold nothing else."""
     stamp, raw = folder / "phantom.json", folder / "raw"
     if stamp.is_file():
         try:
@@ -115,14 +117,12 @@ def _is_made(folder: Path, wanted: dict[str, float]) -> bool:
         except ValueError:
             found = "unreadable text"
         if found == wanted:
-            return True
+            return raw.exists()
         raise UserError(f"{stamp} says {found}", str(wanted), f"name another folder or delete {folder}")
     if raw.exists():
-        if not (folder / "phantom.json.part").is_file():
-            raise UserError(
-                f"{raw}, which is no artificial competition", "an empty folder", "name another folder"
-            )
-        shutil.rmtree(raw)
+        raise UserError(
+            f"{raw}, which is no artificial competition", "an empty folder", "name another folder"
+        )
     return False
 
 
