@@ -140,7 +140,7 @@ RECIPES = {
     # `pneumothorax train --recipe seed`; 1,802 images an epoch, about 100 seconds of one on two CPU cores.
     "seed": Recipe(),
     # Proves the road, not the method: positives and negatives at 64 pixels, from random weights.
-    # `make demo`; under two minutes on two cores; competition metric clearly above all-empty.
+    # `make demo`; about two minutes on two cores; competition metric .87 where all-empty scores .78.
     "smoke": Recipe(
         name="smoke",
         size=64,
