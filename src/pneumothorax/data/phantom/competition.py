@@ -196,7 +196,5 @@ def _annotate(found: list[tuple[str, list[str]]], seed: int) -> list[tuple[str, 
 
 
 def _write_csv(path: Path, header: str, rows: list[tuple[str, str]]) -> None:
-    """Write a CSV file under a temporary name, then rename it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n".join([header, *(f"{name},{code}" for name, code in rows)]) + "\n")
-    part.replace(path)
+    """Write a CSV file in one step."""
+    write_text(path, "\n".join([header, *(f"{name},{code}" for name, code in rows)]) + "\n")
