@@ -1,4 +1,6 @@
-"""The one error type for what a user can mend, and nothing else."""
+"""The one error type for what a user can mend, the one way to warn, and nothing else."""
+
+import sys
 
 
 class UserError(Exception):
@@ -20,3 +22,8 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         """Survive the way back from a worker process."""
         return type(self), (self.found, self.expected, self.remedy)
+
+
+def warn(text: str) -> None:
+    """Say on stderr what the user should know, and go on."""
+    print(f"pneumothorax: warning: {text}", file=sys.stderr)

@@ -205,3 +205,10 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
     """Name each field that differs, as ``field old -> new``."""
     pairs = ((part.name, getattr(old, part.name), getattr(new, part.name)) for part in fields(Recipe))
     return [f"{name} {before!r} -> {after!r}" for name, before, after in pairs if before != after]
+
+
+def describe(recipe: Recipe) -> str:
+    """Name a recipe in one line: the name it began as, and each field that was changed since."""
+    base = RECIPES.get(recipe.name)
+    changed = [] if base is None else [part.replace(" -> ", " to ") for part in differences(base, recipe)]
+    return recipe.name + (f" ({'; '.join(changed)})" if changed else "")

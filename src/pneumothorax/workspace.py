@@ -38,6 +38,16 @@ class Workspace:
         """The CSV files that go to Kaggle."""
         return self.root / "submissions"
 
+    @property
+    def ledger(self) -> Path:
+        """The record of what was submitted."""
+        return self.submissions / "ledger.csv"
+
+    @property
+    def downloads(self) -> Path:
+        """Archives on their way from Kaggle."""
+        return self.data / "downloads"
+
     def cache(self, size: int, interpolation: str, part: str) -> Path:
         """Return the folder of the arrays of one part ('train' or 'test') at one size in pixels."""
         return self.data / "cache" / f"{size}-{interpolation}" / part

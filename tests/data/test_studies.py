@@ -259,12 +259,14 @@ def test_broken_row_is_named_with_file_row_and_image(tmp_path):
 
 @pytest.mark.parametrize("find", [find_images, find_studies])
 def test_missing_or_empty_folder_says_what_to_do(tmp_path, find):
-    with pytest.raises(UserError, match=r"no folder .*gone; expected .*; see docs/data.md"):
+    with pytest.raises(UserError, match=r"no folder .*gone; expected .*; run `make download`"):
         find(tmp_path / "gone")
     touch(tmp_path / "a file")
     with pytest.raises(UserError, match="no folder"):
         find(tmp_path / "a file")
-    with pytest.raises(UserError, match=r"no image in .*; expected files ending in \.dcm.*; see docs"):
+    with pytest.raises(
+        UserError, match=r"no image in .*; expected files ending in \.dcm.*; run `make download`"
+    ):
         find(tmp_path)
 
 
@@ -310,7 +312,7 @@ def test_the_order_on_disk_does_not_matter(tmp_path):
 
 def test_description_lists_every_count(tmp_path):
     write_stage_1(tmp_path)
-    lines = describe(find_studies(tmp_path)).splitlines()
+    lines = describe(find_studies(tmp_path).counts).splitlines()
     assert len(lines) == 8
     assert lines[0].split() == ["images", "6"]
     assert len({len(line) for line in lines}) == 1

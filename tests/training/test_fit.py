@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("small_network")
 
 
 def train(recipe, cache, fold, **options):
-    fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold, **options)
+    return fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold, **options)
 
 
 def assert_equal_runs(one, other):
@@ -104,6 +104,21 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
             train(recipe, discs, fold)
     assert (load_state(fold).epoch if at[0] else load_state(fold)) == (at[0] or None)
     train(recipe, discs, fold)
+    assert_equal_runs(straight, fold)
+
+
+def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_one(
+    straight, discs, tiny, tmp_path
+):
+    recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
+    for done in (1, 2):
+        # Enough for the longest epoch so far and no second one.
+        longest = max(read_history(fold)["seconds"]) if done > 1 else 0.0
+        assert not train(recipe, discs, fold, deadline=time.monotonic() + longest + 0.01)
+        assert (load_state(fold).epoch, load_state(fold).finished) == (done, False)
+    assert not train(recipe, discs, fold, deadline=time.monotonic())
+    assert load_state(fold).epoch == 2
+    assert train(recipe, discs, fold, deadline=time.monotonic() + 3600)
     assert_equal_runs(straight, fold)
 
 

@@ -5,7 +5,7 @@ opens no image.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def _list_files(folder: Path) -> list[Path]:
         raise UserError(
             f"no folder {folder}",
             "a folder of radiographs",
-            "see docs/data.md for what to put there, or try `make demo`",
+            "run `make download`, or try `make demo`",
         )
     return list(_walk(folder))
 
@@ -155,7 +155,7 @@ def _sort_images(
         raise UserError(
             f"no image in {folder}",
             f"files ending in {kinds}",
-            "see docs/data.md for what to put there, or try `make demo`",
+            "run `make download`, or try `make demo`",
         )
     return images, masks, duplicates
 
@@ -212,7 +212,7 @@ def _mirror_names(tables: list[Path]) -> dict[str, str]:
     return names
 
 
-def describe(studies: Studies) -> str:
-    """Write the counts as a table for a person to read."""
-    width = max(map(len, studies.counts))
-    return "\n".join(f"{name:<{width}} {count:>7,}" for name, count in studies.counts.items())
+def describe(counts: Mapping[str, int]) -> str:
+    """Write the counts of `Studies` as a table for a person to read."""
+    width = max(map(len, counts))
+    return "\n".join(f"{name:<{width}} {count:>7,}" for name, count in counts.items())

@@ -24,7 +24,7 @@ MEMORIES = {
 class ExactResume(keras.callbacks.Callback):
     """Saves all of training's state at each epoch's end, and restores it when training begins.
 
-    It must come last in the list of callbacks: it saves what the others have become, and restores what they
+    It must come after the callbacks that it watches: it saves what they have become, and restores what they
     reset when training begins.
 
     Args:
@@ -74,6 +74,32 @@ class ExactResume(keras.callbacks.Callback):
         memories = {type(callback).__name__: _memories(callback) for callback in self.watched}
         save_state(self.fold, State(epoch + 1, arrays, memories, self.history, finished))
         write_history(self.fold, self.history)
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Ends training after an epoch when the next would end too late; the state stays resumable.
+
+    It must come after `ExactResume`, which would else take training for finished.
+
+    Args:
+        deadline: When to have ended, by `time.monotonic`.
+        longest: Seconds of the longest epoch so far.
+    """
+
+    def __init__(self, deadline: float, longest: float) -> None:
+        super().__init__()
+        self.deadline, self.longest = deadline, longest
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the clock."""
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """End training when another epoch as long as the longest would not fit."""
+        now = time.monotonic()
+        self.longest = max(self.longest, now - self.began)
+        if now + self.longest > self.deadline:
+            self.model.stop_training = True
 
 
 class StopAtNaN(keras.callbacks.Callback):

@@ -3,6 +3,7 @@
 Knows nothing of 1024 pixels, thresholds or submissions.
 """
 
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +17,7 @@ from pneumothorax.model.losses import find_loss, mean_soft_dice
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
-from pneumothorax.training.callbacks import MONITOR, ExactResume, Progress, StopAtNaN
+from pneumothorax.training.callbacks import MONITOR, ExactResume, Progress, StopAtNaN, TimeLimit
 from pneumothorax.training.feed import Feed, FixedFeed
 from pneumothorax.training.run import FoldFolder, claim, load_state
 
@@ -29,7 +30,8 @@ def fit_fold(
     *,
     strategy: Any = None,
     tensorboard: bool = False,
-) -> None:
+    deadline: float | None = None,
+) -> bool:
     """Train one fold; go on where an earlier try of it ended; do nothing where it has finished.
 
     Args:
@@ -39,6 +41,10 @@ def fit_fold(
         fold: The folder that holds or will hold the results.
         strategy: A `tf.distribute` strategy for several devices.
         tensorboard: Also write TensorBoard's logs, to ``tensorboard/`` in the folder.
+        deadline: When to have stopped at an epoch's end, by `time.monotonic`; None trains to the end.
+
+    Returns:
+        Whether the fold has finished; if not, another call goes on.
 
     Raises:
         UserError: The folder belongs to another recipe, environment or data, the cache has another size, the
@@ -55,7 +61,10 @@ def fit_fold(
     claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
     state = load_state(fold, with_variables=False)
     if state is not None and state.finished:
-        return
+        return True
+    longest = max((row["seconds"] for row in state.history), default=0.0) if state is not None else 0.0
+    if deadline is not None and time.monotonic() + longest >= deadline:
+        return False
     hardware.begin(recipe)
     first = state.epoch if state is not None else 0
     with hardware.scope_of(strategy):
@@ -69,15 +78,20 @@ def fit_fold(
     callbacks = [order, Progress(), StopAtNaN(feed, cache.studies["ImageId"].to_numpy()), plateau, stop]
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(fold.path / "tensorboard"), write_graph=False))
+    callbacks.append(ExactResume(fold, [plateau, stop]))
+    if deadline is not None:
+        callbacks.append(TimeLimit(deadline, longest))
     model.fit(
         feed,
         validation_data=FixedFeed(cache, split.validation, recipe.batch_size),
         epochs=recipe.epochs,
         initial_epoch=first,
-        callbacks=[*callbacks, ExactResume(fold, [plateau, stop])],
+        callbacks=callbacks,
         shuffle=False,  # the feed does it, so that a resumed run repeats it
         verbose=0,
     )
+    state = load_state(fold, with_variables=False)
+    return state is not None and state.finished
 
 
 def compile_model(recipe: Recipe, precision: str, *, trained: bool = False) -> keras.Model:

@@ -111,6 +111,11 @@ def find_folds(run: Path) -> list[FoldFolder]:
     return folds
 
 
+def is_newer(path: Path, fold: FoldFolder) -> bool:
+    """Tell whether a file is there and newer than a fold's weights."""
+    return path.is_file() and path.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
+
+
 def read_recipe(fold: FoldFolder) -> Recipe:
     """Read the recipe that a fold was trained by.
 
