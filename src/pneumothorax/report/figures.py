@@ -88,20 +88,35 @@ def draw_cases(groups: Mapping[str, Sequence[Case]], path: Path) -> None:
         groups: Cases by the name of their row, such as 'best'; at least one case in all.
         path: The PNG file.
     """
-    shown = {name: cases for name, cases in groups.items() if cases}
-    columns = max(len(cases) for cases in shown.values())
-    figure = Figure(figsize=(max(4, 2.6 * columns), 2.95 * len(shown) + 0.3), layout="constrained")
-    axes = figure.subplots(len(shown), columns, squeeze=False)
-    for row, (name, cases) in enumerate(shown.items()):
+    rows = [(name, [(case.title, _tile(case)) for case in cases]) for name, cases in groups.items() if cases]
+    known = any(case.truth is not None for cases in groups.values() for case in cases)
+    draw_sheet(rows, LEGEND if known else "prediction green", path)
+
+
+def draw_sheet(
+    rows: Sequence[tuple[str, Sequence[tuple[str, npt.NDArray[np.uint8]]]]], title: str, path: Path
+) -> None:
+    """Draw rows of titled tiles.
+
+    Args:
+        rows: Of each its name and its tiles: a title, and uint8 pixels of shape (H, W, 3); at least one tile
+            in all.
+        title: What stands above them.
+        path: The PNG file.
+    """
+    columns = max(len(tiles) for _, tiles in rows)
+    figure = Figure(figsize=(max(4, 2.6 * columns), 2.95 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, (name, tiles) in enumerate(rows):
         for axis in axes[row]:
             axis.set_axis_off()
-        for axis, case in zip(axes[row], cases, strict=False):
-            axis.imshow(_tile(case))
-            axis.set_title(case.title, fontsize=9)
+        for axis, (caption, pixels) in zip(axes[row], tiles, strict=False):
+            axis.imshow(pixels)
+            axis.set_title(caption, fontsize=9)
         first = axes[row, 0]
         first.text(-0.04, 0.5, name, rotation=90, ha="right", va="center", transform=first.transAxes)
-    figure.suptitle(LEGEND, fontsize=11)
-    _save(figure, path)
+    figure.suptitle(title, fontsize=11)
+    save_figure(figure, path)
 
 
 def draw_histogram(dice: npt.NDArray[np.float64], path: Path, paper_mean: float) -> None:
@@ -120,10 +135,10 @@ def draw_histogram(dice: npt.NDArray[np.float64], path: Path, paper_mean: float)
         paper_mean, color="tab:red", linestyle="--", label=f"the paper's mean {paper_mean:.3f} (soft)"
     )
     axis.set(xlabel="Dice of one image, at full size", ylabel="images", xlim=(-0.01, 1.01))
-    axis.set_title(f"Dice on {_images(len(dice))} with a pneumothorax")
+    axis.set_title(f"Dice on {counted(len(dice), 'image')} with a pneumothorax")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_curves(histories: Mapping[str, pd.DataFrame], path: Path) -> None:
@@ -155,7 +170,7 @@ def draw_curves(histories: Mapping[str, pd.DataFrame], path: Path) -> None:
     axes[2].set_yscale("log")
     figure.suptitle("solid: validation, dashed: training", fontsize=11)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _spread(histories: Iterable[pd.DataFrame]) -> float:
@@ -182,10 +197,12 @@ def pick_cases(dice: npt.NDArray[np.float64], number: int) -> dict[str, npt.NDAr
     return {"best": best, "typical": between[middle : middle + number], "worst": worst[::-1]}
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, in one step (see `atomic`)."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def _images(number: int) -> str:
-    return "1 image" if number == 1 else f"{number:,} images"
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as '1 image' or '1,200 images'."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

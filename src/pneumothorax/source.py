@@ -1,0 +1,139 @@
+"""The package's own source: its files in reading order, a digest of them, and the commit they come from.
+
+Notebooks carry the source with them and state its digest; whoever reads a run's notebook can tell what ran.
+"""
+
+import ast
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+GIT_SECONDS = 10
+COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
+# The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
+LAYERS = (
+    *("__init__", "errors", "recipe", "workspace", "source", "mounts"),
+    *("data", "model", "training", "inference", "submission", "kaggle", "report"),
+    *("words", "flags", "commands", "cli"),
+)
+
+
+def list_files(folder: Path = FOLDER) -> list[Path]:
+    """List the package's Python files, relative to its folder, in the order in which a newcomer reads them.
+
+    That is the order of the layers: errors first, the command line last. Within a folder ``__init__.py``
+    comes first and every other file after those that it imports; what is free goes by the alphabet.
+    """
+    needs = {path.relative_to(folder): _imports(path, folder.name) for path in folder.rglob("*.py")}
+    return _arrange(Path(), {path: names for path, names in needs.items() if not _is_hidden(path)})
+
+
+def read_files(folder: Path = FOLDER) -> dict[Path, bytes]:
+    """Read the package's Python files, in the order of `list_files`."""
+    return {path: (folder / path).read_bytes() for path in list_files(folder)}
+
+
+def digest(folder: Path = FOLDER) -> str:
+    """Digest the names and contents of the package's files, as 12 hexadecimal digits."""
+    return digest_files(read_files(folder))
+
+
+def digest_files(files: Mapping[Path, bytes]) -> str:
+    """Digest names and contents, in whatever order they come, as 12 hexadecimal digits."""
+    total = hashlib.sha256()
+    for path in sorted(files, key=Path.as_posix):
+        total.update(f"{path.as_posix()}\0{len(files[path])}\0".encode() + files[path])
+    return total.hexdigest()[:12]
+
+
+def find_commit(folder: Path = FOLDER) -> str:
+    """Name the git commit that the package lies in, with ``+changes`` where its files differ from it.
+
+    Returns:
+        Such as ``0a1b2c3`` or ``0a1b2c3+changes``; what ``$PNEUMOTHORAX_COMMIT`` says (a notebook sets it)
+        outside a checkout, where git is missing, or where the surrounding repository does not track the
+        package; '' where it says nothing.
+    """
+    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
+    commit = _git(folder, "rev-parse", "--short", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--", ".")
+    if not tracked or not commit or changed is None:
+        return os.environ.get(COMMIT_VARIABLE, "")
+    return commit + "+changes" * bool(changed)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__pycache__")) for part in path.parts)
+
+
+def _arrange(folder: Path, needs: dict[Path, set[str]]) -> list[Path]:
+    """Arrange the files below a folder; `needs` holds the modules that each file imports."""
+    depth = len(folder.parts)
+    groups: dict[str, dict[Path, set[str]]] = {}
+    for path, names in needs.items():
+        groups.setdefault(path.with_suffix("").parts[depth], {})[path] = names
+    prefix = "".join(f"{part}." for part in folder.parts)
+    wants = {
+        name: {
+            word.removeprefix(prefix).split(".")[0]
+            for word in set().union(*group.values())
+            if word.startswith(prefix)
+        }
+        for name, group in groups.items()
+    }
+    arranged: list[Path] = []
+    for name in _order(wants) if depth else sorted(wants, key=_rank):
+        group = groups[name]
+        is_folder = any(len(path.parts) > depth + 1 for path in group)
+        arranged += _arrange(folder / name, group) if is_folder else list(group)
+    return arranged
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Place a module or folder of the top level; one that is in no layer yet reads like a command."""
+    return LAYERS.index(name if name in LAYERS else "commands"), name
+
+
+def _order(wants: dict[str, set[str]]) -> list[str]:
+    """Order names so that each follows those it wants; where they want each other, by the alphabet."""
+    placed: list[str] = []
+    while rest := sorted(wants.keys() - placed):
+        ready = [name for name in rest if name == "__init__" or not (wants[name] & {*rest}) - {name}]
+        placed.append(next(iter(ready), rest[0]))
+    return placed
+
+
+def _imports(path: Path, package: str) -> set[str]:
+    """Return the modules of the package that a file imports, such as ``data.rle``."""
+    found: set[str] = set()
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # being edited; it takes its place by the alphabet
+        return found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update(f"{node.module}.{name.name}" for name in node.names)
+    return {name.removeprefix(f"{package}.") for name in found if name.startswith(f"{package}.")}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Return what git says about a folder, or None where it fails."""
+    # A hook's own variables would lead git to another repository than the folder's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        ended = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *words],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+            env=environment,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return ended.stdout.strip()
