@@ -1,0 +1,137 @@
+"""What Kaggle answers, as plain values: the client's own objects do not leave `client`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+INVALID = ("tags", "dataset_sources", "competition_sources", "kernel_sources", "model_sources")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many submissions are left.
+
+    Attributes:
+        allowed: Left today (UTC).
+        today: Made today.
+        total: Made ever. All three are 0 for a user who has not submitted yet.
+    """
+
+    allowed: int
+    today: int
+    total: int
+
+    @property
+    def reached(self) -> bool:
+        """Whether Kaggle would refuse another; a user without a team yet has zeros and may submit."""
+        return self.allowed == 0 and self.total > 0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submission as Kaggle lists it; scores are Kaggle's own texts, '' before they are there.
+
+    Attributes:
+        ref: Kaggle's number of it.
+        status: 'PENDING', 'COMPLETE' or 'ERROR'.
+        description: The message it was submitted with.
+        error: Why Kaggle could not score it.
+        public: Public score.
+        private: Private score.
+    """
+
+    ref: int
+    status: str
+    description: str
+    error: str
+    public: str
+    private: str
+
+    @classmethod
+    def read(cls, answer: Any) -> "Submission":
+        """Read the client's object."""
+        return cls(
+            int(answer.ref),
+            str(answer.status.name),
+            answer.description or "",
+            " ".join((answer.error_description or "").split()),
+            answer.public_score or "",
+            answer.private_score or "",
+        )
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What Kaggle made of a pushed notebook.
+
+    Attributes:
+        url: Where it can be watched.
+        version: Its number, from 1.
+        error: Why it was refused; '' if it was not.
+        invalid: Sources that Kaggle does not know and left out, by kind.
+    """
+
+    url: str
+    version: int
+    error: str
+    invalid: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, answer: Any) -> "Pushed":
+        """Read the client's object."""
+        found = {kind: list(getattr(answer, f"invalid_{kind}") or []) for kind in INVALID}
+        return cls(
+            str(answer.url or ""),
+            int(answer.version_number or 0),
+            str(answer.error or ""),
+            {kind: names for kind, names in found.items() if names},
+        )
+
+
+@dataclass(frozen=True)
+class KernelState:
+    """How the last run of a notebook does.
+
+    Attributes:
+        status: Kaggle's word, such as 'QUEUED', 'RUNNING', 'COMPLETE', 'ERROR', 'CANCEL_ACKNOWLEDGED'.
+        failure: What Kaggle says of a failed run.
+    """
+
+    status: str
+    failure: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over, well or not."""
+        return self.status in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that a notebook left, and the signed address that it can be fetched from for a while."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The accelerator hours of this week.
+
+    Attributes:
+        gpu_hours_left: Hours; None where Kaggle does not tell.
+        gpu_hours: Hours allowed in all; None where Kaggle does not tell.
+        refresh: When the week begins anew, as ISO text; '' where Kaggle does not tell.
+    """
+
+    gpu_hours_left: float | None
+    gpu_hours: float | None
+    refresh: str
+
+    @classmethod
+    def read(cls, answer: Any) -> "Quota":
+        """Read the client's object."""
+        refresh = answer.quota_refresh_time.isoformat() if answer.quota_refresh_time else ""
+        if answer.gpu_quota is None:
+            return cls(None, None, refresh)
+        allowed = answer.gpu_quota.total_time_allowed.total_seconds() / 3600
+        return cls(max(0.0, allowed - answer.gpu_quota.time_used.total_seconds() / 3600), allowed, refresh)

@@ -1,0 +1,244 @@
+"""What a notebook does inside a Kaggle session before the package's commands can run.
+
+Reports the machine, installs what Kaggle's image lacks, and gives mounted inputs the shape of a workspace.
+Without Kaggle the same calls work on any folder that `mounts` is told of.
+"""
+
+import contextlib
+import importlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from pneumothorax import mounts
+from pneumothorax.errors import UserError
+from pneumothorax.workspace import Workspace
+
+# What Kaggle's image lacks, by the name that is imported; pure Python, so that any image takes the wheels.
+LIBRARY = {
+    "keras_applications": "keras-applications==1.0.8",
+    "classification_models": "image-classifiers==1.0.0",
+    "efficientnet": "efficientnet==1.0.0",
+    "segmentation_models": "segmentation-models==1.0.1",
+}
+BEGAN = time.monotonic()  # imported at a notebook's start, so about when the session began
+_DEPTH = 3  # how many folders deep a wheel or a weights file may lie in an input
+
+
+def begin(accelerator: str) -> None:
+    """Print versions, GPUs, free disk and the GPU quota that is left.
+
+    Args:
+        accelerator: 'gpu' or 'cpu': what the notebook needs.
+
+    Raises:
+        UserError: It needs a GPU and the session has none, or the word is another.
+    """
+    if accelerator not in ("gpu", "cpu"):
+        raise UserError(f"accelerator {accelerator!r}", "'gpu' or 'cpu'")
+    # TensorFlow reads these when it is first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    names = [
+        tf.config.experimental.get_device_details(part).get("device_name", part.name) for part in devices
+    ]
+    root, working = mounts.input_root(), mounts.working()
+    working.mkdir(parents=True, exist_ok=True)
+    places = (working, Path(tempfile.gettempdir()))
+    free = [f"{shutil.disk_usage(folder).free / 1e9:.0f} GB in {folder}" for folder in places]
+    for name, value in {
+        "Python": sys.version.split()[0],
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "GPU": ", ".join(names) or "none",
+        "free disk": ", ".join(free),
+        "GPU quota left": _quota(),
+        "inputs": ", ".join(path.relative_to(root).as_posix() for path in mounts.list_mounts()) or "none",
+    }.items():
+        print(f"{name:<15} {value}")
+    if accelerator == "gpu" and not devices:
+        raise UserError(
+            "TensorFlow sees no GPU in this session",
+            "the accelerator GPU T4 x2",
+            "choose GPU T4 x2 in the notebook's settings, or set ACCELERATOR to 'cpu' for a try",
+        )
+
+
+def hours_left(hours: float) -> float:
+    """Return how much is left of some hours that began with the session; a few seconds where nothing is."""
+    return max(0.001, hours - (time.monotonic() - BEGAN) / 3600)
+
+
+def install_library() -> None:
+    """Install segmentation-models and what it imports, from mounted wheels or else from the internet.
+
+    Only what is missing, and nothing of its dependencies: the image's own NumPy and Keras stay.
+
+    Raises:
+        UserError: Something is missing, and neither source has it.
+    """
+    if not (missing := _missing()):
+        return
+    folders = sorted({wheel.parent for wheel in _find_inputs("*.whl")})
+    links = [word for folder in folders for word in ("--find-links", str(folder))]
+    said = ""
+    for source in (["--no-index", *links], ["--timeout", "10", "--retries", "1"]):
+        if "--no-index" in source and not links:
+            continue
+        said = _pip(source, [LIBRARY[name] for name in missing])
+        importlib.invalidate_caches()
+        if not (missing := _missing()):
+            return
+    raise UserError(
+        f"{', '.join(LIBRARY[name] for name in missing)} cannot be installed ({said})",
+        "the internet, or a dataset with the wheels",
+        "turn the internet on in the notebook's settings; or run `make kernels-deps` and attach the dataset "
+        "that it makes",
+    )
+
+
+def offer_weights() -> list[str]:
+    """Link mounted files of ImageNet weights without top into Keras' cache, where downloads would lie.
+
+    So ``encoder_weights="imagenet"`` works without internet, and the recipe stays the same. What lies in the
+    cache already is left alone.
+
+    Returns:
+        The names of the files that are there now.
+    """
+    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
+    offered = []
+    for path in _find_inputs("*.h5"):
+        if not any(word in path.name for word in ("notop", "no_top")):
+            continue
+        link = cache / path.name
+        if link.is_symlink() and not link.exists():  # of an input that is attached no more
+            link.unlink()
+        if not link.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+        offered.append(path.name)
+    return sorted(set(offered))
+
+
+def make_workspace(competition: str, datasets: Sequence[str] = (), *, keep_runs: bool = False) -> Workspace:
+    """Make a workspace whose raw data are the session's inputs.
+
+    Everything else, such as the caches, lies in a temporary folder that ends with the session.
+
+    Args:
+        competition: Its slug.
+        datasets: Further sources of images, each ``owner/slug``.
+        keep_runs: Whether the runs belong to the notebook's output, in ``runs`` of the working folder.
+
+    Raises:
+        UserError: One of them is not mounted.
+    """
+    sources = [mounts.find_competition(competition), *map(mounts.find_dataset, datasets)]
+    workspace = Workspace(Path(tempfile.mkdtemp(prefix="workspace-")))
+    workspace.raw.mkdir(parents=True)
+    for number, source in enumerate(sources):
+        (workspace.raw / f"{number}-{source.name}").symlink_to(source)
+    if keep_runs:
+        kept = mounts.working() / "runs"
+        kept.mkdir(parents=True, exist_ok=True)
+        workspace.runs.symlink_to(kept)
+    else:
+        workspace.runs.mkdir()
+    return workspace
+
+
+def gather_runs(notebooks: Sequence[str], workspace: Workspace) -> list[Path]:
+    """Copy the folds that other notebooks, or this one's earlier versions, left in their outputs.
+
+    Args:
+        notebooks: Each ``owner/slug``; every input that holds runs when there is none.
+        workspace: Its runs receive them.
+
+    Returns:
+        The folders of the folds.
+
+    Raises:
+        UserError: A notebook is not mounted or holds no run, or folds of one name differ.
+    """
+    from pneumothorax.training.gather import gather_folds
+
+    gathered = []
+    for output in map(mounts.find_notebook, notebooks):
+        if not (folds := gather_folds(output, workspace.runs)):
+            raise UserError(f"no runs/<run>/fold<k> in {output}", "the output of a train notebook")
+        gathered += folds
+    for output in [] if notebooks else mounts.list_mounts():
+        if (output / "runs").is_dir():
+            gathered += gather_folds(output, workspace.runs)
+    return sorted(set(gathered))
+
+
+def find_run(name: str, workspace: Workspace) -> Path:
+    """Return the folder of a run; of the only one where the name is ''.
+
+    Raises:
+        UserError: There is no such run, or several to choose from.
+    """
+    there = sorted(path.name for path in workspace.runs.iterdir() if path.is_dir())
+    if name in there or (not name and len(there) == 1):
+        return workspace.runs / (name or there[0])
+    raise UserError(
+        f"{'run ' + name if name else f'{len(there)} runs'} (there: {', '.join(there) or 'none'})",
+        "one trained run",
+        "attach the output of a train notebook, and name the run in RUN where there are several",
+    )
+
+
+def list_unfinished(run: Path) -> list[str]:
+    """Name the folds of a run whose training has begun and not ended, with the epochs done."""
+    from pneumothorax.training.run import FoldFolder, load_state
+
+    states = {path.name: load_state(FoldFolder(path), with_variables=False) for path in run.glob("fold*")}
+    return [
+        f"{name} ({state.epoch if state else 0} epochs)"
+        for name, state in sorted(states.items())
+        if state is None or not state.finished
+    ]
+
+
+def _quota() -> str:
+    """Say what is left of this week's GPU hours; 'unknown' without internet or credentials."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the client prints its help where it has no token
+            from pneumothorax.kaggle.client import connect
+
+            hours = connect(timeout_seconds=10, tries=1).quota().gpu_hours_left
+    except (Exception, SystemExit):
+        return "unknown"
+    return "unknown" if hours is None else f"{hours:.1f} hours"
+
+
+def _missing() -> list[str]:
+    """List what cannot be imported; looked up only, since importing it needs `model.xception`."""
+    return [name for name in LIBRARY if find_spec(name) is None]
+
+
+def _find_inputs(pattern: str) -> Iterator[Path]:
+    """Yield matching files of all inputs, but not from deep below: a tree of radiographs is slow to walk."""
+    for mount in mounts.list_mounts():
+        for depth in range(_DEPTH):
+            yield from sorted(mount.glob("*/" * depth + pattern))
+
+
+def _pip(flags: list[str], packages: list[str]) -> str:
+    """Try to install packages without their dependencies; returns the last that pip said."""
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    ended = subprocess.run([*command, *flags, *packages], capture_output=True, text=True, check=False)
+    return (ended.stderr.strip().splitlines() or ["pip said nothing"])[-1]

@@ -1,0 +1,131 @@
+"""Signing in: which credentials are taken, and what is said about those that are of no use."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.kaggle.outcomes import assert_refused
+from tests.kaggle.standin import KEY, TOKEN, USER, StandIn
+from tests.kaggle.standin_kit import Program, Result
+
+NONE: dict[str, str | None] = {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}
+LEGACY = json.dumps({"username": USER, "key": KEY})
+WRONG = "KGAT_wrong"
+
+
+def write_private(kit: Program, name: str, text: str) -> Path:
+    path = kit.home / ".kaggle" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def sign_in(kit: Program, environment: dict[str, str | None], **files: str) -> Result:
+    """Run a command that asks Kaggle with these variables and these files in ~/.kaggle."""
+    for name, text in files.items():
+        write_private(kit, name.replace("_json", ".json"), text)
+    return kit("quota", "--tries", "1", "--timeout", "1", environment=NONE | environment)
+
+
+def test_without_credentials_the_places_for_them_are_named(kit: Program, standin: StandIn) -> None:
+    result = kit("download", environment=NONE)
+    assert_refused(result, "no Kaggle credentials", "$KAGGLE_API_TOKEN", "~/.kaggle/access_token")
+    assert_refused(result, "~/.kaggle/kaggle.json", "https://www.kaggle.com/settings")
+    assert standin.requests == []
+    assert list(kit.workspace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "files"),
+    [
+        ({"KAGGLE_API_TOKEN": f"{TOKEN}\n"}, {"kaggle_json": "broken"}),  # as copied, with the line's end
+        ({}, {"access_token": f"{TOKEN}\n"}),
+        ({"KAGGLE_CONFIG_DIR": None}, {"kaggle_json": LEGACY}),
+        ({"KAGGLE_USERNAME": USER, "KAGGLE_KEY": f"{KEY}\r\n"}, {"access_token": "\n"}),
+    ],
+    ids=["token", "token file", "kaggle.json at home", "key beside an empty token file"],
+)
+def test_credentials_are_found(
+    kit: Program, standin: StandIn, environment: dict[str, str | None], files: dict[str, str]
+) -> None:
+    result = sign_in(kit, environment, **files)
+    assert (result.code, result.stderr) == (0, ""), result
+    assert "GPU" in result.stdout
+    scheme = "Bearer" if TOKEN in str((environment, files)) else "Basic"
+    (call,) = standin.calls("GetAcceleratorQuotaStatistics")
+    assert call.headers["authorization"].startswith(scheme)
+
+
+@pytest.mark.parametrize(
+    ("environment", "files", "words"),
+    [
+        ({}, {"access_token": WRONG, "kaggle_json": LEGACY}, "/.kaggle/access_token (401)"),
+        ({"KAGGLE_API_TOKEN": "x" * 300}, {}, "$KAGGLE_API_TOKEN, or ~/.kaggle/access_token, holds no token"),
+        ({"KAGGLE_API_TOKEN": "Schlüssel…"}, {}, "holds no token (odd letters)"),
+        ({}, {"kaggle_json": LEGACY[:-9]}, "/.kaggle/kaggle.json holds no credentials"),
+        ({}, {"kaggle_json": f"[{LEGACY}]"}, "/.kaggle/kaggle.json holds no credentials"),
+        ({}, {"kaggle_json": LEGACY.replace(KEY, "0")}, "/.kaggle/kaggle.json (401)"),
+    ],
+    ids=[
+        "wrong token beside a good key", "overlong", "no ASCII",
+        "half a file", "another shape", "wrong key",
+    ],
+)  # fmt: skip
+def test_credentials_of_no_use_are_named_by_their_place(
+    kit: Program, environment: dict[str, str | None], files: dict[str, str], words: str
+) -> None:
+    result = sign_in(kit, environment, **files)
+    assert_refused(result, words, "make a token on https://www.kaggle.com/settings")
+    assert "xxxx" not in result.stderr
+    assert WRONG not in result.stderr
+
+
+def test_a_token_that_kaggle_calls_inactive_is_not_passed_over(kit: Program, standin: StandIn) -> None:
+    # the client would take the user of the good key and go on with the bad token
+    standin.fail("IntrospectToken", times=9, status=200, body={"active": False})
+    environment = {"KAGGLE_API_TOKEN": WRONG, "KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY}
+    assert_refused(sign_in(kit, environment), "Kaggle does not know the token in $KAGGLE_API_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [({"status": 500}, "Kaggle answers 500"), ({"hang_seconds": 9}, "no sign of life within the timeout")],
+    ids=["500", "hangs"],
+)
+def test_a_token_that_cannot_be_checked_is_no_wrong_token(
+    kit: Program, standin: StandIn, fault: dict[str, float], words: str
+) -> None:
+    standin.fail("IntrospectToken", times=9, **fault)  # type: ignore[arg-type]
+    assert_refused(sign_in(kit, {"KAGGLE_API_TOKEN": TOKEN}), "could not sign in", words, "again")
+
+
+def test_a_key_that_others_can_read_is_warned_of(kit: Program) -> None:
+    path = write_private(kit, "kaggle.json", LEGACY)
+    path.chmod(0o644)
+    result = kit("quota", "--tries", "1")  # although the variables are preferred
+    assert result.code == 0
+    assert result.stderr.count("warning: ") == 1
+    assert f"{path} can be read by other users of this machine; `chmod 600` it" in result.stderr
+    assert "Warning" not in result.stdout
+
+
+def test_a_verbose_client_prints_no_credentials(kit: Program) -> None:
+    result = kit("quota", "--tries", "1", environment={"VERBOSE": "1", "VERBOSE_OUTPUT": "1"})
+    assert result.code == 0
+    assert "Authorization" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "words"),
+    [
+        ("GetKernelSessionStatus", b'{"status": "A_NEW_WORD"}', ("kernel-status", "--kernel", "train")),
+        ("GetKernelSessionStatus", b"null", ("kernel-status", "--kernel", "train")),
+        ("GetAcceleratorQuotaStatistics", b'{"gpuQuota": 3}', ("quota",)),
+    ],
+)
+def test_an_answer_of_an_unknown_shape_is_one_line(
+    kit: Program, standin: StandIn, method: str, body: bytes, words: tuple[str, ...]
+) -> None:
+    standin.fail(method, status=200, body=body)
+    assert_refused(kit(*words), "an answer that is none of Kaggle's")

@@ -1,0 +1,355 @@
+"""What a notebook does before the package's commands: report, install, link, gather."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.kaggle.standin import Quota
+from tests.kaggle.standin_kit import Program
+
+from pneumothorax import source
+from pneumothorax.data.studies import find_studies
+from pneumothorax.errors import UserError
+from pneumothorax.kaggle import session
+from pneumothorax.recipe import RECIPES
+from pneumothorax.training.run import FoldFolder, State, claim, save_state
+
+COMPETITION, DATASET = "siim-acr", "someone/training-images"
+CODE = ("-c", "import sys; from pneumothorax.kaggle import session; exec(sys.argv[1])")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The folders of a session, `input` and `working` below the one returned."""
+    for name in ("input", "working", "tmp"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("KAGGLE_INPUT_ROOT", str(tmp_path / "input"))
+    monkeypatch.setenv("KAGGLE_WORKING_DIR", str(tmp_path / "working"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    return tmp_path
+
+
+def make_fold(folder, epochs, *, finished=True, recipe="smoke"):
+    """Make the folder of a fold as training leaves it, without its arrays."""
+    fold = FoldFolder(folder)
+    claim(fold, RECIPES[recipe], {"data": "same"})
+    history = [{"epoch": number, "loss": 1 / (number + 1)} for number in range(epochs)]
+    save_state(fold, State(epochs, [], {}, history, finished))
+    fold.weights.write_bytes(b"weights")
+    return folder
+
+
+# The report
+
+
+@pytest.fixture
+def program(standin, tmp_path):
+    """Runs lines of Python with the session module, in front of Kaggle's stand-in."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "working").mkdir()
+    program = Program(CODE, standin, tmp_path / "working", home)
+    yield lambda line, **variables: program(
+        line,
+        environment={
+            "KAGGLE_INPUT_ROOT": str(tmp_path / "input"),
+            "KAGGLE_WORKING_DIR": str(tmp_path / "working"),
+            "CUDA_VISIBLE_DEVICES": "-1",
+            **variables,
+        },
+    )
+    program.close()
+
+
+@pytest.mark.slow
+def test_the_report_names_versions_machine_inputs_and_quota(program, standin, tmp_path):
+    standin.quota = Quota(gpu_used_seconds=3600 * 10.5, gpu_allowed_seconds=3600 * 30)
+    (tmp_path / "input" / "competitions" / "siim-acr").mkdir(parents=True)
+    ended = program('session.begin("cpu")')
+    assert ended.code == 0, ended.stderr
+    said = dict(re.split(r"\s{2,}|(?<=left) ", line, maxsplit=1) for line in ended.stdout.splitlines())
+    assert said["Python"] == sys.version.split()[0]
+    assert re.fullmatch(r"2\.\d+\.\d+", said["TensorFlow"])
+    assert said["Keras"].startswith("3.")
+    assert said["GPU"] == "none"
+    assert "GB in " + str(tmp_path / "working") in said["free disk"]
+    assert said["GPU quota left"].strip() == "19.5 hours"
+    assert said["inputs"] == "competitions/siim-acr"
+
+
+@pytest.mark.slow
+def test_without_a_gpu_the_report_is_printed_and_the_session_ended(program):
+    ended = program('session.begin("gpu")', KAGGLE_USERNAME=None, KAGGLE_KEY=None)
+    assert ended.code == 1
+    assert re.search(r"GPU quota left +unknown\n", ended.stdout)
+    assert re.search(r"inputs +none\n", ended.stdout)
+    assert ended.stderr.strip().splitlines()[-1] == (
+        "pneumothorax.errors.UserError: TensorFlow sees no GPU in this session; expected the accelerator GPU "
+        "T4 x2; choose GPU T4 x2 in the notebook's settings, or set ACCELERATOR to 'cpu' for a try"
+    )
+
+
+@pytest.mark.parametrize("faults", [{"status": 500}, {"status": 401}, {"reset": True}])
+def test_a_quota_that_cannot_be_had_is_unknown(program, standin, faults):
+    standin.fail("GetAcceleratorQuotaStatistics", **faults)
+    ended = program("print(session._quota())")
+    assert (ended.code, ended.stdout) == (0, "unknown\n")
+
+
+def test_another_accelerator_is_refused():
+    with pytest.raises(UserError, match="'gpu' or 'cpu'"):
+        session.begin("tpu")
+
+
+def test_the_hours_left_fall_and_never_end_quite(monkeypatch):
+    assert 11.0 < session.hours_left(11.5) <= 11.5
+    monkeypatch.setattr(session, "BEGAN", session.BEGAN - 3600 * 12)
+    assert session.hours_left(11.5) == 0.001
+
+
+# Libraries
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory):
+    """A Python that has pip and nothing else, as an image without our libraries."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin" / "python"
+
+
+def make_wheel(folder, module):
+    """Make a wheel of one empty module, which asks for what nobody has."""
+    name, version = session.LIBRARY[module].replace("-", "_").split("==")
+    info = f"{name}-{version}.dist-info"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: nobody-has-this\n"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{module}/__init__.py", "")
+        wheel.writestr(f"{info}/METADATA", about)
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def install(python, place, index):
+    """Run `install_library` in the bare Python, whose internet is a folder."""
+    line = (
+        "from importlib.util import find_spec; from pneumothorax.kaggle import session; "
+        "session.install_library(); assert all(map(find_spec, session.LIBRARY))"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(place),
+        "PYTHONPATH": str(source.FOLDER.parent),
+        "KAGGLE_INPUT_ROOT": str(place / "input"),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": index.as_uri(),
+    }
+    ended = subprocess.run([python, "-c", line], env=environment, capture_output=True, text=True, check=False)
+    subprocess.run([python, "-m", "pip", "uninstall", "-qy", *session.LIBRARY.values()], check=True)
+    return ended
+
+
+def make_index(folder, modules):
+    """Make a package index in a folder."""
+    for module in modules:
+        project = folder / session.LIBRARY[module].split("==")[0]
+        wheel = make_wheel(project, module)
+        (project / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["datasets/me/deps", "deps/wheels/all"])
+def test_missing_libraries_come_from_mounted_wheels(bare_python, place, folder):
+    for module in session.LIBRARY:
+        make_wheel(place / "input" / folder, module)
+    ended = install(bare_python, place, place / "nowhere")
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mounted", [0, 2])
+def test_what_is_not_mounted_comes_from_the_internet(bare_python, place, mounted):
+    for module in list(session.LIBRARY)[:mounted]:
+        make_wheel(place / "input" / "deps", module)
+    ended = install(bare_python, place, make_index(place / "index", session.LIBRARY))
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+def test_without_either_both_cures_are_told(bare_python, place):
+    make_wheel(place / "input" / "deps", "efficientnet")
+    ended = install(bare_python, place, place / "nowhere")
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "segmentation-models==1.0.1 cannot be installed (ERROR: " in last
+    assert "turn the internet on" in last
+    assert "make kernels-deps" in last
+
+
+def test_what_is_installed_stays(place, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", (place / "nowhere").as_uri())
+    session.install_library()
+
+
+# Weights
+
+
+@pytest.fixture
+def cache(place, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(place / "keras"))
+    return place / "keras" / "models"
+
+
+def test_mounted_weights_lie_where_keras_looks(place, cache):
+    folder = place / "input" / "datasets" / "me" / "weights" / "imagenet"
+    folder.mkdir(parents=True)
+    names = ("resnet18_imagenet_1000_no_top.h5", "xception_weights_tf_dim_ordering_tf_kernels_notop.h5")
+    for name in (*names, "resnet18_imagenet_1000.h5", "best.weights.h5", "x_notop.txt"):
+        (folder / name).write_text(name)
+    assert session.offer_weights() == list(names)
+    assert sorted(path.name for path in cache.iterdir()) == list(names)
+    assert all((cache / name).read_text() == name for name in names)
+    assert session.offer_weights() == list(names)
+
+
+def test_weights_in_the_cache_stay_and_links_to_nowhere_are_mended(place, cache):
+    mounted = place / "input" / "weights"
+    mounted.mkdir()
+    cache.mkdir(parents=True)
+    for name in ("own_notop.h5", "gone_notop.h5"):
+        (mounted / name).write_text("mounted")
+    (cache / "own_notop.h5").write_text("own")
+    (cache / "gone_notop.h5").symlink_to(place / "gone")
+    session.offer_weights()
+    assert (cache / "own_notop.h5").read_text() == "own"
+    assert (cache / "gone_notop.h5").read_text() == "mounted"
+
+
+def test_without_weights_nothing_is_made(cache):
+    assert session.offer_weights() == []
+    assert not cache.exists()
+
+
+@pytest.mark.slow
+def test_keras_takes_the_linked_file_and_downloads_nothing(place, cache):
+    name = "resnet18_imagenet_1000_no_top.h5"
+    (place / "input" / "weights").mkdir()
+    (place / "input" / "weights" / name).write_bytes(b"weights")
+    session.offer_weights()
+    line = (
+        f"import keras; print(keras.utils.get_file({name!r}, 'http://127.0.0.1:9/x', cache_subdir='models'))"
+    )
+    ended = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert Path(ended.stdout.strip()).read_bytes() == b"weights"
+
+
+# Workspace
+
+
+@pytest.mark.parametrize("layout", ["new", "old"])
+def test_inputs_become_raw_data_and_runs_are_kept(place, competition, layout):
+    raw, root = competition / "raw", place / "input"
+    first = root / ("competitions/siim-acr" if layout == "new" else "siim-acr")
+    second = root / ("datasets/someone/training-images" if layout == "new" else "training-images")
+    for folder, names in (
+        (first, ("stage_2_images", "stage_2_sample_submission.csv")),
+        (second, ("dicom-images-train", "train-rle.csv")),
+    ):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).symlink_to(raw / name)
+    workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
+    assert workspace.root.parent == place / "tmp"
+    assert find_studies(workspace.raw).counts == find_studies(raw).counts
+    (workspace.runs / "seed").mkdir()
+    assert (place / "working" / "runs" / "seed").is_dir()
+    assert sorted(path.name for path in (place / "working").iterdir()) == ["runs"]
+
+
+def test_runs_that_are_not_kept_stay_out_of_the_output(place):
+    (place / "input" / "siim-acr").mkdir()
+    workspace = session.make_workspace(COMPETITION)
+    (workspace.runs / "seed").mkdir()
+    assert not (place / "working").exists() or list((place / "working").iterdir()) == []
+
+
+def test_two_inputs_of_one_name_are_both_raw_data(place):
+    (place / "input" / "competitions" / "same").mkdir(parents=True)
+    (place / "input" / "datasets" / "a" / "same").mkdir(parents=True)
+    workspace = session.make_workspace("same", ["a/same"])
+    assert {path.resolve() for path in workspace.raw.iterdir()} == {
+        place / "input" / "competitions" / "same",
+        place / "input" / "datasets" / "a" / "same",
+    }
+
+
+def test_a_missing_dataset_is_told_with_what_is_mounted_and_leaves_nothing(place):
+    (place / "input" / "siim-acr").mkdir()
+    with pytest.raises(UserError, match=r"someone/training-images is not mounted .*\(mounted: siim-acr\)"):
+        session.make_workspace(COMPETITION, [DATASET])
+    assert list((place / "tmp").iterdir()) == []
+    assert list((place / "working").iterdir()) == []
+
+
+# Runs
+
+
+@pytest.fixture
+def workspace(place):
+    (place / "input" / "siim-acr").mkdir()
+    return session.make_workspace(COMPETITION, keep_runs=True)
+
+
+def test_folds_of_several_notebooks_come_together(place, workspace):
+    for number in (0, 1):
+        make_fold(place / f"input/notebooks/me/train-fold{number}/runs/seed/fold{number}", 3)
+    folds = session.gather_runs(["me/train-fold0", "me/train-fold1"], workspace)
+    assert folds == [workspace.runs / "seed" / "fold0", workspace.runs / "seed" / "fold1"]
+    assert (place / "working/runs/seed/fold1/best.weights.h5").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("mount", ["notebooks/me/train", "train", "datasets/me/old-runs"])
+def test_without_names_every_input_with_runs_counts(place, workspace, mount):
+    make_fold(place / "input" / mount / "runs" / "seed" / "fold0", 3)
+    assert session.gather_runs([], workspace) == [workspace.runs / "seed" / "fold0"]
+
+
+def test_without_names_and_inputs_there_is_nothing_to_gather(workspace):
+    assert session.gather_runs([], workspace) == []
+
+
+def test_a_named_notebook_must_be_mounted_and_hold_runs(place, workspace):
+    (place / "input" / "notebooks" / "me" / "empty").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no runs/<run>/fold<k> in .*me/empty"):
+        session.gather_runs(["me/empty"], workspace)
+    with pytest.raises(UserError, match=r"notebook me/other is not mounted .*notebooks/me/empty"):
+        session.gather_runs(["me/other"], workspace)
+
+
+def test_a_run_is_found_by_name_or_because_it_is_the_only_one(workspace):
+    with pytest.raises(UserError, match=r"0 runs \(there: none\).*attach the output of a train notebook"):
+        session.find_run("", workspace)
+    (workspace.runs / "seed").mkdir()
+    assert session.find_run("", workspace) == session.find_run("seed", workspace) == workspace.runs / "seed"
+    (workspace.runs / "strong").mkdir()
+    assert session.find_run("strong", workspace) == workspace.runs / "strong"
+    with pytest.raises(UserError, match=r"2 runs \(there: seed, strong\)"):
+        session.find_run("", workspace)
+    with pytest.raises(UserError, match=r"run other \(there: seed, strong\)"):
+        session.find_run("other", workspace)
+
+
+def test_unfinished_folds_are_named_with_their_epochs(tmp_path):
+    make_fold(tmp_path / "seed" / "fold0", 3)
+    make_fold(tmp_path / "seed" / "fold2", 2, finished=False)
+    (tmp_path / "seed" / "fold1").mkdir()
+    assert session.list_unfinished(tmp_path / "seed") == ["fold1 (0 epochs)", "fold2 (2 epochs)"]
+    assert session.list_unfinished(tmp_path / "none") == []
