@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumothorax import cli, commands
+from pneumothorax import flags
 from pneumothorax.cli import build_parser, main
+from pneumothorax.commands import data, runs, submissions
 from pneumothorax.data import rle
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
@@ -23,17 +25,10 @@ from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import RECIPES, Recipe, to_json
 from pneumothorax.training.run import FoldFolder
 
+ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures")
 COMMANDS = (
-    "demo",
-    "phantom",
-    "prepare",
-    "train",
-    "tune",
-    "predict",
-    "submit",
-    "validate",
-    "score",
-    "figures",
+    *("demo", "validate", "download", "leaderboard", *ROAD),
+    *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),
 )
 HEAVY = (
     "tensorflow",
@@ -45,6 +40,9 @@ HEAVY = (
     "matplotlib",
     "sklearn",
     "pydicom",
+    "kaggle",
+    "kagglesdk",
+    "requests",
 )
 SIZE = 32
 
@@ -54,7 +52,7 @@ def _own_environment(monkeypatch):
     """Keep what main() tells TensorFlow, and the user's own root, out of other tests."""
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    monkeypatch.delenv(cli.ROOT_VARIABLE, raising=False)
+    monkeypatch.delenv(flags.ROOT_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -89,6 +87,13 @@ def make_studies(**columns):
 
 def run_python(*words):
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+
+
+def home_of(command):
+    """Return the module of the function that a command calls."""
+    needed = {"validate": ["x"], "score": ["x", "--truth", "x"]}.get(command, [])
+    needed = ["--kernel", "train"] if command in ("push", "kernel-status", "kernel-output") else needed
+    return import_module(f"pneumothorax.commands.{build_parser().parse_args([command, *needed]).module}")
 
 
 def exit_code(words):
@@ -147,13 +152,13 @@ def test_every_command_has_help_and_an_implementation(capsys, command):
     assert f"usage: pneumothorax {command}" in out
     assert "default: None" not in out
     assert "--root" in out
-    assert command == "demo" or callable(getattr(commands, command))
+    assert command == "demo" or callable(getattr(home_of(command), command.replace("-", "_")))
 
 
 def test_no_command_shows_all_of_them(capsys):
     assert main([]) == 2
     out, _ = capsys.readouterr()
-    assert all(f"\n    {command} " in out for command in COMMANDS)
+    assert all(f"\n    {command}" in out for command in COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +173,19 @@ def test_no_command_shows_all_of_them(capsys):
         (["train", "--decoder-filters", "1,x"], "expected whole numbers such as 256,128,64"),
         (["train", "--loss", "hope"], "invalid choice"),
         (["submit", "--threshold", "high"], "--threshold"),
+        (["submit", "--run", "a", "--file", "b.csv"], "not allowed with argument --run"),
+        (["submit", "--dry-run", "--write-only"], "not allowed with argument --dry-run"),
+        (["submit", "--message", "two\nlines"], "expected one line of text"),
+        (["download", "--source", "owner"], "jesperdramsch, vbookshelf, none, or OWNER/DATASET"),
+        (["download", "--source", "../x"], "OWNER/DATASET"),
+        (["download", "--tries", "0"], "1 or more"),
+        (["train", "--max-hours", "0"], "expected hours above 0"),
+        (["train", "--max-hours", "nan"], "expected a time"),
+        (["submit", "--wait", "-1"], "expected a time"),
+        (["kernel-output", "--kernel", "train", "--wait", "inf"], "expected a time"),
+        (["push"], "required: --kernel"),
+        (["push", "--kernel", "other"], "invalid choice: 'other'"),
+        (["push", "--kernel", "train", "--parameter", "RECIPE"], "expected NAME=VALUE"),
         *[
             ([name, "--workers", value], "1 or more")
             for name in ("prepare", "predict")
@@ -212,7 +230,7 @@ def test_the_root_is_here_or_the_variable_and_the_demos_is_its_own(monkeypatch):
             assert build_parser().parse_args(command).root == Path(expected)
         assert build_parser().parse_args(["demo"]).root == Path("build/demo")
         assert build_parser().parse_args(["phantom"]).root == Path("build/phantom")
-        monkeypatch.setenv(cli.ROOT_VARIABLE, "elsewhere")
+        monkeypatch.setenv(flags.ROOT_VARIABLE, "elsewhere")
 
 
 # Recipes
@@ -249,7 +267,7 @@ def test_each_field_of_a_recipe_has_a_flag(command, part):
 
 def test_flags_change_the_named_recipe_and_nothing_else():
     def recipe_of(*words):
-        return commands._recipe(build_parser().parse_args(["train", *words]))
+        return data.chosen_recipe(build_parser().parse_args(["train", *words]))
 
     assert recipe_of() == RECIPES["seed"]
     for name, recipe in RECIPES.items():
@@ -286,7 +304,7 @@ def test_what_the_disk_refuses_is_one_line(capsys, monkeypatch, number, file):
     def refuse(options):
         raise OSError(number, os.strerror(number), file)
 
-    monkeypatch.setattr(commands, "tune", refuse)
+    monkeypatch.setattr(runs, "tune", refuse)
     line = fails(capsys, "tune")
     assert os.strerror(number) in line
     assert file is None or file in line
@@ -299,7 +317,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
     def fail(options):
         raise error
 
-    monkeypatch.setattr(commands, "tune", fail)
+    monkeypatch.setattr(runs, "tune", fail)
     with pytest.raises(type(error)):
         main(["tune"])
 
@@ -308,7 +326,7 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
     def interrupt(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "tune", interrupt)
+    monkeypatch.setattr(runs, "tune", interrupt)
     assert main(["tune"]) == 130
     out, err = capsys.readouterr()
     assert out == ""
@@ -333,15 +351,29 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
         (["predict", "--run", "hand", "--images", "nowhere"], "no folder"),
         (["train"], "run `pneumothorax prepare --recipe seed --size 128 --interpolation bilinear`"),
         (["train", "--size", "64"], "--size 64"),
-        (["submit", "--run", "hand", "--set", "other"], "run `pneumothorax predict`"),
+        (["submit", "--write-only", "--run", "hand", "--set", "other"], "run `pneumothorax predict`"),
         (
-            ["submit", "--run", "hand", "--threshold", "1.5"],
+            ["submit", "--write-only", "--run", "hand", "--threshold", "1.5"],
             "threshold 1.5; expected a probability from 0 to 1",
         ),
-        (["submit", "--run", "hand", "--threshold", "nan"], "threshold nan"),
-        (["submit", "--run", "hand", "--threshold", "0.5", "--min-area", "-1"], "min_area -1"),
+        (["submit", "--write-only", "--run", "hand", "--threshold", "nan"], "threshold nan"),
         (
-            ["submit", "--run", "hand", "--threshold", "0.5", "--min-area", "0", "--sample", "none.csv"],
+            ["submit", "--write-only", "--run", "hand", "--threshold", "0.5", "--min-area", "-1"],
+            "min_area -1",
+        ),
+        (
+            [
+                "submit",
+                "--write-only",
+                "--run",
+                "hand",
+                "--threshold",
+                "0.5",
+                "--min-area",
+                "0",
+                "--sample",
+                "none.csv",
+            ],
             "none.csv",
         ),
         (["validate", "none.csv"], "no file none.csv"),
@@ -364,7 +396,7 @@ def test_preparing_nothing_is_one_line(capsys, tmp_path, content):
         raw.mkdir(parents=True)
     if content == "no image":
         (raw / "train-rle.csv").write_text("ImageId, EncodedPixels\na, -1\n")
-    assert "docs/data.md" in fails(capsys, "prepare", "--root", tmp_path)
+    assert "make download" in fails(capsys, "prepare", "--root", tmp_path)
 
 
 def test_images_that_no_table_lists_are_not_prepared(capsys, tmp_path):
@@ -402,7 +434,7 @@ def test_tune_then_submit_then_validate_then_score(capsys, root):
 
     assert "on the 4 images it was chosen on (all-empty 0.5000)" in results("tune", "--run", "hand")
     out = root / "mine.csv"
-    assert "4 rows, valid, 2 empty" in results("submit", "--run", "hand", "--out", out)
+    assert "4 rows, valid, 2 empty" in results("submit", "--write-only", "--run", "hand", "--out", out)
     assert "4 rows, valid" in results("validate", out)
     truth = root / "truth.csv"
     make_studies()[["ImageId", "EncodedPixels"]].to_csv(truth, index=False)
@@ -415,10 +447,17 @@ def test_tune_then_submit_then_validate_then_score(capsys, root):
 
 
 def test_an_untuned_rule_is_warned_of(capsys, root):
-    assert exit_code(["submit", "--run", "hand", "--root", root, "--out", root / "a.csv"]) == 0
+    assert (
+        exit_code(["submit", "--write-only", "--run", "hand", "--root", root, "--out", root / "a.csv"]) == 0
+    )
     assert "warning: no work/runs/hand/decision.json" in capsys.readouterr().err
     flags = ["--threshold", "0.5", "--min-area", "9"]
-    assert exit_code(["submit", "--run", "hand", "--root", root, "--out", root / "b.csv", *flags]) == 0
+    assert (
+        exit_code(
+            ["submit", "--write-only", "--run", "hand", "--root", root, "--out", root / "b.csv", *flags]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert "warning" not in err
     assert "(threshold 0.5, minimum area 9 pixels)" in out
@@ -427,7 +466,7 @@ def test_an_untuned_rule_is_warned_of(capsys, root):
 def test_flags_go_before_the_tuned_rule(capsys, root):
     main(["tune", "--run", "hand", "--root", str(root)])
     flags = ["--run", "hand", "--root", root, "--out", root / "a.csv", "--min-area", 2**20]
-    assert exit_code(["submit", *flags]) == 0
+    assert exit_code(["submit", "--write-only", *flags]) == 0
     assert "4 empty" in capsys.readouterr().out
 
 
@@ -438,8 +477,8 @@ def test_two_submissions_of_one_second_do_not_meet(capsys, root, monkeypatch):
             assert zone is UTC
             return cls(2025, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr(commands, "datetime", Clock)
-    words = ["submit", "--run", "hand", "--root", root, "--threshold", "0.5", "--min-area"]
+    monkeypatch.setattr(submissions, "datetime", Clock)
+    words = ["submit", "--write-only", "--run", "hand", "--root", root, "--threshold", "0.5", "--min-area"]
     assert exit_code([*words, "0"]) == 0
     path = root / "submissions" / "20250102T030405Z-hand.csv"
     before = path.read_bytes()
@@ -453,6 +492,7 @@ def test_predictions_of_other_images_are_no_submission(capsys, root):
     write_predictions(root / "runs/hand/predictions/mine", [make_maps()], studies, SIZE)
     words = [
         "submit",
+        "--write-only",
         "--run",
         "hand",
         "--root",
@@ -487,9 +527,9 @@ def test_tune_warns_where_all_images_are_positive(capsys, root):
 
 
 def test_two_folders_of_images_never_share_their_predictions(tmp_path):
-    names = {commands._name_of(tmp_path / parent / "test") for parent in "ab"}
+    names = {runs._name_of(tmp_path / parent / "test") for parent in "ab"}
     assert len(names | {"test"}) == 3
-    assert commands._name_of(tmp_path / "a" / ".." / "a" / "test") in names
+    assert runs._name_of(tmp_path / "a" / ".." / "a" / "test") in names
 
 
 # The demo
@@ -501,9 +541,9 @@ def called(monkeypatch):
     calls = []
 
     def record(name, code=0):
-        monkeypatch.setattr(commands, name, lambda options: calls.append((name, options)) or code)
+        monkeypatch.setattr(home_of(name), name, lambda options: calls.append((name, options)) or code)
 
-    for name in COMMANDS[1:]:
+    for name in ROAD:
         record(name)
     return calls, record
 
@@ -512,7 +552,8 @@ def test_the_demo_runs_each_command_on_its_own_root(capsys, tmp_path, called):
     calls, _ = called
     assert exit_code(["demo", "--root", tmp_path, "--train", "20", "--workers", "1", "--seed", "3"]) == 0
     names = [name for name, _ in calls]
-    assert names == ["phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures"]
+    assert names == list(ROAD)
+    assert [options.write_only for name, options in calls if name == "submit"] == [True]
     assert all(options.root == tmp_path and not options.debug for _, options in calls)
     assert [options.workers for _, options in calls if "workers" in options] == [1, 1, 1]
     assert (calls[0][1].train, calls[0][1].seed) == (20, 3)
@@ -553,7 +594,7 @@ def fold(root, monkeypatch):
 
 
 def test_a_fold_that_is_scored_already_is_not_predicted_again(capsys, fold):
-    commands._score_fold(*fold, RECIPES["smoke"])
+    runs._score_fold(*fold, RECIPES["smoke"])
     assert (
         "held-out fold (its best epoch was picked on it): 2 positives of 4 images" in capsys.readouterr().out
     )
@@ -566,10 +607,10 @@ def test_probabilities_of_another_cache_are_refused(fold):
     trained, cache, split = fold
     other = replace(cache, studies=make_studies(ImageId=["i0", "i1", "i3", "i2"]))
     with pytest.raises(UserError, match="holds other images than"):
-        commands._score_fold(trained, other, split, RECIPES["smoke"])
+        runs._score_fold(trained, other, split, RECIPES["smoke"])
 
 
 def test_new_weights_are_predicted_anew(fold):
     os.utime(fold[0].weights, ns=(2**62, 2**62))
     with pytest.raises(TypeError):  # load_fold is None
-        commands._score_fold(*fold, RECIPES["smoke"])
+        runs._score_fold(*fold, RECIPES["smoke"])

@@ -1,0 +1,102 @@
+"""Commands on the data: make the artificial competition, download the real one, prepare images."""
+
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+from pneumothorax.data import phantom as artificial
+from pneumothorax.data import studies as found
+from pneumothorax.data.cache import Cache, open_cache
+from pneumothorax.data.prepare import prepare as prepare_cache
+from pneumothorax.errors import UserError, warn
+from pneumothorax.kaggle import SOURCES
+from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.workspace import Workspace
+
+
+def phantom(options: Namespace) -> int:
+    """Make the artificial competition below ROOT/data."""
+    folder = Workspace(options.root).data
+    artificial.make_competition(
+        folder,
+        train=options.train,
+        test=options.test,
+        seed=options.seed,
+        area_scale=options.area_scale,
+        workers=options.workers,
+    )
+    print(f"artificial competition in {folder}; the truth of its test set in {folder / 'truth.csv'}")
+    return 0
+
+
+def download(options: Namespace) -> int:
+    """Fetch what is not there yet, and count what is there then."""
+    from pneumothorax.kaggle import download as fetching
+
+    workspace, source = Workspace(options.root), options.source
+    if fetching.is_complete(workspace, source):
+        print(f"{workspace.raw}: everything is there already")
+    else:
+        from pneumothorax.kaggle.client import connect
+
+        fetching.download(workspace, source, connect(options.timeout, options.tries))
+    counts, odd = fetching.check_counts(workspace.raw, with_training=source in SOURCES.values())
+    print(found.describe(counts))
+    for text in odd:
+        warn(f"{text} in {workspace.raw}; see docs/data.md for what Kaggle's sources hold")
+    return 0
+
+
+def prepare(options: Namespace) -> int:
+    """Fill the caches of training and test images."""
+    workspace, recipe = Workspace(options.root), chosen_recipe(options)
+    raw = options.raw or workspace.raw
+    studies = found.find_studies(raw, options.annotations)
+    print(found.describe(studies.counts))
+    if studies.table.empty:
+        raise UserError(
+            f"no image in {raw} is annotated, or listed in a sample submission",
+            "Kaggle's CSV files beside the images",
+            "run `make download`, or name the annotations with --annotations",
+        )
+    for part in ("train", "test"):
+        rows = studies.table[studies.table["part"] == part]
+        if rows.empty:
+            warn(f"no {part} image found; go on without (`make download` fetches them)")
+            continue
+        folder = workspace.cache(recipe.size, recipe.interpolation, part)
+        cache = prepare_rows(rows, folder, recipe, options)
+        positives = int((cache.studies["area"] > 0).sum())
+        with_positives = f", {positives:,} with a pneumothorax" if part == "train" else ""
+        print(f"{folder}: {len(cache.studies):,} images{with_positives}")
+        if part == "train" and (cache.studies["patient"] == "").any():
+            warn("some images name no patient; each of them counts as a patient of its own in the folds")
+    return 0
+
+
+def chosen_recipe(options: Namespace) -> Recipe:
+    """Return the named recipe with the flags that were given."""
+    given = {part.name: getattr(options, part.name) for part in fields(Recipe) if part.name in options}
+    return find_recipe(options.recipe, **given)
+
+
+def prepare_rows(rows: pd.DataFrame, folder: Path, recipe: Recipe, options: Namespace) -> Cache:
+    """Prepare rows of studies at the recipe's size, by the flags that were given."""
+    return prepare_cache(
+        rows, folder, recipe.size, recipe.interpolation, workers=options.workers, skip_bad=options.skip_bad
+    )
+
+
+def open_prepared(workspace: Workspace, recipe: Recipe, part: str) -> Cache:
+    """Open a cache, or say with which flags to make it."""
+    folder = workspace.cache(recipe.size, recipe.interpolation, part)
+    if not folder.is_dir():
+        flags = f"--recipe {recipe.name} --size {recipe.size} --interpolation {recipe.interpolation}"
+        raise UserError(
+            f"no prepared {part} images in {folder}",
+            "the output of `prepare`",
+            f"run `pneumothorax prepare {flags}`",
+        )
+    return open_cache(folder)

@@ -1,0 +1,145 @@
+"""Commands on runs: train, tune, predict, draw. TensorFlow is imported by `train` and `predict` alone."""
+
+import hashlib
+import json
+import time
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_rows
+from pneumothorax.data import folds
+from pneumothorax.data import studies as found
+from pneumothorax.data.cache import Cache
+from pneumothorax.errors import UserError, warn
+from pneumothorax.inference import decision as deciding
+from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.recipe import Recipe
+from pneumothorax.training.run import FoldFolder, find_folds, is_newer, read_recipe
+from pneumothorax.workspace import Workspace, write_text
+
+
+def train(options: Namespace) -> int:
+    """Train folds, then store and score their held-out probabilities."""
+    workspace, recipe = Workspace(options.root), chosen_recipe(options)
+    run = workspace.runs / (options.run or recipe.name)
+    cache = open_prepared(workspace, recipe, "train")
+    splits = {number: folds.divide(cache.studies, recipe, number) for number in options.fold}
+    if recipe.split == "paper":
+        warn("the paper's split is by image: patients lie on both sides of it")
+        positives = int((cache.studies["area"] > 0).sum())
+        if positives != sum(folds.PAPER_POSITIVES.values()):
+            warn(f"{positives:,} positives, the paper had 2,379: its stage-1 images and train-rle.csv alone")
+    from pneumothorax.training.fit import fit_fold
+    from pneumothorax.training.hardware import make_strategy
+
+    deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    for number, split in splits.items():
+        fold = FoldFolder(run / f"fold{number}")
+        finished = fit_fold(
+            recipe,
+            cache,
+            split,
+            fold,
+            strategy=make_strategy(),
+            tensorboard=options.tensorboard,
+            deadline=deadline,
+        )
+        if not finished:
+            print(
+                f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command goes on from here"
+            )
+            return 0
+        _score_fold(fold, cache, split, recipe)
+        print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
+    return 0
+
+
+def tune(options: Namespace) -> int:
+    """Choose the decision on the out-of-fold probabilities of all folds."""
+    run = run_folder(options)
+    parts = [read_predictions(fold.out_of_fold) for fold in find_folds(run)]
+    decision = deciding.tune(parts)
+    deciding.write_decision(run / "decision.json", decision)
+    print(
+        f"threshold {decision.threshold}, minimum area {decision.min_area} pixels: "
+        f"{decision.score:.4f} on the {decision.images} images it was chosen on "
+        f"(all-empty {decision.all_empty:.4f})"
+    )
+    if decision.all_empty == 0:
+        warn("no image without a pneumothorax: the rule cannot have learnt when to leave one empty")
+    return 0
+
+
+def predict(options: Namespace) -> int:
+    """Predict a set of images by the mean of a run's folds."""
+    workspace, run = Workspace(options.root), run_folder(options)
+    fold_folders = find_folds(run)
+    recipe = read_recipe(fold_folders[0])
+    if options.images is None:
+        name, cache = "test", open_prepared(workspace, recipe, "test")
+    else:
+        name = _name_of(options.images)
+        folder = workspace.cache(recipe.size, recipe.interpolation, name)
+        cache = prepare_rows(found.find_images(options.images), folder, recipe, options)
+    from pneumothorax.inference.predict import load_fold, predict_rows
+
+    models = [load_fold(fold) for fold in fold_folders]
+    folder = run / "predictions" / name
+    predict_rows(models, cache, np.arange(len(cache.studies)), folder, f"predict {name}")
+    print(f"{folder}: {len(cache.studies):,} images by {len(models)} fold{'s' * (len(models) > 1)}")
+    return 0
+
+
+def figures(options: Namespace) -> int:
+    """Draw a run's figures from what its folds left."""
+    from pneumothorax.report.run_figures import draw_run
+
+    for path in draw_run(run_folder(options)):
+        print(path)
+    return 0
+
+
+def run_folder(options: Namespace) -> Path:
+    """Return the folder of the run that the command names."""
+    return Workspace(options.root).runs / (options.run or "seed")
+
+
+def _name_of(images: Path) -> str:
+    """Name the cache and the predictions of a folder of images; two folders never share a name."""
+    path = images.resolve()
+    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
+    """Store a fold's held-out probabilities, and print the paper's table for them."""
+    from pneumothorax.inference.evaluate import evaluate, table_1
+    from pneumothorax.inference.predict import load_fold, predict_rows
+
+    parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
+    model = None
+    scored = {}
+    for name, (folder, rows) in parts.items():
+        if not len(rows):
+            continue
+        if is_newer(folder / "studies.csv", fold):
+            predictions: Predictions = read_predictions(folder)
+            if not np.array_equal(predictions.studies["ImageId"], cache.studies["ImageId"].iloc[rows]):
+                raise UserError(
+                    f"{folder} holds other images than {cache.folder} of today",
+                    "the images that the fold was trained with",
+                    "prepare those again, or choose another --run",
+                )
+        else:
+            model = model or load_fold(fold)
+            predictions = predict_rows([model], cache, rows, folder, name.replace("_", "-"))
+        scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
+    write_text(
+        fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
+    )
+    if "test" in scored:
+        print(table_1(scored["test"], "test part"))
+    else:
+        print(table_1(scored["out_of_fold"], "held-out fold (its best epoch was picked on it)"))

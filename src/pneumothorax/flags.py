@@ -1,0 +1,251 @@
+"""The flags of every command, with units and defaults; what a word of theirs means."""
+
+import argparse
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from pneumothorax import words
+from pneumothorax.kaggle import KERNELS
+from pneumothorax.recipe import RECIPES, Recipe
+
+ROOT_VARIABLE = "PNEUMOTHORAX_ROOT"
+
+
+def shared(command: argparse.ArgumentParser) -> None:
+    """Add the flags that every command has."""
+    command.add_argument(
+        "--root",
+        type=Path,
+        default=Path(os.environ.get(ROOT_VARIABLE, ".")),
+        help=f"folder that holds data, runs and submissions (default: ${ROOT_VARIABLE}, here %(default)s)",
+    )
+    command.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def demo(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `demo`."""
+    # More and larger lesions than life: 64 pixels, random weights and two minutes are little to learn by.
+    phantom(command, root="build/demo", train=600, test=100, area_scale=3.0)
+
+
+def phantom(
+    command: argparse.ArgumentParser,
+    *,
+    root: str = "build/phantom",
+    train: int = 240,
+    test: int = 60,
+    area_scale: float = 1.0,
+) -> None:
+    """Add the flags of `phantom`."""
+    command.set_defaults(root=Path(root))  # never the folder of the real data
+    command.add_argument(
+        "--train", type=int, default=train, help="number of training images (default: %(default)s)"
+    )
+    command.add_argument(
+        "--test", type=int, default=test, help="number of test images (default: %(default)s)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="another draws other patients (default: %(default)s)"
+    )
+    command.add_argument(
+        "--area-scale",
+        type=float,
+        default=area_scale,
+        help="multiplies the areas; 1 spreads them like the real ones (default: %(default)s)",
+    )
+    workers(command)
+
+
+def data(command: argparse.ArgumentParser) -> None:
+    """Say where the data lie."""
+    command.add_argument("--raw", type=Path, help="folder of what Kaggle sent (default: ROOT/data/raw)")
+    command.add_argument("--annotations", type=Path, help="annotation CSV (default: found below RAW)")
+
+
+def workers(command: argparse.ArgumentParser) -> None:
+    """Add --workers."""
+    command.add_argument("--workers", type=words.positive, help="processes (default: one for each core)")
+
+
+def skip_bad(command: argparse.ArgumentParser) -> None:
+    """Add --skip-bad."""
+    command.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read")
+
+
+def run(command: argparse._ActionsContainer) -> None:
+    """Add --run."""
+    command.add_argument(
+        "--run", type=words.name, help="name of the run below ROOT/runs (default: the recipe's name, or seed)"
+    )
+
+
+def train(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `train`."""
+    command.add_argument(
+        "--fold", type=words.folds, default="0", help="which folds: 0, or 0,2, or 0-4 (default: %(default)s)"
+    )
+    command.add_argument(
+        "--max-hours",
+        type=words.hours,
+        help="stop cleanly after the epoch that ends nearest before this; the same command goes on later",
+    )
+    command.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's logs to the run folder"
+    )
+
+
+def predict(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `predict`."""
+    command.add_argument(
+        "--images", type=Path, help="a folder of radiographs (default: the prepared test set)"
+    )
+
+
+def submit(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `submit`."""
+    what = command.add_mutually_exclusive_group()
+    run(what)
+    what.add_argument("--file", type=Path, help="submit this CSV instead of writing one from a run")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="do all but the upload")
+    how.add_argument("--write-only", action="store_true", help="write and validate; ask Kaggle nothing")
+    command.add_argument(
+        "--message", type=words.line, help="description on Kaggle (default: run and decision)"
+    )
+    command.add_argument(
+        "--wait",
+        type=words.duration,
+        default=15.0,
+        metavar="MINUTES",
+        help="minutes to wait for the score (default: %(default)s)",
+    )
+    command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
+    command.add_argument("--min-area", type=int, help="least pixels of a mask at 1024x1024 (default: tuned)")
+    command.add_argument(
+        "--set", type=words.name, default="test", help="which predictions of the run (default: %(default)s)"
+    )
+    command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
+    command.add_argument("--out", type=Path, help="the new CSV (default: ROOT/submissions/<time>-<run>.csv)")
+
+
+def connection(command: argparse.ArgumentParser) -> None:
+    """Add the flags of every command that talks to Kaggle."""
+    group = command.add_argument_group("connection")
+    group.add_argument(
+        "--timeout",
+        type=words.positive,
+        default=60,
+        metavar="SECONDS",
+        help="seconds without a sign of life before a request is given up (default: %(default)s)",
+    )
+    group.add_argument(
+        "--tries",
+        type=words.positive,
+        default=6,
+        help="how often to ask when Kaggle is busy or does not answer (default: %(default)s)",
+    )
+
+
+def download(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `download`."""
+    command.add_argument(
+        "--source",
+        default="jesperdramsch",
+        type=words.source,
+        help="training images: jesperdramsch (DICOMs, 3 GB), vbookshelf (PNGs, 4 GB), any OWNER/DATASET, "
+        "or none (default: %(default)s)",
+    )
+
+
+def kernel(command: argparse.ArgumentParser) -> None:
+    """Add the flags that name Kaggle notebooks of ours."""
+    command.add_argument("--kernel", required=True, choices=KERNELS, help="which notebook")
+    command.add_argument(
+        "--fold",
+        type=words.folds,
+        help="one notebook for each of these folds: 0, or 0,2, or 0-4 (default: one in all)",
+    )
+
+
+def push(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `push`."""
+    command.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        type=words.assignment,
+        metavar="NAME=VALUE",
+        help="set a parameter of the notebook, such as RECIPE=seed; may be repeated",
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="attach the notebook's own last output, to train on from it"
+    )
+    command.add_argument(
+        "--from",
+        dest="sources",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="OWNER/NOTEBOOK,...",
+        help="attach the output of these notebooks (submit: default all train notebooks of yours)",
+    )
+    command.add_argument(
+        "--no-internet", action="store_true", help="run without internet, on the dataset of `kernels-deps`"
+    )
+    command.add_argument("--dry-run", action="store_true", help="build and check, but push nothing")
+
+
+def kernel_output(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `kernel-output`."""
+    command.add_argument(
+        "--wait",
+        type=words.duration,
+        default=12.0,
+        metavar="HOURS",
+        help="hours to wait for the notebook to end (default: %(default)s)",
+    )
+
+
+def kernels_deps(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `kernels-deps`."""
+    command.add_argument(
+        "--weights", type=Path, nargs="+", default=[], help="also these files of ImageNet weights (.h5)"
+    )
+    command.add_argument("--wheels", type=Path, help="folder of wheels to use (default: pip downloads them)")
+
+
+def validate(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `validate`."""
+    command.add_argument("file", type=Path, help="submission CSV")
+    command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
+
+
+def score(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `score`."""
+    command.add_argument("file", type=Path, help="submission CSV")
+    command.add_argument("--truth", type=Path, required=True, help="annotation CSV that knows its images")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def recipe(command: argparse.ArgumentParser) -> None:
+    """Add --recipe and a flag for each of its fields; a flag that is not given leaves the recipe's value."""
+    text = "named recipe to begin from (default: %(default)s)"
+    command.add_argument("--recipe", choices=RECIPES, default="seed", help=text)
+    group = command.add_argument_group("recipe", "fields of the recipe; the defaults shown are the paper's")
+    for part in fields(Recipe):
+        if part.name == "name":
+            continue
+        flag = "--" + part.name.replace("_", "-")
+        text = f"{part.metadata['help']} [{_shown(part.default)}]"
+        options: dict[str, object] = {"dest": part.name, "default": argparse.SUPPRESS, "help": text}
+        if isinstance(part.default, bool):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)  # type: ignore[arg-type]
+        elif isinstance(part.default, tuple):
+            group.add_argument(flag, type=words.numbers, metavar="N,N,N,N,N", **options)  # type: ignore[arg-type]
+        else:
+            choices = part.metadata["choices"] or None
+            group.add_argument(flag, type=type(part.default), choices=choices, **options)  # type: ignore[arg-type]
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

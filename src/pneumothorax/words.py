@@ -1,0 +1,87 @@
+"""What a word of the command line means; a wrong one is refused in one line."""
+
+import argparse
+import re
+
+from pneumothorax.kaggle import SOURCES
+
+
+def positive(text: str) -> int:
+    """Read a whole number, 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, 1 or more")
+    return int(text)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read whole numbers such as 256,128,64."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected whole numbers such as 256,128,64") from None
+
+
+def folds(text: str) -> list[int]:
+    """Read '0', '0,2' or '0-4'; no fold twice."""
+    numbers: list[int] = []
+    for word in text.split(","):
+        first, dash, last = word.partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isdecimal() and len(end) < 4 for end in ends) or int(ends[0]) > int(ends[1]):
+            raise argparse.ArgumentTypeError(f"{text!r}, expected 0, or 0,2, or 0-4")
+        numbers += range(int(ends[0]), int(ends[1]) + 1)
+    return list(dict.fromkeys(numbers))
+
+
+def hours(text: str) -> float:
+    """Read hours above 0."""
+    if (hours := duration(text)) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected hours above 0, such as 11.5")
+    return hours
+
+
+def duration(text: str) -> float:
+    """Read a time, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a time, such as 0 or 11.5")
+    return value
+
+
+def name(text: str) -> str:
+    """Read the name of one folder: a path would lead out of the workspace."""
+    if text in ("", ".", "..") or set(text) & {"/", "\\", "\0"}:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a name without a path")
+    return text
+
+
+def line(text: str) -> str:
+    """Read one line of text."""
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected one line of text")
+    return text.strip()
+
+
+def source(text: str) -> str:
+    """Read a source of training images: one of ours, 'none', or any OWNER/DATASET."""
+    owner, slash, dataset = text.partition("/")
+    if text not in (*SOURCES, "none") and not (slash and _is_slug(owner) and _is_slug(dataset)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected {', '.join(SOURCES)}, none, or OWNER/DATASET as in Kaggle's address of it"
+        )
+    return SOURCES.get(text, text)
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=VALUE")
+    return name, value
+
+
+def _is_slug(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text) is not None
