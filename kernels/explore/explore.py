@@ -1,0 +1,95 @@
+# %% [markdown]
+# # Pneumothorax: explore
+# The competition's data in a few pictures: how many radiographs show a collapsed lung, how large and where
+# the collapse is, whose images they are, and how the folds divide them.
+#
+# Needs: the competition (accept its rules first) and a dataset with the training images; no GPU.
+
+# %% tags=["parameters"]
+SIZE = 256  # side in pixels at which the images are looked at
+FOLDS = 5  # how many
+SEED = 0  # of the folds and of the samples
+COMPETITION = "siim-acr-pneumothorax-segmentation"
+DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
+
+# %% [markdown] tags=["package"]
+# ## The package
+# The next cells write the package `pneumothorax`, all that this notebook runs, and check that it arrived
+# whole. They are made from the repository: change it there.
+
+# %% [markdown]
+# ## The session
+
+# %%
+from pathlib import Path
+
+from IPython.display import Image, display
+
+from pneumothorax.cli import main
+from pneumothorax.data.cache import open_cache
+from pneumothorax.data.folds import assign_folds
+from pneumothorax.kaggle import session
+from pneumothorax.report import explore
+
+session.begin("cpu")
+workspace = session.make_workspace(COMPETITION, [DATASET])
+figures = workspace.root / "figures"
+
+
+def show(path: Path) -> None:
+    """Show a picture in the notebook."""
+    display(Image(filename=str(path)))
+
+
+# %% [markdown]
+# ## Images to arrays
+
+# %%
+words = ["prepare", "--interpolation", "area", "--size", str(SIZE), "--root", str(workspace.root), "--debug"]
+assert main(words) == 0
+cache = open_cache(workspace.cache(SIZE, "area", "train"))
+studies = cache.studies
+
+# %% [markdown]
+# ## How many
+# An image without a pneumothorax scores 1 for an empty mask and 0 for any other: most of the score is in
+# knowing when to stay silent.
+
+# %%
+print(explore.describe(studies))
+
+# %% [markdown]
+# ## How large
+
+# %%
+explore.draw_areas(studies["area"].to_numpy(), figures / "areas.png")
+show(figures / "areas.png")
+
+# %% [markdown]
+# ## Where
+
+# %%
+explore.draw_positions(cache.masks, figures / "positions.png")
+show(figures / "positions.png")
+
+# %% [markdown]
+# ## What it looks like
+
+# %%
+explore.draw_samples(cache.images, cache.masks, studies["ImageId"], figures / "samples.png", seed=SEED)
+show(figures / "samples.png")
+
+# %% [markdown]
+# ## Whose
+# A patient may have dozens of images. A patient on both sides of a split would be recognised, not diagnosed.
+
+# %%
+explore.draw_patients(studies, figures / "patients.png")
+show(figures / "patients.png")
+
+# %% [markdown]
+# ## The folds
+
+# %%
+explore.draw_folds(studies, assign_folds(studies, FOLDS, SEED), figures / "folds.png")
+show(figures / "folds.png")

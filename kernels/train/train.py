@@ -1,0 +1,74 @@
+# %% [markdown]
+# # Pneumothorax: train
+# Trains folds of one recipe and leaves them in `runs/<run>/fold<k>`, the notebook's output. It stops by
+# itself before Kaggle's twelve hours are over; attached to the next version as input, the output lets it go
+# on from there, to the same weights as in one go. The notebook *submit* makes a submission of it.
+#
+# Needs: the competition (accept its rules first), a dataset with the training images, and GPU T4 x2.
+
+# %% tags=["parameters"]
+RECIPE = "seed"  # seed, or another recipe of recipe.py below
+RUN = ""  # name of the run; the recipe's name when empty
+FOLDS = "0"  # such as 0, or 0,2, or 0-4
+FLAGS = ""  # changes to the recipe, such as --size 256 --epochs 60
+MAX_HOURS = 11.5  # from the start of this session; Kaggle ends it at 12
+ACCELERATOR = "gpu"  # cpu for a try
+COMPETITION = "siim-acr-pneumothorax-segmentation"
+DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
+PREVIOUS = []  # outputs to go on from, such as me/pneumothorax-train; every attached one when empty
+
+# %% [markdown] tags=["package"]
+# ## The package
+# The next cells write the package `pneumothorax`, all that this notebook runs, and check that it arrived
+# whole. They are made from the repository: change it there.
+
+# %% [markdown]
+# ## The session
+
+# %%
+import shlex
+
+from IPython.display import Image, display
+
+from pneumothorax.cli import main
+from pneumothorax.kaggle import session
+from pneumothorax.recipe import RECIPES
+
+session.begin(ACCELERATOR)
+session.install_library()
+print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
+workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
+print("goes on from:", *session.gather_runs(PREVIOUS, workspace) or ["nothing, begins anew"])
+
+
+def pneumothorax(*words: object) -> None:
+    """Run a command of the package; a mistake ends the notebook."""
+    assert main([*map(str, words), "--root", str(workspace.root), "--debug"]) == 0
+
+
+recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
+run = ["--run", RUN or RECIPES[RECIPE].name]
+
+# %% [markdown]
+# ## Images to arrays
+
+# %%
+pneumothorax("prepare", *recipe)
+
+# %% [markdown]
+# ## Training
+
+# %%
+hours = session.hours_left(MAX_HOURS)
+pneumothorax("train", *recipe, *run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
+
+# %% [markdown]
+# ## What came of it
+
+# %%
+if unfinished := session.list_unfinished(workspace.runs / run[1]):
+    print(f"not finished: {', '.join(unfinished)}. Attach this notebook's output to it, and run it again.")
+else:
+    pneumothorax("figures", *run)
+    for figure in sorted((workspace.runs / run[1] / "figures").glob("*.png")):
+        display(Image(filename=str(figure)))
