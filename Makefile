@@ -6,11 +6,17 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo phantom prepare train tune predict submit validate score figures
+# Of the targets on Kaggle's notebooks, for example: make push KERNEL=train FOLDS=0,1,2,3,4
+KERNEL ?=
+FOLDS ?=
+NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
+
+.PHONY: help install demo phantom download prepare train tune predict figures submit validate score leaderboard
+.PHONY: kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast lint benchmarks clean
 
 help: ## print this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## make .venv and install the tested set of packages into it
 
@@ -25,6 +31,9 @@ demo: install ## run the whole road on an artificial competition, in build/demo
 phantom: install ## make the artificial competition
 	$(BIN)/pneumothorax $@ $(ARGS)
 
+download: install ## fetch the competition and a source of training images from Kaggle
+	$(BIN)/pneumothorax $@ $(ARGS)
+
 prepare: install ## decode and resize all radiographs once
 	$(BIN)/pneumothorax $@ $(ARGS)
 
@@ -37,7 +46,7 @@ tune: install ## choose threshold and minimum area on held-out images
 predict: install ## predict the test set, or a folder of radiographs
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-submit: install ## write and validate the submission CSV
+submit: install ## write and validate a submission CSV, and submit it to Kaggle
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 validate: install ## check a submission CSV
@@ -47,6 +56,27 @@ score: install ## score a submission CSV against a truth
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 figures: install ## draw curves, histogram and overlays of a run
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+leaderboard: install ## fetch the scores of all submissions: submissions/README.md
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+kernels: install ## build the notebooks of kernels/ from their sources and the package
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+push: install ## push a notebook, which Kaggle runs: KERNEL=train FOLDS=0,1,2,3,4
+	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)
+
+kernel-status: install ## tell how a pushed notebook does: KERNEL=train
+	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)
+
+kernel-output: install ## wait for a notebook and fetch its runs and CSV: KERNEL=train
+	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)
+
+kernels-deps: install ## upload what notebooks need without internet
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+quota: install ## tell how many GPU hours are left this week
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 test: install ## run all tests
@@ -59,7 +89,7 @@ lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict training; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict training download; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,6 +29,9 @@ setup(
         "numpy>=2,<3",
         "opencv-python-headless>=4.11,<6",
         "kaggle>=2.2.4,<3",
+        "jupytext>=1.17,<2",
+        "python-slugify>=8",
+        "requests>=2.32,<3",
         "six",  # kaggle and efficientnet import it without declaring it
         "scikit-learn>=1.6,<2",
         "matplotlib>=3.10,<4",
@@ -40,7 +43,9 @@ setup(
         "dev": [
             "hypothesis",
             "import-linter",
+            "ipykernel",
             "mypy",
+            "papermill",
             "pandas-stubs",
             "pylibjpeg",
             "pylibjpeg-libjpeg",
@@ -49,6 +54,7 @@ setup(
             "ruff",
             "tensorboard",
             "pycocotools",
+            "types-requests",
             "types-tqdm",
         ],
     },
