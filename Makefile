@@ -40,7 +40,7 @@ prepare: install ## decode and resize all radiographs once
 train: install ## train a recipe; the same command resumes
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-tune: install ## choose threshold and minimum area on held-out images
+tune: install ## choose the rule from probability to mask on held-out images
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 predict: install ## predict the test set, or a folder of radiographs
@@ -89,7 +89,7 @@ lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict training download; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict tune training download; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

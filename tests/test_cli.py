@@ -357,6 +357,7 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
             "threshold 1.5; expected a probability from 0 to 1",
         ),
         (["submit", "--write-only", "--run", "hand", "--threshold", "nan"], "threshold nan"),
+        (["submit", "--write-only", "--run", "hand", "--top", "0.2"], "top 0.2; expected at least the thr"),
         (
             ["submit", "--write-only", "--run", "hand", "--threshold", "0.5", "--min-area", "-1"],
             "min_area -1",
@@ -432,7 +433,9 @@ def test_tune_then_submit_then_validate_then_score(capsys, root):
         assert "warning" not in err
         return out
 
-    assert "on the 4 images it was chosen on (all-empty 0.5000)" in results("tune", "--run", "hand")
+    told = results("tune", "--run", "hand")
+    assert "out of fold (4 images)" in told
+    assert "all-empty                          0.5000" in told
     out = root / "mine.csv"
     assert "4 rows, valid, 2 empty" in results("submit", "--write-only", "--run", "hand", "--out", out)
     assert "4 rows, valid" in results("validate", out)

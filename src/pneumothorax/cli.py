@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         flags.train,
         flags.recipe,
     )
-    add("tune", "runs", "choose threshold and minimum area on out-of-fold probabilities", flags.run)
+    add("tune", "runs", "choose the rule from probability to mask on out-of-fold probabilities", flags.run)
     add(
         "predict",
         "runs",

@@ -121,7 +121,17 @@ def submit(command: argparse.ArgumentParser) -> None:
         help="minutes to wait for the score (default: %(default)s)",
     )
     command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
-    command.add_argument("--min-area", type=int, help="least pixels of a mask at 1024x1024 (default: tuned)")
+    command.add_argument(
+        "--min-area",
+        type=int,
+        help="least pixels above TOP, at 1024x1024, of an image's mask (default: tuned)",
+    )
+    command.add_argument(
+        "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
+    )
+    command.add_argument(
+        "--min-component", type=int, help="least pixels of a connected piece at 1024x1024 (default: tuned)"
+    )
     command.add_argument(
         "--set", type=words.name, default="test", help="which predictions of the run (default: %(default)s)"
     )

@@ -2,81 +2,24 @@ import json
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.inference.maps import SHAPE, make_predictions, predictions_of, smooth_map
 
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
-from pneumothorax.inference import decision as deciding
+from pneumothorax.inference.counting import count
 from pneumothorax.inference.decision import (
-    MIN_AREAS,
-    THRESHOLDS,
     Decision,
-    count,
     decide,
     encode_all,
+    keep_large,
     read_decision,
-    scores,
-    tune,
-    upsample,
     write_decision,
 )
-from pneumothorax.inference.predictions import Predictions
 
-SHAPE = (1024, 1024)
-
-
-def smooth_map(generator, size, *, level=300):
-    """Draw a smooth probability map with some plateaus at 0 and 255."""
-    noise = cv2.GaussianBlur(generator.normal(size=(size, size)), (0, 0), size / 12)
-    noise = noise / np.abs(noise).max()
-    return np.clip(np.rint(noise * level), 0, 255).astype(np.uint8)
-
-
-def make_mask(generator, probability):
-    """Draw a truth that has something to do with a probability."""
-    moved = np.roll(upsample(probability), generator.integers(-60, 60, 2), (0, 1))
-    return moved > generator.uniform(20, 240)
-
-
-def make_predictions(seed, size=64, number=4):
-    generator = np.random.default_rng([seed, size])
-    maps = [smooth_map(generator, size) for _ in range(number)]
-    masks = [make_mask(generator, part) if at % 2 else np.zeros(SHAPE, bool) for at, part in enumerate(maps)]
-    return predictions_of(maps, masks, seed)
-
-
-def predictions_of(maps, masks, seed=0):
-    studies = pd.DataFrame(
-        {
-            "ImageId": [f"{seed}-{row}" for row in range(len(maps))],
-            "EncodedPixels": [rle.encode(mask) for mask in masks],
-            "area": [int(mask.sum()) for mask in masks],
-            "height": [mask.shape[0] for mask in masks],
-            "width": [mask.shape[1] for mask in masks],
-        }
-    )
-    return Predictions(None, np.stack(maps), studies)
-
-
-def brute_force(predictions, threshold, min_area):
-    """Return every image's Dice under one rule, from its masks."""
-    decision = Decision(float(threshold), int(min_area))
-    each = []
-    for probability, code in zip(
-        predictions.probabilities, predictions.studies["EncodedPixels"], strict=True
-    ):
-        mask, truth = decide(probability, decision), rle.decode(code).astype(bool)
-        total = int(mask.sum()) + int(truth.sum())
-        each.append(2 * int((mask & truth).sum()) / total if total else 1.0)
-    return np.array(each)
-
-
-@pytest.fixture(scope="module")
-def parts():
-    return [make_predictions(1, 64), make_predictions(2, 64), make_predictions(3, 64, number=3)]
+EVIDENCE = ("score", "low", "high", "fitted", "all_empty", "ungated", "ceiling")
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 128, 224, 512])
@@ -145,90 +88,27 @@ def test_a_level_map_is_all_or_nothing(size, value, threshold, full):
 
 
 @pytest.mark.parametrize(
-    "values", [{"threshold": 1.5}, {"threshold": -0.1}, {"threshold": float("nan")}, {"min_area": -1}]
+    "values",
+    [
+        {"threshold": 1.5},
+        {"threshold": -0.1},
+        {"threshold": float("nan")},
+        {"min_area": -1},
+        {"top": 1.5},
+        {"top": 0.4, "threshold": 0.5},
+        {"min_component": -1},
+    ],
 )
 def test_a_rule_out_of_range_is_refused(values):
     with pytest.raises(UserError, match=next(iter(values))):
         Decision(**values)
 
 
-@settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10**6), size=st.sampled_from([32, 64, 96, 224]))
-def test_counts_and_scores_equal_brute_force_for_any_rule(seed, size):
-    predictions = make_predictions(seed, size, number=2)
-    thresholds, areas = THRESHOLDS[[0, 5, 9, 18]], MIN_AREAS[[0, 1, 8, 13]]
-    table = scores(count(predictions, thresholds), areas)
-    assert table.shape == (4, 4, 2)
-    for place, least in enumerate(areas):
-        for at, threshold in enumerate(thresholds):
-            np.testing.assert_array_equal(table[place, at], brute_force(predictions, threshold, least))
-
-
-@pytest.mark.parametrize("delta", [-1, 0, 1])
-def test_the_search_keeps_a_mask_that_just_reaches_the_least_area_as_decide_does(parts, delta):
-    counts = count(parts[0], np.array([0.4]))
-    area = counts.area[0, 0] + delta
-    found = scores(counts, np.array([area]))[0, 0]
-    np.testing.assert_array_equal(found, brute_force(parts[0], 0.4, area))
-
-
-def test_counts_take_the_truth_at_its_own_size_to_full_size():
-    probability = np.zeros((64, 64), np.uint8)
-    probability[10:20, 20:40] = 255
-    masks = [cv2.resize(probability, (width, height)) > 127 for height, width in ((512, 512), (1024, 1024))]
-    counts = count(predictions_of([probability, probability], masks), np.array([0.5]))
-    small, full = counts.truth
-    assert abs(small - full) < 0.03 * full
-    assert counts.overlap[0] > 0.95 * full
-
-
-def test_tune_finds_the_best_rule_of_all_folds_together(parts):
-    table = np.array(
-        [
-            [np.concatenate([brute_force(part, t, a) for part in parts]).mean() for t in THRESHOLDS[::3]]
-            for a in MIN_AREAS[::3]
-        ]
-    )
-    found = tune(parts)
-    chosen = np.concatenate([brute_force(part, found.threshold, found.min_area) for part in parts])
-    assert found.score == pytest.approx(chosen.mean(), rel=1e-12)
-    assert found.score >= table.max() - 1e-12
-    assert found.images == len(chosen) == 11
-    assert found.all_empty == 6 / 11
-
-
-def test_tune_weighs_images_and_not_folds(parts):
-    whole = Predictions(
-        None,
-        np.concatenate([part.probabilities for part in parts]),
-        pd.concat([part.studies for part in parts], ignore_index=True),
-    )
-    assert tune(parts) == tune([whole])
-
-
-@pytest.mark.parametrize("value", [0, 255])
-def test_tune_prefers_the_smaller_area_then_the_threshold_nearer_to_a_half(value):
-    maps = [np.full((32, 32), value, np.uint8)] * 2
-    masks = [np.full(SHAPE, bool(value))] * 2
-    found = tune([predictions_of(maps, masks)])
-    assert (found.min_area, found.threshold, found.score) == (0, 0.5, 1.0)
-
-
-def test_tune_raises_the_area_only_where_it_pays():
-    speck, lung = np.zeros((2, 64, 64), np.uint8)
-    speck[5, 5] = 255
-    lung[10:30, 10:30] = 255
-    truth = [np.zeros(SHAPE, bool), decide(lung, Decision())]
-    found = tune([predictions_of([speck, lung], truth)])
-    assert found.score == 1.0
-    area = int(decide(speck, Decision(found.threshold)).sum())
-    assert found.min_area == min(least for least in MIN_AREAS if least > area)
-
-
-def test_every_image_is_decided_and_encoded_in_order(parts):
-    rows = list(encode_all(parts[0], Decision(0.3, 100)))
-    assert [image_id for image_id, _ in rows] == parts[0].studies["ImageId"].tolist()
-    for (_, code), probability in zip(rows, parts[0].probabilities, strict=True):
+def test_every_image_is_decided_and_encoded_in_order():
+    part = make_predictions(1)
+    rows = list(encode_all(part, Decision(0.3, 100)))
+    assert [image_id for image_id, _ in rows] == part.studies["ImageId"].tolist()
+    for (_, code), probability in zip(rows, part.probabilities, strict=True):
         np.testing.assert_array_equal(rle.decode(code), decide(probability, Decision(0.3, 100)))
 
 
@@ -240,21 +120,32 @@ def test_images_of_another_size_are_no_submission():
         list(encode_all(predictions, Decision()))
 
 
-@given(
-    st.builds(
-        Decision,
-        st.floats(0, 1),
-        st.integers(0, 2**20),
-        st.none() | st.floats(0, 1),
-        st.none() | st.floats(0, 1),
-        st.integers(0, 10**5),
+@st.composite
+def decisions(draw):
+    threshold = draw(st.floats(0, 1))
+    evidence = {name: draw(st.none() | st.floats(0, 1)) for name in EVIDENCE}
+    return Decision(
+        threshold,
+        draw(st.integers(0, 2**20)),
+        draw(st.none() | st.floats(threshold, 1)),
+        draw(st.integers(0, 2**20)),
+        images=draw(st.integers(0, 10**5)),
+        **evidence,
     )
-)
+
+
+@given(decisions())
 @settings(max_examples=20, deadline=None)
 def test_a_decision_survives_its_file(tmp_path_factory, decision):
     path = tmp_path_factory.getbasetemp() / "decision.json"
     write_decision(path, decision)
     assert read_decision(path) == decision
+
+
+def test_a_decision_of_an_older_version_is_read(tmp_path):
+    path = tmp_path / "decision.json"
+    path.write_text('{"threshold": 0.4, "min_area": 200, "score": 0.8, "all_empty": 0.7, "images": 9}')
+    assert read_decision(path) == Decision(0.4, 200, score=0.8, all_empty=0.7, images=9)
 
 
 def test_without_a_file_the_decision_is_a_cut_at_a_half(tmp_path):
@@ -285,19 +176,58 @@ def test_a_damaged_decision_names_its_file(tmp_path, content):
 
 
 def test_decision_file_is_readable_json(tmp_path):
-    write_decision(tmp_path / "decision.json", Decision(0.35, 800, 0.8, 0.7, 10))
-    text = (tmp_path / "decision.json").read_text()
-    assert json.loads(text) == {
-        "threshold": 0.35,
-        "min_area": 800,
-        "score": 0.8,
-        "all_empty": 0.7,
-        "images": 10,
-    }
+    write_decision(tmp_path / "decision.json", Decision(0.35, 800, 0.7, 100, score=0.8, images=10))
+    found = json.loads((tmp_path / "decision.json").read_text())
+    assert found.items() >= {"threshold": 0.35, "min_area": 800, "top": 0.7, "min_component": 100}.items()
+    assert found.keys() - {"threshold", "min_area", "top", "min_component", "images"} == set(EVIDENCE)
 
 
-def test_the_searched_rules_are_ascending_and_in_range():
-    for values in (THRESHOLDS, MIN_AREAS):
-        assert (np.diff(values) > 0).all()
-    assert deciding.MIN_AREAS[0] == 0
-    assert THRESHOLDS.tolist() == [float(f"{value:.2f}") for value in THRESHOLDS]
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        (Decision(0.35, 800), "threshold 0.35, minimum area 800 pixels"),
+        (Decision(0.35, 800, 0.35), "threshold 0.35, minimum area 800 pixels"),
+        (
+            Decision(0.35, 800, 0.7, 100),
+            "threshold 0.35, minimum area 800 pixels above 0.7, pieces of 100 pixels or more",
+        ),
+    ],
+)
+def test_a_decision_is_told_in_words(decision, words):
+    assert str(decision) == words
+
+
+def blob(value, rows, columns):
+    probability = np.zeros((64, 64), np.uint8)
+    probability[rows, columns] = value
+    return probability
+
+
+def test_the_area_is_counted_above_the_top_and_the_mask_drawn_above_the_threshold():
+    probability = np.maximum(blob(100, slice(10, 40), slice(10, 40)), blob(220, slice(20, 24), slice(20, 24)))
+    sure = int(decide(probability, Decision(0.7)).sum())
+    wide = decide(probability, Decision(0.3))
+    assert 0 < sure < wide.sum() / 10
+    np.testing.assert_array_equal(decide(probability, Decision(0.3, sure, 0.7)), wide)
+    assert not decide(probability, Decision(0.3, sure + 1, 0.7)).any()
+    assert not decide(probability, Decision(0.3, 0, 0.9)).any()
+
+
+@pytest.mark.parametrize("shape", [(1024, 1024), (512, 512), (700, 900)])
+def test_small_pieces_are_left_out_and_large_ones_stay_whole(shape):
+    large, small = blob(255, slice(10, 30), slice(10, 30)), blob(255, slice(50, 53), slice(50, 53))
+    both = np.maximum(large, small)
+    least = int(1.5 * decide(small, Decision()).sum())
+    expected = decide(large, Decision(), shape)
+    np.testing.assert_array_equal(decide(both, Decision(min_component=least), shape), expected)
+    np.testing.assert_array_equal(
+        decide(both, Decision(), shape), decide(small, Decision(), shape) | expected
+    )
+    assert not decide(small, Decision(min_component=least), shape).any()
+
+
+def test_pieces_that_touch_at_a_corner_are_one():
+    stair = np.zeros(SHAPE, bool)
+    stair[10:20, 10:20] = stair[20:30, 20:30] = True
+    assert keep_large(stair, 200).sum() == 200
+    assert not keep_large(stair, 201).any()

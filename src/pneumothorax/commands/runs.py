@@ -16,6 +16,7 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.run import FoldFolder, find_folds, is_newer, read_recipe
 from pneumothorax.workspace import Workspace, write_text
@@ -61,13 +62,18 @@ def tune(options: Namespace) -> int:
     """Choose the decision on the out-of-fold probabilities of all folds."""
     run = run_folder(options)
     parts = [read_predictions(fold.out_of_fold) for fold in find_folds(run)]
-    decision = deciding.tune(parts)
+    decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision)
-    print(
-        f"threshold {decision.threshold}, minimum area {decision.min_area} pixels: "
-        f"{decision.score:.4f} on the {decision.images} images it was chosen on "
-        f"(all-empty {decision.all_empty:.4f})"
-    )
+    print(decision)
+    for name, value in (
+        (f"out of fold ({decision.images:,} images)", f"{decision.score:.4f}"),
+        ("95 % interval, over patients", f"{decision.low:.4f} to {decision.high:.4f}"),
+        ("on the images it was chosen on", f"{decision.fitted:.4f}"),
+        ("all-empty", f"{decision.all_empty:.4f}"),
+        ("the threshold alone", f"{decision.ungated:.4f}"),
+        ("a perfect empty decision", f"{decision.ceiling:.4f}"),
+    ):
+        print(f"  {name:<34} {value}")
     if decision.all_empty == 0:
         warn("no image without a pneumothorax: the rule cannot have learnt when to leave one empty")
     return 0

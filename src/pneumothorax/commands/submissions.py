@@ -19,6 +19,8 @@ from pneumothorax.submission import ledger, table
 from pneumothorax.training.run import find_folds, is_newer, read_recipe
 from pneumothorax.workspace import Workspace
 
+RULE = ("threshold", "min_area", "top", "min_component")  # flags, and fields of a decision
+
 
 def submit(options: Namespace) -> int:
     """Write a submission CSV from a run, or take one, and submit it."""
@@ -27,9 +29,7 @@ def submit(options: Namespace) -> int:
         path = _write(workspace, options)
     else:
         path = options.file
-        if unused := [
-            name for name in ("threshold", "min_area", "out") if getattr(options, name) is not None
-        ]:
+        if unused := [name for name in (*RULE, "out") if getattr(options, name) is not None]:
             flag = "--" + unused[0].replace("_", "-")
             raise UserError(f"{flag} with --file", "a --run to write a CSV from", "leave one of them out")
         rows = table.validate(path, _sample(options))
@@ -96,7 +96,7 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out: Path = options.out or workspace.submissions / f"{time}-{run.name}.csv"
     table.write_submission(out, deciding.encode_all(predictions, decision), _sample(options))
-    rule = f"threshold {decision.threshold}, minimum area {decision.min_area} pixels"
+    rule = str(decision)
     score = "" if decision.score is None else f"{decision.score:.4f}"
     record = ledger.Record(
         run=run.name,
@@ -148,15 +148,14 @@ def _send(workspace: Workspace, path: Path, options: Namespace) -> int:
 
 def _decision(run: Path, options: Namespace) -> deciding.Decision:
     """Return the run's tuned decision with the flags that were given."""
-    names = ("threshold", "min_area")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
     path = run / "decision.json"
-    if not path.is_file() and len(given) < len(names):
+    if not path.is_file() and not given.keys() >= {"threshold", "min_area"}:
         warn(f"no {path}; the rule is not tuned: run `pneumothorax tune --run {run.name}` for a better one")
     decision = deciding.read_decision(path)
     changed = replace(decision, **given)
     # A rule chosen by hand has earned no score.
-    return decision if changed == decision else replace(changed, score=None, all_empty=None, images=0)
+    return decision if changed == decision else deciding.without_evidence(changed)
 
 
 def _sample(options: Namespace) -> Path:

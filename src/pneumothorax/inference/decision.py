@@ -1,8 +1,9 @@
-"""Probability -> mask at full size, and the search for the rule that scores best.
+"""Probability -> mask at full size, by one rule for all images.
 
-Probabilities are upsampled first and cut then, so every area is in pixels at 1024x1024. The rule: a mask is
-where the probability exceeds `threshold`; a mask of fewer than `min_area` pixels becomes empty. An image of
-another size is decided at its own, with the area in proportion.
+Probabilities are upsampled first and cut then, so every area is in pixels at 1024x1024. The rule (the
+competition's 1st place called it the triplet rule): an image with fewer than `min_area` pixels above `top` is
+empty; any other's mask is where the probability exceeds `threshold`, without pieces of fewer than
+`min_component` pixels. An image of another size is decided at its own, with the areas in proportion.
 """
 
 import json
@@ -19,53 +20,57 @@ from tqdm import tqdm
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import STEPS, Predictions
-from pneumothorax.model.metrics import dice
 from pneumothorax.workspace import write_text
-
-THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
-MIN_AREAS = np.array(
-    [0, 50, 100, 200, 400, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 12800, 19200, 25600, 38400, 51200]
-)  # pixels
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How a probability becomes a mask.
+    """How a probability becomes a mask, and what that earned on the out-of-fold images it was chosen on.
 
     Attributes:
         threshold: A pixel is foreground above this probability.
-        min_area: A mask of fewer pixels, at 1024x1024, becomes empty.
-        score: Mean Dice that the rule earned on the out-of-fold images it was chosen on, or None.
-        all_empty: What leaving every one of them empty would have scored, or None.
+        min_area: With fewer pixels above `top`, at 1024x1024, an image is empty.
+        top: The probability that counts for that; `threshold` itself when None.
+        min_component: Connected pieces of fewer pixels, at 1024x1024, are left out.
+        score: Mean Dice on images that had no part in choosing their rule (nested by fold), or None.
+        low: Lower end of the score's 95 % bootstrap interval, over patients.
+        high: Upper end of it.
+        fitted: What the rule scores on the images it was chosen on: a little too high.
+        all_empty: What leaving every image empty would have scored.
+        ungated: What the threshold alone would have scored.
+        ceiling: What it would have scored if someone told which images are empty.
         images: How many images it was chosen on.
     """
 
     threshold: float = 0.5
     min_area: int = 0
+    top: float | None = None
+    min_component: int = 0
     score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    fitted: float | None = None
     all_empty: float | None = None
+    ungated: float | None = None
+    ceiling: float | None = None
     images: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise UserError(f"threshold {self.threshold}", "a probability from 0 to 1")
-        if self.min_area < 0:
-            raise UserError(f"min_area {self.min_area}", "0 or more pixels at 1024x1024")
+        for name in ("threshold", "top"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"{name} {value}", "a probability from 0 to 1")
+        if self.top is not None and self.top < self.threshold:
+            raise UserError(f"top {self.top}", f"at least the threshold, {self.threshold}")
+        for name in ("min_area", "min_component"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} {getattr(self, name)}", "0 or more pixels at 1024x1024")
 
-
-@dataclass(frozen=True)
-class Counts:
-    """Pixels at full size, counted once for every threshold; all rules are scored from these.
-
-    Attributes:
-        area: int64 array of shape (N, T): pixels above each threshold.
-        overlap: int64 array of shape (N, T): those of them inside the true mask.
-        truth: int64 array of shape (N,): pixels of the true mask.
-    """
-
-    area: npt.NDArray[np.int64]
-    overlap: npt.NDArray[np.int64]
-    truth: npt.NDArray[np.int64]
+    def __str__(self) -> str:
+        """Say the rule in words."""
+        top = "" if self.top in (None, self.threshold) else f" above {self.top:g}"
+        pieces = f", pieces of {self.min_component} pixels or more" if self.min_component else ""
+        return f"threshold {self.threshold:g}, minimum area {self.min_area} pixels{top}{pieces}"
 
 
 def upsample(
@@ -97,13 +102,24 @@ def decide(
     Returns:
         bool array of shape (H, W).
     """
-    cut = decision.threshold * STEPS
-    if probability.max(initial=0) <= cut:  # interpolation stays between its neighbours
+    top = (decision.threshold if decision.top is None else decision.top) * STEPS
+    if probability.max(initial=0) <= top:  # interpolation stays between its neighbours
         return np.zeros(shape, dtype=bool)
-    mask = upsample(probability, shape) > cut
-    if np.count_nonzero(mask) * math.prod(rle.SHAPE) < decision.min_area * math.prod(shape):
+    full = upsample(probability, shape)
+    scale = math.prod(shape) / math.prod(rle.SHAPE)
+    if np.count_nonzero(full > top) < max(decision.min_area * scale, 1):
         return np.zeros(shape, dtype=bool)
-    return mask
+    mask = full > decision.threshold * STEPS
+    return keep_large(mask, decision.min_component * scale) if decision.min_component else mask
+
+
+def keep_large(mask: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.bool_]:
+    """Leave out the connected pieces (of eight neighbours) of fewer than `least` pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= least
+    large[0] = False  # the ground
+    kept: npt.NDArray[np.bool_] = large[labels]
+    return kept
 
 
 def encode_all(predictions: Predictions, decision: Decision) -> Iterator[tuple[str, str]]:
@@ -122,79 +138,9 @@ def encode_all(predictions: Predictions, decision: Decision) -> Iterator[tuple[s
         yield image_id, rle.encode(decide(probability, decision))
 
 
-def count(predictions: Predictions, thresholds: npt.NDArray[np.float64] = THRESHOLDS) -> Counts:
-    """Upsample each probability once and count its pixels above every threshold, at 1024x1024.
-
-    Args:
-        predictions: With the truth in EncodedPixels, at the size that height and width tell.
-        thresholds: Shape (T,), rising.
-    """
-    number = len(predictions.studies)
-    area, overlap = np.zeros((2, number, len(thresholds)), dtype=np.int64)
-    truth = np.zeros(number, dtype=np.int64)
-    edges = np.append(thresholds * STEPS, np.inf).astype(np.float32)
-    columns = predictions.studies[["EncodedPixels", "height", "width"]].itertuples(index=False, name=None)
-    for row, (code, *shape) in enumerate(tqdm(columns, "count", number, unit="image", disable=None)):
-        above = upsample(predictions.probabilities[row])
-        candidates = above > edges[0]
-        area[row] = _above(above[candidates], edges)
-        if code != rle.EMPTY:
-            mask = _true_mask(code, (shape[0], shape[1]))
-            truth[row] = np.count_nonzero(mask)
-            overlap[row] = _above(above[mask & candidates], edges)
-    return Counts(area, overlap, truth)
-
-
-def _true_mask(code: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Draw the truth of an image of some shape at 1024x1024."""
-    mask = rle.decode(code, shape)
-    if shape != rle.SHAPE:
-        mask = cv2.resize(mask, rle.SHAPE[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-    return mask.astype(bool)
-
-
-def _above(values: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Count the values above each edge but the last."""
-    bins = np.bincount(np.searchsorted(edges[:-1], values, side="left"), minlength=len(edges))
-    return bins[::-1].cumsum()[::-1][1:]
-
-
-def scores(counts: Counts, min_areas: npt.NDArray[np.int64] = MIN_AREAS) -> npt.NDArray[np.float64]:
-    """Score every rule on every image.
-
-    Returns:
-        float64 array of shape (A, T, N): the Dice of each image under each minimum area and threshold.
-    """
-    kept = counts.area[None] >= np.maximum(min_areas, 1)[:, None, None]  # (A, N, T)
-    each = dice(counts.overlap * kept, counts.truth[None, :, None], counts.area * kept)
-    return each.transpose(0, 2, 1)
-
-
-def tune(parts: list[Predictions]) -> Decision:
-    """Choose threshold and minimum area by the competition's metric on out-of-fold probabilities.
-
-    Of rules that score the same the one with the smaller area wins, then the one with the threshold nearer
-    to 0.5. The score is that of the images it was chosen on, and so a little too high.
-
-    Args:
-        parts: Out-of-fold probabilities of one or more folds, with the truth in EncodedPixels.
-    """
-    counted = [count(part) for part in parts]
-    counts = Counts(
-        np.concatenate([part.area for part in counted]),
-        np.concatenate([part.overlap for part in counted]),
-        np.concatenate([part.truth for part in counted]),
-    )
-    table = scores(counts).mean(axis=2)  # (A, T)
-    order = np.argsort(np.abs(THRESHOLDS - 0.5), kind="stable")
-    area, place = np.unravel_index(table[:, order].argmax(), table.shape)
-    return Decision(
-        threshold=float(THRESHOLDS[order[place]]),
-        min_area=int(MIN_AREAS[area]),
-        score=float(table[area, order[place]]),
-        all_empty=float((counts.truth == 0).mean()),
-        images=len(counts.truth),
-    )
+def without_evidence(decision: Decision) -> Decision:
+    """Return the rule alone, without what `tune` learnt of it."""
+    return Decision(decision.threshold, decision.min_area, decision.top, decision.min_component)
 
 
 def write_decision(path: Path, decision: Decision) -> None:

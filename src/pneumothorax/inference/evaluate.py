@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumothorax.inference.decision import Decision, count
+from pneumothorax.inference.counting import count
+from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import STEPS, Predictions
 from pneumothorax.model.metrics import dice, soft_dice, total_dice
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from pneumothorax.data import rle
 from pneumothorax.data.dicom import read_radiograph
-from pneumothorax.inference.decision import Decision, count, decide, read_decision
+from pneumothorax.inference.counting import judge
+from pneumothorax.inference.decision import Decision, decide, read_decision
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.model.metrics import dice
 from pneumothorax.report.figures import Case, draw_cases, draw_curves, draw_histogram, pick_cases
 from pneumothorax.training.run import FoldFolder, find_folds, read_history, read_recipe
 
@@ -55,10 +55,7 @@ def _positive_dice(part: Predictions, decision: Decision) -> tuple[np.ndarray, n
     """Return the rows with a pneumothorax and the Dice that the decision earns on each."""
     rows = np.flatnonzero(part.studies["area"].to_numpy() > 0)
     chosen = Predictions(part.folder, part.probabilities[rows], part.studies.iloc[rows])
-    counts = count(chosen, np.array([decision.threshold]))
-    area, overlap = counts.area[:, 0], counts.overlap[:, 0]
-    kept = area >= max(decision.min_area, 1)
-    return rows, dice(overlap * kept, counts.truth, area * kept)
+    return rows, judge(chosen, decision)
 
 
 def _case(part: Predictions, row: int, decision: Decision, score: float) -> Case:

@@ -1,0 +1,228 @@
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.inference.maps import SHAPE, make_predictions, predictions_of
+
+from pneumothorax.data import rle
+from pneumothorax.inference import tuning
+from pneumothorax.inference.counting import THRESHOLDS, Counts, count, find_pieces, judge
+from pneumothorax.inference.decision import Decision, decide
+from pneumothorax.inference.predictions import Predictions
+from pneumothorax.inference.tuning import (
+    MIN_AREAS,
+    MIN_COMPONENTS,
+    Rule,
+    apply,
+    bootstrap,
+    search,
+    tune,
+)
+
+
+def brute_force(predictions, decision):
+    """Return every image's Dice under one rule, from its masks."""
+    each = []
+    for probability, code in zip(
+        predictions.probabilities, predictions.studies["EncodedPixels"], strict=True
+    ):
+        mask, truth = decide(probability, decision), rle.decode(code).astype(bool)
+        total = int(mask.sum()) + int(truth.sum())
+        each.append(2 * int((mask & truth).sum()) / total if total else 1.0)
+    return np.array(each)
+
+
+def decision_of(rule):
+    return Decision(
+        float(THRESHOLDS[rule.threshold]),
+        int(MIN_AREAS[rule.area]),
+        float(THRESHOLDS[rule.top]),
+        int(MIN_COMPONENTS[rule.component]),
+    )
+
+
+def score_rule(part, counts, rule):
+    kept = np.ones(len(counts.truth), bool)
+    return apply(counts, rule, find_pieces([part], float(THRESHOLDS[rule.threshold]), kept))
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return [make_predictions(1, 64), make_predictions(2, 64), make_predictions(3, 64, number=3)]
+
+
+@pytest.fixture(scope="module")
+def whole(parts):
+    return Predictions(
+        None,
+        np.concatenate([part.probabilities for part in parts]),
+        pd.concat([part.studies for part in parts], ignore_index=True),
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.sampled_from([32, 64, 96, 224]), data=st.data())
+def test_counts_score_any_rule_as_its_masks_would(seed, size, data):
+    predictions = make_predictions(seed, size, number=2)
+    counts = count(predictions)
+    for _ in range(4):
+        top = data.draw(st.integers(0, len(THRESHOLDS) - 1))
+        rule = Rule(
+            top,
+            data.draw(st.integers(0, top)),
+            data.draw(st.integers(0, len(MIN_AREAS) - 1)),
+            data.draw(st.integers(0, len(MIN_COMPONENTS) - 1)),
+        )
+        expected = brute_force(predictions, decision_of(rule))
+        np.testing.assert_array_equal(score_rule(predictions, counts, rule), expected)
+        np.testing.assert_array_equal(judge(predictions, decision_of(rule)), expected)
+
+
+def test_counts_take_the_truth_at_its_own_size_to_full_size():
+    probability = np.zeros((64, 64), np.uint8)
+    probability[10:20, 20:40] = 255
+    masks = [np.kron(probability > 0, np.ones((scale, scale), bool)) for scale in (8, 16)]
+    counts = count(predictions_of([probability, probability], masks), np.array([0.5]))
+    small, full = counts.truth
+    assert small == full
+    assert counts.overlap[0] > 0.95 * full
+
+
+def test_search_finds_the_best_of_all_triples(whole):
+    counts = count(whole)
+    best = max(
+        apply(counts, Rule(top, threshold, area)).mean()
+        for top, area in product(range(len(THRESHOLDS)), range(len(MIN_AREAS)))
+        for threshold in range(top + 1)
+    )
+    found = search(counts)
+    assert found.threshold <= found.top
+    assert apply(counts, found).mean() == pytest.approx(best, abs=1e-12)
+
+
+def random_counts(generator, number=200):
+    area = np.sort(generator.integers(0, 60_000, (number, len(THRESHOLDS))), axis=1)[:, ::-1]
+    area[generator.random(number) < 0.4] = 0
+    truth = np.where(generator.random(number) < 0.3, generator.integers(1, 60_000, number), 0)
+    overlap = np.minimum(area, truth[:, None]) * generator.random((number, 1))
+    return Counts(area.copy(), overlap.astype(np.int64), truth)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_search_by_sums_equals_the_search_one_by_one(seed):
+    counts = random_counts(np.random.default_rng(seed))
+    best = max(
+        apply(counts, Rule(top, threshold, area)).mean()
+        for top, area in product(range(len(THRESHOLDS)), range(len(MIN_AREAS)))
+        for threshold in range(top + 1)
+    )
+    assert apply(counts, search(counts)).mean() == pytest.approx(best, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_of_equal_rules_the_simplest_wins(value):
+    maps = [np.full((32, 32), value, np.uint8)] * 2
+    masks = [np.full(SHAPE, bool(value))] * 2
+    found = tune([predictions_of(maps, masks)])
+    assert (found.min_area, found.threshold, found.top, found.min_component) == (0, 0.5, 0.5, 0)
+    assert found.score == found.fitted == 1.0
+
+
+def test_tune_raises_the_area_only_where_it_pays():
+    speck, lung = np.zeros((2, 64, 64), np.uint8)
+    speck[5:8, 5:8] = 255
+    lung[10:30, 10:30] = 255
+    truth = [np.zeros(SHAPE, bool), decide(lung, Decision())]
+    found = tune([predictions_of([speck, lung], truth)])
+    assert found.fitted == 1.0
+    area = int(decide(speck, Decision(found.top)).sum())
+    assert found.min_area == min(least for least in MIN_AREAS if least > area)
+
+
+def test_tune_leaves_out_small_pieces_where_it_pays():
+    maps = np.zeros((6, 64, 64), np.uint8)
+    maps[:, 10:40, 10:40] = 255
+    clean = decide(maps[0], Decision())
+    maps[:, 50, 50] = 255  # a speck beside every lesion, above any threshold
+    found = tune([predictions_of(list(maps), [clean] * 6)])
+    assert found.min_component > 0
+    assert found.fitted == 1.0
+
+
+def test_no_image_judges_a_rule_that_it_has_chosen(parts):
+    counts = [count(part) for part in parts]
+    names = ("area", "overlap", "truth")
+    expected = []
+    for held_out, part in enumerate(parts):
+        others = [one for at, one in enumerate(counts) if at != held_out]
+        chosen = search(Counts(*(np.concatenate([getattr(one, name) for one in others]) for name in names)))
+        rules = [Rule(chosen.top, chosen.threshold, chosen.area, at) for at in range(len(MIN_COMPONENTS))]
+        means = [
+            np.concatenate(
+                [brute_force(parts[at], decision_of(rule)) for at in range(3) if at != held_out]
+            ).mean()
+            for rule in rules
+        ]
+        best = rules[next(at for at, mean in enumerate(means) if mean >= max(means) - 1e-9)]
+        expected.append(brute_force(part, decision_of(best)))
+    found = tune(parts)
+    assert found.score == pytest.approx(np.concatenate(expected).mean(), abs=1e-12)
+    assert found.low <= found.score <= found.high
+
+
+def test_what_tune_tells_of_a_rule_is_what_its_masks_earn(parts, whole):
+    found = tune(parts)
+    rule = Decision(found.threshold, found.min_area, found.top, found.min_component)
+    assert found.fitted == pytest.approx(brute_force(whole, rule).mean(), abs=1e-12)
+    plain = brute_force(whole, Decision(found.threshold))
+    empty = (whole.studies["area"] == 0).to_numpy()
+    assert found.ungated == pytest.approx(plain.mean(), abs=1e-12)
+    assert found.ceiling == pytest.approx(np.where(empty, 1.0, plain).mean(), abs=1e-12)
+    assert found.all_empty == pytest.approx(empty.mean())
+    assert found.images == len(empty)
+
+
+def test_a_single_fold_is_judged_by_groups_of_patients(monkeypatch):
+    part = make_predictions(5, 64, number=8)
+    part.studies["patient"] = ["a", "a", "b", "b", "c", "c", "", ""]
+    seen = []
+    apply_rule = tuning.search
+    monkeypatch.setattr(tuning, "search", lambda counts: seen.append(len(counts.truth)) or apply_rule(counts))
+    tune([part])
+    assert seen[-1] == 8
+    assert sorted(seen[:-1]) == [6, 6, 6, 7, 7]  # a patient's images choose or judge together
+
+
+def test_one_patient_alone_is_tuned_without_an_honest_judge():
+    part = make_predictions(5, 64, number=2)
+    part.studies["patient"] = "a"
+    found = tune([part])
+    assert found.score == found.fitted
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        patients = np.repeat(np.arange(60), 3)
+        values = np.repeat(generator.normal(size=60), 3) + generator.normal(size=180) / 3
+        low, high = bootstrap(values, patients, seed=trial, resamples=300)
+        covered += low <= 0 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_images_of_one_patient_are_drawn_together():
+    values = np.repeat([0.0, 1.0] * 20, 25)
+    alone = bootstrap(values, np.arange(len(values)))
+    together = bootstrap(values, np.repeat(np.arange(40), 25))
+    assert together[1] - together[0] > 3 * (alone[1] - alone[0])
+
+
+def test_the_searched_rules_are_ascending_and_in_range():
+    for values in (THRESHOLDS, MIN_AREAS, MIN_COMPONENTS):
+        assert (np.diff(values) > 0).all()
+    assert MIN_AREAS[0] == MIN_COMPONENTS[0] == 0
+    assert THRESHOLDS.tolist() == [float(f"{value:.2f}") for value in THRESHOLDS]
