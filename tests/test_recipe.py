@@ -185,6 +185,11 @@ def test_what_is_no_recipe_of_this_version_is_one_line(text, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_recipe_of_before_a_field_was_added_has_its_default():
+    older = {name: value for name, value in VALUES.items() if name != "flip_tta"}
+    assert from_json(json.dumps(older)) == Recipe()
+
+
 def test_differences_name_each_field_with_both_values():
     old = Recipe()
     assert differences(old, old) == []

@@ -23,9 +23,12 @@ _LEAST = {
 }
 
 
-def _option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    """Return a dataclass field whose help text and choices also serve the command line."""
-    return field(default=default, metadata={"help": text, "choices": choices})
+def _option(default: Any, text: str, choices: tuple[str, ...] = (), *, added: bool = False) -> Any:
+    """Return a dataclass field whose help text and choices also serve the command line.
+
+    A field that was `added` later may be missing in an older run's recipe.json: its default is off.
+    """
+    return field(default=default, metadata={"help": text, "choices": choices, "added": added})
 
 
 def _is_like(value: Any, default: Any) -> bool:
@@ -79,6 +82,8 @@ class Recipe:
         "'auto': mixed_float16 on a GPU, mixed_bfloat16 on a CPU that computes in it, else float32",
         ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
     )
+
+    flip_tta: bool = _option(False, "predict each image and its mirror image, and take the mean", added=True)
 
     # The loss
     loss: str = _option(
@@ -155,6 +160,7 @@ RECIPES = {
         decoder_filters=(128, 64, 32, 16, 16),
         prior=0.01,
         batch_norm_momentum=0.9,
+        flip_tta=True,
         learning_rate=1e-3,
         epochs=18,
         plateau_patience=3,
@@ -189,8 +195,9 @@ def from_json(text: str) -> Recipe:
     except json.JSONDecodeError as error:
         raise UserError(f"a recipe that is no JSON ({error})") from None
     names = {part.name for part in fields(Recipe)}
-    if not isinstance(values, dict) or set(values) != names:
-        strange = sorted(names ^ set(values)) if isinstance(values, dict) else type(values).__name__
+    added = {part.name for part in fields(Recipe) if part.metadata["added"]}
+    if not isinstance(values, dict) or set(values) | added != names:
+        strange = sorted(names ^ (set(values) | added)) if isinstance(values, dict) else type(values).__name__
         raise UserError(
             f"a recipe of another version (fields that differ: {strange})",
             "the fields of this version",

@@ -94,7 +94,8 @@ def predict(options: Namespace) -> int:
 
     models = [load_fold(fold) for fold in fold_folders]
     folder = run / "predictions" / name
-    predict_rows(models, cache, np.arange(len(cache.studies)), folder, f"predict {name}")
+    rows = np.arange(len(cache.studies))
+    predict_rows(models, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
     print(f"{folder}: {len(cache.studies):,} images by {len(models)} fold{'s' * (len(models) > 1)}")
     return 0
 
@@ -140,7 +141,8 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
                 )
         else:
             model = model or load_fold(fold)
-            predictions = predict_rows([model], cache, rows, folder, name.replace("_", "-"))
+            title = name.replace("_", "-")
+            predictions = predict_rows([model], cache, rows, folder, title, flip=recipe.flip_tta)
         scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"

@@ -3,6 +3,7 @@
 Reads size, scaling and network from each fold's own recipe, so that it cannot disagree with training.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,13 @@ def load_fold(fold: FoldFolder) -> keras.Model:
 
 
 def predict_rows(
-    models: list[keras.Model], cache: Cache, rows: Rows, folder: Path, title: str = "predict"
+    models: list[keras.Model],
+    cache: Cache,
+    rows: Rows,
+    folder: Path,
+    title: str = "predict",
+    *,
+    flip: bool = False,
 ) -> Predictions:
     """Predict some rows of a cache by the mean of several networks, and write the result.
 
@@ -46,6 +53,7 @@ def predict_rows(
         rows: Which of them, in the order of the result.
         folder: Where to.
         title: What the progress bar says.
+        flip: Whether each network also sees the mirror images, and the mean of both counts.
 
     Raises:
         UserError: The networks want another size than the cache has.
@@ -56,12 +64,12 @@ def predict_rows(
             raise UserError(
                 f"images of {size} pixels for a network of {model.input_shape[1]}", "the same size"
             )
-    batches = _probabilities(models, cache, rows, title)
+    batches = _probabilities(models, cache, rows, title, flip)
     return write_predictions(folder, batches, cache.studies.iloc[rows].reset_index(drop=True), size)
 
 
 def _probabilities(
-    models: list[keras.Model], cache: Cache, rows: Rows, title: str
+    models: list[keras.Model], cache: Cache, rows: Rows, title: str, flip: bool
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the quantised mean probability of each batch, uint8 of shape (B, S, S)."""
     size = cache.images.shape[1]
@@ -69,7 +77,8 @@ def _probabilities(
         for batch in fixed_batches(rows, max(1, PIXELS_IN_FLIGHT // size**2)):
             images = np.asarray(cache.images[batch])[..., None]  # (B, S, S, 1)
             total = np.zeros(images.shape, np.float32)
-            for model in models:
-                total += keras.ops.convert_to_numpy(model.predict_on_batch(images))
-            yield quantise(total[..., 0] / len(models))
+            for model, step in itertools.product(models, (1, -1) if flip else (1,)):
+                seen = model.predict_on_batch(np.ascontiguousarray(images[:, :, ::step]))
+                total += keras.ops.convert_to_numpy(seen)[:, :, ::step]
+            yield quantise(total[..., 0] / (len(models) * (1 + flip)))
             bar.update(len(batch))
