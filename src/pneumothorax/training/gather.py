@@ -30,7 +30,7 @@ def gather_folds(source: Path, runs: Path) -> list[Path]:
         target = runs / found.parent.name / found.name
         _check_recipe(found, target.parent)
         if not target.is_dir():
-            _copy(found, target)
+            _copy(found, target).rename(target)
         elif _continues(found, target):
             _replace(found, target)
         gathered.append(target)
@@ -71,16 +71,17 @@ def _continues(found: Path, target: Path) -> bool:
 
 
 def _replace(found: Path, target: Path) -> None:
-    """Put a fold in the place of the one that it continues."""
-    old = target.with_name(f".{target.name}.old")
+    """Put a fold in the place of the one that it continues, once all of it is here."""
+    partial, old = _copy(found, target), target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     target.rename(old)
-    _copy(found, target)
+    partial.rename(target)
     shutil.rmtree(old)
 
 
-def _copy(found: Path, target: Path) -> None:
+def _copy(found: Path, target: Path) -> Path:
+    """Copy a fold beside its place; returns the copy."""
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(found, partial)
-    partial.rename(target)
+    return partial
