@@ -9,7 +9,6 @@
 SIZE = 256  # side in pixels at which the images are looked at
 FOLDS = 5  # how many
 SEED = 0  # of the folds and of the samples
-COMPETITION = "siim-acr-pneumothorax-segmentation"
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
 
 # %% [markdown] tags=["package"]
@@ -28,7 +27,7 @@ from IPython.display import Image, display
 from pneumothorax.cli import main
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import assign_folds
-from pneumothorax.kaggle import session
+from pneumothorax.kaggle import COMPETITION, session
 from pneumothorax.report import explore
 
 session.begin("cpu")

@@ -11,7 +11,6 @@ NOTEBOOKS = []  # train notebooks, such as me/pneumothorax-train; every attached
 RUN = ""  # name of the run; the only one when empty
 FLAGS = ""  # another decision than the tuned one, such as --threshold 0.4 --min-area 2000
 ACCELERATOR = "gpu"  # cpu does it too, more slowly
-COMPETITION = "siim-acr-pneumothorax-segmentation"
 
 # %% [markdown] tags=["package"]
 # ## The package
@@ -34,7 +33,7 @@ from pneumothorax.data import rle
 from pneumothorax.data.annotations import read_annotations
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.inference.predictions import read_predictions
-from pneumothorax.kaggle import session
+from pneumothorax.kaggle import COMPETITION, session
 from pneumothorax.report.explore import draw_areas
 from pneumothorax.report.figures import Case, draw_cases
 from pneumothorax.training.run import find_folds, read_recipe

@@ -13,7 +13,6 @@ FOLDS = "0"  # such as 0, or 0,2, or 0-4
 FLAGS = ""  # changes to the recipe, such as --size 256 --epochs 60
 MAX_HOURS = 11.5  # from the start of this session; Kaggle ends it at 12
 ACCELERATOR = "gpu"  # cpu for a try
-COMPETITION = "siim-acr-pneumothorax-segmentation"
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
 PREVIOUS = []  # outputs to go on from, such as me/pneumothorax-train; every attached one when empty
 
@@ -31,14 +30,14 @@ import shlex
 from IPython.display import Image, display
 
 from pneumothorax.cli import main
-from pneumothorax.kaggle import session
-from pneumothorax.recipe import RECIPES
+from pneumothorax.kaggle import COMPETITION, session
 
 session.begin(ACCELERATOR)
 session.install_library()
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
-print("goes on from:", *session.gather_runs(PREVIOUS, workspace) or ["nothing, begins anew"])
+gathered = session.gather_runs(PREVIOUS, workspace, RUN or RECIPE)
+print("goes on from:", *gathered or ["nothing, begins anew"])
 
 
 def pneumothorax(*words: object) -> None:
@@ -47,7 +46,7 @@ def pneumothorax(*words: object) -> None:
 
 
 recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
-run = ["--run", RUN or RECIPES[RECIPE].name]
+run = ["--run", RUN or RECIPE]
 
 # %% [markdown]
 # ## Images to arrays
@@ -67,7 +66,7 @@ pneumothorax("train", *recipe, *run, "--fold", FOLDS, "--max-hours", f"{hours:.3
 
 # %%
 if unfinished := session.list_unfinished(workspace.runs / run[1]):
-    print(f"not finished: {', '.join(unfinished)}. Attach this notebook's output to it, and run it again.")
+    print(f"not finished: {', '.join(unfinished)}. `make push KERNEL=train ARGS=--resume` goes on.")
 else:
     pneumothorax("figures", *run)
     for figure in sorted((workspace.runs / run[1] / "figures").glob("*.png")):

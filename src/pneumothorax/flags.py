@@ -174,7 +174,8 @@ def kernel(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--fold",
         type=words.folds,
-        help="one notebook for each of these folds: 0, or 0,2, or 0-4 (default: one in all)",
+        help="train: one notebook for each of these folds; submit: read the outputs of these; "
+        "0, or 0,2, or 0-4 (default: the one notebook without a fold in its name)",
     )
 
 
@@ -189,7 +190,9 @@ def push(command: argparse.ArgumentParser) -> None:
         help="set a parameter of the notebook, such as RECIPE=seed; may be repeated",
     )
     command.add_argument(
-        "--resume", action="store_true", help="attach the notebook's own last output, to train on from it"
+        "--resume",
+        action="store_true",
+        help="train on from the notebook's own last output, with the parameters it had",
     )
     command.add_argument(
         "--from",
@@ -197,7 +200,7 @@ def push(command: argparse.ArgumentParser) -> None:
         type=lambda text: text.split(","),
         default=[],
         metavar="OWNER/NOTEBOOK,...",
-        help="attach the output of these notebooks (submit: default all train notebooks of yours)",
+        help="attach the output of these notebooks (submit: default your train notebooks of --fold)",
     )
     command.add_argument(
         "--no-internet", action="store_true", help="run without internet, on the dataset of `kernels-deps`"

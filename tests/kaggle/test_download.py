@@ -96,7 +96,7 @@ def test_both_sources_are_unpacked_below_raw_and_never_asked_for_again(
     asked = len(standin.requests)
     again = kit("download", environment={"KAGGLE_USERNAME": None, "KAGGLE_KEY": None})
     assert again.code == 0
-    assert again.stdout.startswith("data/raw: everything is there already\n")
+    assert again.stdout.startswith("data/raw: nothing to download;")
     assert len(standin.requests) == asked
 
 

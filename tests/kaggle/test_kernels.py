@@ -14,7 +14,7 @@ from tests.training.test_gather import make_fold
 
 from pneumothorax import source
 from pneumothorax.errors import UserError
-from pneumothorax.kaggle import kernels, notebook
+from pneumothorax.kaggle import kernels, notebook, readiness
 from pneumothorax.kaggle.answers import KernelState, OutputFile
 from pneumothorax.kaggle.faults import LostError, RefusedError
 from pneumothorax.kaggle.outputs import bring_home, wait
@@ -62,14 +62,14 @@ def test_without_a_checkout_there_are_no_notebooks(tmp_path: Path, monkeypatch: 
 
 
 def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Program, standin: StandIn) -> None:
-    words = ("--parameter", "RECIPE=strong", "--parameter", "FLAGS=--size 256", "--parameter", "MAX_HOURS=3")
+    words = ("--parameter", "RECIPE=smoke", "--parameter", "FLAGS=--size 256", "--parameter", "MAX_HOURS=3")
     dry = kit("push", "--kernel", "train", *words, "--dry-run", *QUICK)
     assert dry.code == 0, dry.stderr
     assert f"dry run: {TRAIN} is ready in " in dry.stdout
     assert (standin.calls("SaveKernel"), standin.kernels) == ([], {})
     result = kit("push", "--kernel", "train", *words, *QUICK)
     assert result.code == 0, result.stderr
-    assert "GPU quota: 29.0 of 30.0 hours left this week, counted anew 2026-11-28" in result.stdout
+    assert "GPU quota: 29.0 of 30.0 hours left this week, anew at 2026-11-28 00:00 UTC" in result.stdout
     assert f"{TRAIN}: version 1 runs, https://www.kaggle.com/code/{TRAIN}\n" in result.stdout
     (body,) = standin.kernels[TRAIN].pushes
     wanted = {
@@ -88,7 +88,7 @@ def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Progra
     assert not body.get("kernelDataSources")
     cells = [cell["source"] for cell in json.loads(body["text"])["cells"]]
     (parameters,) = (cell for cell in cells if "RECIPE =" in cell)
-    assert "RECIPE = 'strong'" in parameters
+    assert "RECIPE = 'smoke'" in parameters
     assert "FLAGS = '--size 256'" in parameters
     assert "MAX_HOURS = 3.0" in parameters
     if commit := source.find_commit():
@@ -122,7 +122,7 @@ def test_a_run_without_gpu_takes_no_gpu_from_kaggle(kit: Program, standin: Stand
     standin.quota = Quota(gpu_used_seconds=30 * 3600)
     refused = kit("push", "--kernel", "train", *QUICK)
     assert refused.code == 2
-    assert "no GPU hour is left this week; expected some; wait, counted anew 2026-11-28" in refused.stderr
+    assert "no GPU hour is left this week, anew at 2026-11-28 00:00 UTC; wait" in refused.stderr
     assert standin.kernels == {}
     result = kit("push", "--kernel", "train", "--parameter", "ACCELERATOR=cpu", *QUICK)
     assert result.code == 0, result.stderr
@@ -144,7 +144,7 @@ def test_a_token_that_may_not_ask_for_the_quota_may_push(capsys: pytest.CaptureF
         def quota(self) -> Quota:
             raise RefusedError(403, "could not ask for the quota: 403")
 
-    kernels.check_quota(Narrow(), 1, 12.0)  # type: ignore[arg-type]
+    readiness.check_quota(Narrow(), 1, 11.5)  # type: ignore[arg-type]
     assert "could not ask for the quota: 403; pushing all the same" in capsys.readouterr().err
 
 
@@ -152,8 +152,8 @@ def test_five_folds_are_pushed_as_far_as_kaggle_lets_them(kit: Program, standin:
     standin.gpu_sessions = 2
     result = kit("push", "--kernel", "train", "--fold", "0-4", *QUICK)
     assert result.code == 2
-    assert "5 notebooks of up to 12 hours may need more" in result.stderr
-    assert "--parameter MAX_HOURS=5.8" in result.stderr
+    assert "up to 57.5 GPU hours are asked for" in result.stderr
+    assert "--parameter MAX_HOURS=5.5 they end in time" in result.stderr
     last = result.stderr.splitlines()[-1]
     assert last == (
         f"pneumothorax: error: {fold_name(0)}, {fold_name(1)} pushed already; Kaggle refused {fold_name(2)}: "
@@ -181,20 +181,87 @@ def test_a_submit_notebook_reads_all_folds_and_needs_no_internet(kit: Program, s
 def test_a_training_goes_on_from_its_own_output_and_from_that_of_others(
     kit: Program, standin: StandIn
 ) -> None:
-    standin.kernels = {fold_name(1): ran(), "friend/trained": ran()}
-    words = ("--fold", "1", "--resume", "--from", "friend/trained")
-    result = kit("push", "--kernel", "train", *words, *QUICK)
+    standin.kernels["friend/trained"] = ran()
+    words = ("push", "--kernel", "train", "--fold", "1")
+    given = ("--parameter", "RUN=mine", "--parameter", "FLAGS=--split folds --size 64")
+    assert kit(*words, *given, *QUICK).code == 0
+    assert_refused(kit(*words, "--resume", *QUICK), "is QUEUED; expected a run that is over", "kernel-output")
+    (first,) = standin.kernels[fold_name(1)].pushes
+    standin.kernels[fold_name(1)] = Kernel(statuses=("COMPLETE",), pushes=[first])
+    resumed = ("--resume", "--from", "friend/trained", "--parameter", "MAX_HOURS=2")
+    result = kit(*words, *resumed, *QUICK)
     assert result.code == 0, result.stderr
-    assert standin.kernels[fold_name(1)].pushes[1]["kernelDataSources"] == ["friend/trained", fold_name(1)]
+    assert "goes on with RUN=mine, FLAGS=--split folds --size 64, MAX_HOURS=2" in result.stdout
+    first, second = standin.kernels[fold_name(1)].pushes
+    assert not first.get("kernelDataSources")
+    assert second["kernelDataSources"] == ["friend/trained", fold_name(1)]
+    for body in (first, second):
+        assert "RUN = 'mine'" in body["text"]
+        assert "FLAGS = '--split folds --size 64'" in body["text"]
+        assert "FOLDS = '1'" in body["text"]
+    assert "MAX_HOURS = 2.0" in second["text"]
+
+
+def test_a_training_pushed_elsewhere_goes_on_only_with_its_parameters(kit: Program, standin: StandIn) -> None:
+    standin.kernels[TRAIN] = ran()
+    words = ("push", "--kernel", "train", "--resume", *QUICK)
+    assert_refused(kit(*words), "what phantom-user/pneumothorax-train was pushed with is not known here")
+    assert kit(*words, "--parameter", "RECIPE=smoke").code == 0
+
+
+def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program, standin: StandIn) -> None:
+    standin.datasets["someone/images"] = Dataset()
+    result = kit("push", "--kernel", "train", "--parameter", "DATASET=someone/images", *QUICK)
+    assert result.code == 0, result.stderr
+    assert standin.kernels[TRAIN].pushes[0]["datasetDataSources"] == ["someone/images"]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "told"),
+    [
+        ("RECIPE=sead", "invalid choice: 'sead'"),
+        ("FLAGS=--splt folds", "parameter FLAGS=--splt folds: --splt; expected flags of"),
+        ("FLAGS=--size 100", "use 96 or 128"),
+        ("FLAGS='--size", "No closing quotation"),
+        ("FLAGS=--size big", "argument --size"),
+        ("RUN=a/b", "expected a name without a path"),
+        ("FOLDS=0-x", "expected 0, or 0,2, or 0-4"),
+        ("ACCELERATOR=CPU", "parameter ACCELERATOR=CPU; expected gpu or cpu"),
+        ("MAX_HOURS=13", "parameter MAX_HOURS=13.0; expected above 0 and below 12"),
+        ("MAX_HOURS=-1", "above 0"),
+        ("DATASET=foo", "dataset_sources"),
+    ],
+)
+def test_what_would_fail_on_kaggles_machines_is_refused_here(
+    kit: Program, standin: StandIn, parameter: str, told: str
+) -> None:
+    assert_refused(kit("push", "--kernel", "train", "--parameter", parameter, *QUICK), told)
+    assert not standin.calls("SaveKernel")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("explore", "--fold", "0"), "--fold with --kernel explore"),
+        (("submit", "--resume"), "--resume with --kernel submit"),
+        (("train", "--no-internet"), "is not there; expected ready; run `make kernels-deps` first"),
+        (("submit", "--fold", "0,1"), f"no notebook {fold_name(0)}"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_pushed(
+    kit: Program, standin: StandIn, words: tuple[str, ...], told: str
+) -> None:
+    assert_refused(kit("push", "--kernel", *words, *QUICK), told)
+    assert not standin.calls("SaveKernel")
 
 
 def test_sources_that_kaggle_leaves_out_are_an_error(kit: Program, standin: StandIn) -> None:
     standin.kernels[TRAIN] = Kernel(invalid={"dataset": [TRAINING_SOURCE], "competition": [COMPETITION]})
-    result = kit("push", "--kernel", "train", "--resume", *QUICK)  # there is nothing to go on from
+    result = kit("push", "--kernel", "train", "--from", "friend/nothing", *QUICK)
     assert result.code == 2
     assert (
         f"{TRAIN} runs as version 1, but Kaggle does not know dataset sources {TRAINING_SOURCE}; "
-        f"competition sources {COMPETITION}; kernel sources {TRAIN}; expected sources that exist"
+        f"competition sources {COMPETITION}; kernel sources friend/nothing; expected sources that exist"
     ) in result.stderr
     assert f"cancel the run on https://www.kaggle.com/code/{TRAIN}, mend the names" in result.stderr
 
@@ -298,7 +365,8 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
     assert result.code == 0, result.stderr
     fold, csv = result.stdout.splitlines()
     assert (fold, csv[:62]) == (
-        f"{TRAIN}: runs/smoke/fold0",
+        f"{TRAIN}: runs/smoke/fold0 (2 epochs, not finished: `pneumothorax push --kernel train --resume` "
+        "goes on)",
         f"{TRAIN}: submissions/pneumothorax-train-"[:62],
     )
     home = read_tree(kit.workspace)

@@ -116,7 +116,7 @@ def epochs(session):
 def test_training_stops_in_time_and_says_how_to_go_on(versions):
     (session, printed), _ = versions
     assert epochs(session) == (1, False)
-    assert "not finished: fold0 (1 epochs). Attach this notebook's output to it" in printed
+    assert "not finished: fold0 (1 epochs). `make push KERNEL=train ARGS=--resume` goes on." in printed
     assert session.pictures == 0
 
 
@@ -140,8 +140,10 @@ def test_a_submission_comes_from_the_mounted_output_of_training(versions, start,
     session.mount("competitions", SLUG, raw / "stage_2_images", raw / "stage_2_sample_submission.csv")
     session.mount("notebooks", "someone/pneumothorax-train", versions[1][0].working / "runs")
     # Hardly trained, the network finds nothing at the threshold that it is tuned to.
-    printed = session.succeeds("submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --min-area 0")
-    assert "9 rows, valid, 0 empty (threshold 0.0, minimum area 0 pixels)" in printed
+    printed = session.succeeds(
+        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top 0 --min-area 0 --min-component 0"
+    )
+    assert "9 rows, valid, 0 empty (threshold 0, minimum area 0 pixels)" in printed
     assert validate(session.working / "submission.csv", raw / "stage_2_sample_submission.csv") == 9
     assert session.pictures == 2
 

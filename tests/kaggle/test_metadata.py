@@ -191,13 +191,12 @@ def test_sources_are_added_but_notebooks_take_the_place_of_the_files(folder):
         owner="me",
         dataset_sources=["a/b", "OWNER/wheels"],
         kernel_sources=["me/train-fold0", "me/train-fold1"],
-        model_sources=["a/n/keras/x/1"],
         internet=True,
     )
     metadata.check(done, folder)
     assert done["dataset_sources"] == ["a/b", "me/wheels"]
     assert done["kernel_sources"] == ["me/train-fold0", "me/train-fold1"]
-    assert done["model_sources"] == ["a/m/keras/x/1", "a/n/keras/x/1"]
+    assert done["model_sources"] == ["a/m/keras/x/1"]
     assert done["enable_internet"] is True
 
 

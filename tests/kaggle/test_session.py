@@ -166,7 +166,7 @@ def make_index(folder, modules):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", ["datasets/me/deps", "deps/wheels/all"])
+@pytest.mark.parametrize("folder", ["datasets/me/deps", "deps/wheels"])
 def test_missing_libraries_come_from_mounted_wheels(bare_python, place, folder):
     for module in session.LIBRARY:
         make_wheel(place / "input" / folder, module)

@@ -37,7 +37,7 @@ def download(options: Namespace) -> int:
 
     workspace, source = Workspace(options.root), options.source
     if fetching.is_complete(workspace, source):
-        print(f"{workspace.raw}: everything is there already")
+        print(f"{workspace.raw}: nothing to download; delete a folder in it to fetch that again")
     else:
         from pneumothorax.kaggle.client import connect
 

@@ -1,12 +1,19 @@
 """Commands on notebooks: build, push, watch, bring home; their dependencies and the hours left for them."""
 
+import argparse
+import shlex
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
-from pneumothorax.errors import UserError
-from pneumothorax.kaggle import dependencies
+from pneumothorax import flags
+from pneumothorax.commands.data import chosen_recipe
+from pneumothorax.errors import UserError, warn
+from pneumothorax.kaggle import dependencies, readiness
 from pneumothorax.kaggle import kernels as running
 from pneumothorax.workspace import Workspace
+
+SESSION_HOURS = 12
 
 
 def kernels(options: Namespace) -> int:
@@ -18,29 +25,32 @@ def kernels(options: Namespace) -> int:
 
 def push(options: Namespace) -> int:
     """Push a notebook, or one for each fold."""
+    _check_flags(options)
     from pneumothorax.kaggle.client import connect
 
-    client = connect(options.timeout, options.tries)
+    client, build = connect(options.timeout, options.tries), _build(options)
     jobs = running.make_jobs(options.kernel, options.fold)
-    parameters = dict(options.parameter)
-    if "FOLDS" in parameters and options.fold is not None:
-        raise UserError("FOLDS twice, by --fold and by --parameter", "one of them")
     folders: dict[running.Job, Path] = {}
+    values: dict[str, object] = {}
     for job in jobs:
         name = running.name_of(job, client.user)
         attach = list(options.sources)
         if options.kernel == "submit" and not attach:
             attach = [running.name_of(part, client.user) for part in running.make_jobs("train", options.fold)]
+        attach += [name] * options.resume
+        internet = not options.no_internet
+        readiness.check_sources(client, job, attach, internet=internet)
+        given = dict(options.parameter)
+        if options.resume:
+            given = _resumed(running.read_given(build, name), given, name)
+        values = running.read_all(job, given)
+        check_parameters(options.kernel, values)
         folders[job] = running.stage(
-            job,
-            client.user,
-            _build(options),
-            parameters=parameters,
-            attach=attach + [name] * options.resume,
-            internet=not options.no_internet,
+            job, client.user, build, parameters=given, attach=attach, internet=internet
         )
-    if options.kernel != "explore" and parameters.get("ACCELERATOR") != "cpu":
-        running.check_quota(client, len(jobs), float(parameters.get("MAX_HOURS", running.SESSION_HOURS)))
+    if values.get("ACCELERATOR") == "gpu":
+        hours = values.get("MAX_HOURS")
+        readiness.check_quota(client, len(jobs), float(str(hours)) if hours is not None else None)
     if options.dry_run:
         for folder in folders.values():
             print(f"dry run: {client.user}/{folder.name} is ready in {folder}, nothing was pushed")
@@ -49,21 +59,73 @@ def push(options: Namespace) -> int:
     return 0
 
 
+def _check_flags(options: Namespace) -> None:
+    if "FOLDS" in dict(options.parameter) and options.fold is not None:
+        raise UserError("FOLDS twice, by --fold and by --parameter", "one of them")
+    if options.kernel == "explore" and options.fold is not None:
+        raise UserError("--fold with --kernel explore", "train, or submit for the outputs it reads")
+    if options.resume and options.kernel != "train":
+        raise UserError(f"--resume with --kernel {options.kernel}", "train, which alone can go on")
+
+
+def _resumed(before: dict[str, str] | None, given: dict[str, str], name: str) -> dict[str, str]:
+    """Return the parameters of the version that is resumed, with the given ones in their place."""
+    if before is None and not given:
+        raise UserError(
+            f"what {name} was pushed with is not known here",
+            "the folder build/kernels of that push",
+            "repeat its --parameter flags, or name one of them as it is, such as --parameter RECIPE=seed",
+        )
+    both = (before or {}) | given
+    print(
+        f"{name} goes on with {', '.join(f'{key}={value}' for key, value in both.items()) or 'no parameters'}"
+    )
+    return both
+
+
+def check_parameters(kernel: str, values: dict[str, object]) -> None:
+    """Check what a notebook would refuse only on Kaggle's machines, hours later.
+
+    Raises:
+        UserError: The accelerator, the hours, the folds, the recipe or one of its flags is wrong.
+    """
+    if values.get("ACCELERATOR", "gpu") not in ("gpu", "cpu"):
+        raise UserError(f"parameter ACCELERATOR={values['ACCELERATOR']}", "gpu or cpu")
+    if kernel != "train":
+        return
+    parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False, exit_on_error=False)
+    for flag in (flags.run, flags.train, flags.recipe):
+        flag(parser)
+    run = ["--run", str(values["RUN"])] if values["RUN"] else []
+    try:
+        words = ["--recipe", str(values["RECIPE"]), *shlex.split(str(values["FLAGS"])), *run]
+        found, rest = parser.parse_known_args([*words, "--fold", str(values["FOLDS"])])
+    except (argparse.ArgumentError, ValueError) as error:
+        raise UserError(f"the parameters of train: {error}") from None
+    if rest:
+        raise UserError(
+            f"parameter FLAGS={values['FLAGS']}: {rest[0]}", "flags of `pneumothorax train --help`"
+        )
+    chosen_recipe(found)
+    if not 0 < float(str(values["MAX_HOURS"])) < SESSION_HOURS:
+        raise UserError(
+            f"parameter MAX_HOURS={values['MAX_HOURS']}",
+            f"above 0 and below {SESSION_HOURS}, when Kaggle ends it",
+        )
+
+
 def kernel_status(options: Namespace) -> int:
     """Tell the state of a notebook's last run."""
     from pneumothorax.kaggle.client import connect
 
     client = connect(options.timeout, options.tries)
-    failed = []
-    for job in running.make_jobs(options.kernel, options.fold):
-        name = running.name_of(job, client.user)
+
+    def tell(name: str) -> str:
         state = client.kernel_state(name)
-        print(f"{name}: {state.status}")
-        if state.status == "ERROR":
-            failed.append(f"{name}: {state.failure or 'no reason given'}")
-    if failed:
-        raise UserError("; ".join(failed), "", "`pneumothorax kernel-output` fetches the log")
-    return 0
+        print(f"{name}: {state.status}", flush=True)
+        return f"{name}: {state.failure or 'no reason given'}" if state.status == "ERROR" else ""
+
+    return _for_each(options, client.user, tell, "`pneumothorax kernel-output` fetches the log")
 
 
 def kernel_output(options: Namespace) -> int:
@@ -72,30 +134,45 @@ def kernel_output(options: Namespace) -> int:
     from pneumothorax.kaggle.client import connect
 
     client, workspace = connect(options.timeout, options.tries), Workspace(options.root)
-    failed = []
-    for job in running.make_jobs(options.kernel, options.fold):
-        name = running.name_of(job, client.user)
+
+    def fetch(name: str) -> str:
         state = outputs.wait(name, client, options.wait)
         home = outputs.bring_home(name, client, workspace, _build(options))
         for path in home:
-            print(f"{name}: {path}")
+            print(f"{name}: {path}{outputs.progress_of(path)}", flush=True)
         if state.status != "COMPLETE":
-            failed.append(f"{name} ended as {state.status} ({state.failure or 'no reason given'})")
-        elif not home:
-            failed.append(f"{name} left neither runs nor a CSV")
-    if failed:
-        raise UserError("; ".join(failed), "notebooks that end well", f"their logs are in {_build(options)}")
+            return f"{name} ended as {state.status} ({state.failure or 'no reason given'})"
+        return "" if home or options.kernel == "explore" else f"{name} left neither runs nor a CSV"
+
+    return _for_each(options, client.user, fetch, f"their logs are in {_build(options)}")
+
+
+def _for_each(options: Namespace, owner: str, act: Callable[[str], str], remedy: str) -> int:
+    """Do something with every notebook that is named, and tell at the end what went wrong with any."""
+    jobs = running.make_jobs(options.kernel, options.fold)
+    failed: list[str] = []
+    for job in jobs:
+        try:
+            failed.append(act(running.name_of(job, owner)))
+        except UserError as error:
+            if len(jobs) == 1:
+                raise
+            failed.append(str(error))
+    if told := [text for text in failed if text]:
+        raise UserError("; ".join(told), "", remedy)
     return 0
 
 
 def kernels_deps(options: Namespace) -> int:
     """Build the dataset of dependencies and upload it."""
-    folder = _build(options) / dependencies.SLUG
-    for name in dependencies.build(folder, options.wheels, options.weights):
-        print(name)
     from pneumothorax.kaggle.client import connect
 
-    name = dependencies.upload(folder, connect(options.timeout, options.tries))
+    client, folder = connect(options.timeout, options.tries), _build(options) / dependencies.SLUG
+    for name in dependencies.build(folder, options.wheels, options.weights):
+        print(name)
+    if not options.weights:
+        warn("no --weights: this version of the dataset has none, whatever the one before had")
+    name = dependencies.upload(folder, client)
     print(f"{name} is ready; `pneumothorax push --no-internet` attaches it")
     return 0
 
@@ -110,7 +187,7 @@ def quota(options: Namespace) -> int:
     else:
         print(f"GPU: {left.gpu_hours_left:.1f} of {left.gpu_hours:.1f} hours left this week")
     if left.refresh:
-        print(f"counted anew {left.refresh}")
+        print(f"anew at {left.refresh}")
     return 0
 
 

@@ -120,7 +120,7 @@ class Quota:
     Attributes:
         gpu_hours_left: Hours; None where Kaggle does not tell.
         gpu_hours: Hours allowed in all; None where Kaggle does not tell.
-        refresh: When the week begins anew, as ISO text; '' where Kaggle does not tell.
+        refresh: When the week begins anew, such as '2026-11-28 00:00 UTC'; '' where Kaggle does not tell.
     """
 
     gpu_hours_left: float | None
@@ -130,7 +130,7 @@ class Quota:
     @classmethod
     def read(cls, answer: Any) -> "Quota":
         """Read the client's object."""
-        refresh = answer.quota_refresh_time.isoformat() if answer.quota_refresh_time else ""
+        refresh = f"{answer.quota_refresh_time:%Y-%m-%d %H:%M} UTC" if answer.quota_refresh_time else ""
         if answer.gpu_quota is None:
             return cls(None, None, refresh)
         allowed = answer.gpu_quota.total_time_allowed.total_seconds() / 3600

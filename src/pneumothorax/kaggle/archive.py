@@ -66,7 +66,7 @@ def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
     _clear(partial, kept)
     _check_room(partial, kept)
     partial.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=size, unit="B", unit_scale=True, desc=title)
+    bar = tqdm(total=size, unit="B", unit_scale=True, desc=title, disable=None)
     with bar, zipfile.ZipFile(archive) as opened:
         for member in kept:
             path = partial / member.filename

@@ -34,11 +34,11 @@ version, digest, commit = {stated}
 for name in [name for name in sys.modules if name.partition(".")[0] == "pneumothorax"]:
     del sys.modules[name]  # of an earlier run of these cells
 sys.path.insert(0, str(carried))  # worker processes take it over from here, commands from PYTHONPATH
-os.environ["PNEUMOTHORAX_COMMIT"] = commit  # for the record of a submission
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(carried), os.environ.get("PYTHONPATH")]))
 
 from pneumothorax import source
 
+os.environ[source.COMMIT_VARIABLE] = commit  # for the record of a submission
 print(f"pneumothorax {{version}}, source {{source.digest()}}, commit {{commit or 'not stated'}}")
 print(f"imported from {{source.FOLDER}}")
 if digest not in (None, source.digest()):

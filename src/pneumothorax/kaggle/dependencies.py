@@ -34,11 +34,12 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
         UserError: A wheel is missing or not for every Python, or a weights file cannot serve.
     """
     for path in weights:
-        if not path.is_file() or path.suffix != ".h5" or not any(w in path.name for w in ("notop", "no_top")):
+        named = path.suffix == ".h5" and any(word in path.name for word in ("notop", "no_top"))
+        if not named or not path.is_file():
             raise UserError(
-                f"{path} as ImageNet weights",
+                f"no file {path}" if named else f"{path} as ImageNet weights",
                 "a file named as Keras does, such as xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                "Keras leaves it in ~/.keras/models after a training at home",
+                "Keras leaves it in ~/.keras/models after a training at home with --encoder-weights imagenet",
             )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:

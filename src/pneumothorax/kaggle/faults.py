@@ -50,12 +50,14 @@ class Fault:
         text: What Kaggle said, or what happened, in one line.
         wait_seconds: How long Kaggle asks to wait; None where it does not say.
         passing: Whether another try may succeed.
+        local: Whether the client itself refused, without asking Kaggle.
     """
 
     status: int
     text: str
     wait_seconds: float | None
     passing: bool
+    local: bool = False
 
     def pause(self, attempt: int) -> float:
         """Return the seconds to wait before the next try: as Kaggle asks, else 1, 2, 4 ... with jitter."""
@@ -69,6 +71,8 @@ def read_fault(error: Exception) -> Fault:
     response = getattr(error, "response", None)
     if response is None or response.status_code < 400:
         wrong_proxy = type(error).__name__ == "InvalidProxyURL"
+        if type(error) is ValueError and str(error):
+            return Fault(0, " ".join(str(error).split()), None, passing=False, local=True)
         # An answer of 200 that is no JSON: a login page, a proxy's page, a page of maintenance.
         if isinstance(error, ValueError) and not wrong_proxy:
             return Fault(0, "an answer that is none of Kaggle's", None, passing=False)
@@ -88,6 +92,8 @@ def explain(fault: Fault, doing: str, place: str) -> UserError:
     """
     status, text = fault.status, fault.text
     what = f"could not {doing}: "
+    if fault.local:
+        return RefusedError(0, what + text)
     if status == 0:
         if not fault.passing and text.startswith("an answer"):
             return RefusedError(

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumothorax import source
-from pneumothorax.errors import UserError, warn
+from pneumothorax.errors import UserError
 from pneumothorax.kaggle import KERNELS, metadata, notebook
 from pneumothorax.kaggle.dependencies import SLUG as DEPENDENCIES
-from pneumothorax.kaggle.faults import LostError, RefusedError
+from pneumothorax.kaggle.faults import LostError
 from pneumothorax.workspace import atomic, write_text
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
 
-SESSION_HOURS = 12.0
+INSTALLING = ("train", "submit")  # they need what Kaggle's image lacks
+GIVEN = "parameters.json"  # beside a staged notebook: what it was given
 
 
 @dataclass(frozen=True)
@@ -102,27 +103,53 @@ def stage(
     """
     origin = find_kernels() / job.kernel
     code = origin / f"{job.kernel}.py"
-    given = dict(parameters) | ({} if job.fold is None else {"FOLDS": str(job.fold)})
-    values = notebook.read_values(code, given)
+    values = notebook.read_values(code, _with_fold(job, parameters))
     completed = metadata.complete(
         metadata.read(origin),
         owner=owner,
         slug_suffix=job.suffix,
         kernel_sources=attach,
-        dataset_sources=() if internet else (f"{owner}/{DEPENDENCIES}",),
+        dataset_sources=() if internet or job.kernel not in INSTALLING else (f"{owner}/{DEPENDENCIES}",),
         internet=internet,
     )
     if values.get("ACCELERATOR") == "cpu":  # else the session would hold a GPU, and use up its hours
         completed["enable_gpu"] = False
         completed.pop("machine_shape", None)
+    if "DATASET" in values:
+        usual = notebook.read_parameters(code)["DATASET"]
+        attached = [values["DATASET"] if name == usual else name for name in completed["dataset_sources"]]
+        completed["dataset_sources"] = list(dict.fromkeys(attached))
     content = notebook.build(code, parameters=values, commit=source.find_commit())
     folder = build / str(completed["id"]).partition("/")[2]
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / str(completed["code_file"])) as temporary:
         temporary.write_bytes(content)
     write_text(folder / metadata.NAME, json.dumps(completed, indent=2) + "\n")
+    write_text(folder / GIVEN, json.dumps(dict(parameters), indent=2) + "\n")
     metadata.check(completed, folder)
     return folder
+
+
+def read_all(job: Job, parameters: Mapping[str, str]) -> dict[str, object]:
+    """Return the value of every parameter of a job's notebook, given ones and others.
+
+    Raises:
+        UserError: A parameter is unknown or of another type.
+    """
+    code = find_kernels() / job.kernel / f"{job.kernel}.py"
+    return notebook.read_parameters(code) | notebook.read_values(code, _with_fold(job, parameters))
+
+
+def read_given(build: Path, name: str) -> dict[str, str] | None:
+    """Return the parameters that a notebook was last staged with; None where it was not, here."""
+    path = build / name.partition("/")[2] / GIVEN
+    if not path.is_file():
+        return None
+    return {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def _with_fold(job: Job, parameters: Mapping[str, str]) -> dict[str, str]:
+    return dict(parameters) | ({} if job.fold is None else {"FOLDS": str(job.fold)})
 
 
 def push(folders: Mapping[Job, Path], client: "Client") -> None:
@@ -172,33 +199,3 @@ def _again(jobs: Sequence[Job]) -> str:
     """Say how to push what is left."""
     folds = [str(job.fold) for job in jobs if job.fold is not None]
     return "run the same command again" + (f" with --fold {','.join(folds)}" if folds else "")
-
-
-def check_quota(client: "Client", jobs: int, hours: float) -> None:
-    """Print how many GPU hours are left; warn where they do not last.
-
-    Raises:
-        UserError: None are left.
-    """
-    try:
-        quota = client.quota()
-    except RefusedError as error:  # a token that may push may not be one that may ask
-        warn(f"{error.found}; pushing all the same")
-        return
-    if quota.gpu_hours_left is None:
-        warn("Kaggle does not tell how many GPU hours are left")
-        return
-    again = f", counted anew {quota.refresh}" if quota.refresh else ""
-    print(f"GPU quota: {quota.gpu_hours_left:.1f} of {quota.gpu_hours:.1f} hours left this week{again}")
-    if quota.gpu_hours_left <= 0:
-        raise UserError(
-            "no GPU hour is left this week",
-            "some",
-            f"wait{again}, or set ACCELERATOR=cpu; nothing was pushed",
-        )
-    if jobs * hours > quota.gpu_hours_left:
-        share = quota.gpu_hours_left / jobs
-        warn(
-            f"{jobs} notebooks of up to {hours:g} hours may need more, and Kaggle ends them when nothing is "
-            f"left; with --parameter MAX_HOURS={share:.1f} they end in time, to be resumed later"
-        )

@@ -105,7 +105,6 @@ def complete(
     slug_suffix: str = "",
     dataset_sources: Sequence[str] = (),
     kernel_sources: Sequence[str] = (),
-    model_sources: Sequence[str] = (),
     internet: bool | None = None,
 ) -> Metadata:
     """Complete the metadata of the repository for one push.
@@ -116,7 +115,6 @@ def complete(
         slug_suffix: Appended to slug and title, such as 'fold0', for several kernels of one source.
         dataset_sources: Datasets to attach besides those of the file.
         kernel_sources: Notebooks to attach in place of those of the file.
-        model_sources: Models to attach besides those of the file.
         internet: Switches the internet on or off; as in the file when None.
     """
     done = dict(metadata)
@@ -125,7 +123,6 @@ def complete(
     attached = {
         "dataset_sources": [*metadata.get("dataset_sources", ()), *dataset_sources],
         "kernel_sources": list(kernel_sources) or metadata.get("kernel_sources", []),
-        "model_sources": [*metadata.get("model_sources", ()), *model_sources],
     }
     for name, sources in attached.items():
         owned = [re.sub(f"^{OWNER}/", f"{owner}/", source) for source in sources]

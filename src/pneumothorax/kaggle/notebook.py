@@ -62,6 +62,17 @@ def build(source: Path, *, parameters: Mapping[str, object] | None = None, commi
     return content
 
 
+def read_parameters(source: Path) -> dict[str, object]:
+    """Return the parameters of a notebook with the values that its source gives them.
+
+    Args:
+        source: The notebook's percent-format ``.py`` file.
+    """
+    cells = _read(source)
+    known = _assignments(cells[_find(cells, PARAMETERS, source)]["source"])
+    return {name: ast.literal_eval(value) for name, value in known.items()}
+
+
 def read_values(source: Path, texts: Mapping[str, str]) -> dict[str, object]:
     """Read parameters that were given as text, each as the type that it has in the notebook.
 

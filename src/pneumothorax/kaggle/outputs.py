@@ -12,6 +12,7 @@ from pneumothorax.kaggle.faults import LostError, RefusedError
 from pneumothorax.kaggle.waiting import wait_for
 from pneumothorax.submission.ledger import digest
 from pneumothorax.training.gather import gather_folds
+from pneumothorax.training.run import FoldFolder, load_state
 from pneumothorax.workspace import Workspace, atomic, write_text
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
@@ -84,6 +85,14 @@ def bring_home(name: str, client: "Client", workspace: Workspace, build: Path) -
         home.append(target)
     shutil.rmtree(output, ignore_errors=True)
     return home
+
+
+def progress_of(path: Path) -> str:
+    """Say what a fold that came home still lacks; '' of a finished one, or of a file."""
+    state = load_state(FoldFolder(path), with_variables=False) if path.is_dir() else None
+    if state is None or state.finished:
+        return ""
+    return f" ({state.epoch} epochs, not finished: `pneumothorax push --kernel train --resume` goes on)"
 
 
 def _keep(folder: Path, names: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ LIBRARY = {
     "segmentation_models": "segmentation-models==1.0.1",
 }
 BEGAN = time.monotonic()  # imported at a notebook's start, so about when the session began
-_DEPTH = 3  # how many folders deep a wheel or a weights file may lie in an input
+_DEPTH = 2  # how many folders deep a wheel or a weights file may lie in an input
 
 
 def begin(accelerator: str) -> None:
@@ -159,18 +159,19 @@ def make_workspace(competition: str, datasets: Sequence[str] = (), *, keep_runs:
     return workspace
 
 
-def gather_runs(notebooks: Sequence[str], workspace: Workspace) -> list[Path]:
+def gather_runs(notebooks: Sequence[str], workspace: Workspace, run: str = "") -> list[Path]:
     """Copy the folds that other notebooks, or this one's earlier versions, left in their outputs.
 
     Args:
         notebooks: Each ``owner/slug``; every input that holds runs when there is none.
         workspace: Its runs receive them.
+        run: The run that must be among them, if there is any; '' for any.
 
     Returns:
         The folders of the folds.
 
     Raises:
-        UserError: A notebook is not mounted or holds no run, or folds of one name differ.
+        UserError: A notebook is not mounted or holds no run, or another one, or folds of one name differ.
     """
     from pneumothorax.training.gather import gather_folds
 
@@ -182,6 +183,13 @@ def gather_runs(notebooks: Sequence[str], workspace: Workspace) -> list[Path]:
     for output in [] if notebooks else mounts.list_mounts():
         if (output / "runs").is_dir():
             gathered += gather_folds(output, workspace.runs)
+    found = sorted({fold.parent.name for fold in gathered})
+    if run and found and run not in found:  # it would begin anew, and lose the hours of the last version
+        raise UserError(
+            f"the attached outputs hold the runs {', '.join(found)}",
+            f"the run {run}",
+            "set RUN, RECIPE and FLAGS as they were, or detach the outputs",
+        )
     return sorted(set(gathered))
 
 

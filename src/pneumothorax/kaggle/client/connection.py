@@ -88,7 +88,8 @@ def _is_misread(error: Exception) -> bool:
     """Tell whether the client stumbled over an answer of an unknown shape, as one that holds a new word."""
     frames = traceback.extract_tb(error.__traceback__)
     within = any("kagglesdk" in Path(frame.filename).parts for frame in frames)
-    return within and isinstance(error, KeyError | TypeError | AttributeError)
+    misread = not isinstance(error, requests.RequestException) or isinstance(error, requests.JSONDecodeError)
+    return within and misread and isinstance(error, KeyError | TypeError | AttributeError | ValueError)
 
 
 def _is_known(error: Exception) -> bool:

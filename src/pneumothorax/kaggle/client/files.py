@@ -138,7 +138,7 @@ def _open(open_archive: Callable[[Any], Any], kaggle: Any) -> Iterator[requests.
 def _check_kind(response: requests.Response) -> None:
     """Refuse a page, such as a hotel's login, in place of an archive."""
     if "html" in response.headers.get("Content-Type", "").lower():
-        raise ValueError("a page in place of an archive")
+        raise ValueError  # as any answer that is not what was asked for
 
 
 def _choose_part(path: Path, response: requests.Response) -> Path:
@@ -169,7 +169,7 @@ def _receive(response: requests.Response, part: Path, there: int, title: str) ->
 def _stream(response: requests.Response, path: Path, title: str, there: int = 0) -> None:
     """Write an answer's body to a file, behind the bytes that are there, with a bar."""
     total = there + int(response.headers.get("Content-Length", 0)) or None
-    bar = tqdm(total=total, initial=there, desc=title, unit="B", unit_scale=True, leave=False, mininterval=1)
+    bar = tqdm(total=total, initial=there, desc=title, unit="B", unit_scale=True, leave=False, disable=None)
     try:
         with bar, path.open("ab" if there else "wb") as file:
             for chunk in response.iter_content(CHUNK_BYTES):

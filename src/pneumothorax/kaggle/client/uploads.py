@@ -31,9 +31,10 @@ class Uploads(Connection):
             with self._api.build_kaggle_client() as kaggle:
                 place = open_place(kaggle)
             size = path.stat().st_size
-            with tqdm.wrapattr(
-                path.open("rb"), "read", total=size, desc=path.name, leave=False, disable=None
-            ) as file:
+            with (
+                path.open("rb") as raw,
+                tqdm.wrapattr(raw, "read", size, desc=path.name, leave=False, disable=None) as file,
+            ):
                 requests.put(place.create_url, data=file).raise_for_status()
             return str(place.token)
 

@@ -1,0 +1,71 @@
+"""What must be there before a notebook is pushed: its sources, and the GPU hours that it may take."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pneumothorax.errors import UserError, warn
+from pneumothorax.kaggle.dependencies import SLUG as DEPENDENCIES
+from pneumothorax.kaggle.faults import RefusedError
+from pneumothorax.kaggle.kernels import INSTALLING, Job
+
+if TYPE_CHECKING:  # the client is imported when a command needs it
+    from pneumothorax.kaggle.client import Client
+
+SCORING_HOURS = 0.3  # what a notebook still does after its training has stopped
+
+
+def check_sources(client: "Client", job: Job, attach: Sequence[str], *, internet: bool) -> None:
+    """Make sure that what a notebook reads is there: Kaggle tells it only once the run has begun.
+
+    Raises:
+        UserError: A notebook of the user's is not there or still runs, or the dataset of `kernels-deps` is
+            not ready.
+    """
+    for name in attach:
+        if name.partition("/")[0] == client.user and not (state := client.kernel_state(name)).ended:
+            raise UserError(
+                f"{name} is {state.status}",
+                "a run that is over, for its output is to be attached",
+                f"wait for it: `pneumothorax kernel-output --kernel {job.kernel}`; nothing was pushed",
+            )
+    dataset = f"{client.user}/{DEPENDENCIES}"
+    if not internet and job.kernel in INSTALLING and (found := client.dataset_state(dataset)) != "ready":
+        raise UserError(
+            f"the dataset {dataset} is {found or 'not there'}", "ready", "run `make kernels-deps` first"
+        )
+
+
+def check_quota(client: "Client", jobs: int, hours: float | None) -> None:
+    """Print how many GPU hours are left; warn where they do not last.
+
+    Args:
+        client: The connection.
+        jobs: How many notebooks are to run.
+        hours: MAX_HOURS of each; None where it has none.
+
+    Raises:
+        UserError: None are left.
+    """
+    try:
+        quota = client.quota()
+    except RefusedError as error:  # a token that may push may not be one that may ask
+        warn(f"{error.found}; pushing all the same")
+        return
+    if quota.gpu_hours_left is None:
+        warn("Kaggle does not tell how many GPU hours are left")
+        return
+    again = f", anew at {quota.refresh}" if quota.refresh else ""
+    print(f"GPU quota: {quota.gpu_hours_left:.1f} of {quota.gpu_hours:.1f} hours left this week{again}")
+    if quota.gpu_hours_left <= 0:
+        raise UserError(
+            f"no GPU hour is left this week{again}",
+            "",
+            "wait, or add --parameter ACCELERATOR=cpu; nothing was pushed",
+        )
+    if hours is not None and jobs * (hours + SCORING_HOURS) > quota.gpu_hours_left:
+        share = math.floor(10 * (quota.gpu_hours_left / jobs - SCORING_HOURS)) / 10
+        advice = (
+            f"; with --parameter MAX_HOURS={share} they end in time, to be resumed" if share >= 0.5 else ""
+        )
+        warn(f"up to {jobs * hours:g} GPU hours are asked for; Kaggle ends what outlasts them{advice}")
