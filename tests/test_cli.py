@@ -171,7 +171,7 @@ def test_no_command_shows_all_of_them(capsys):
         (["train", "--recipe", "nope"], "invalid choice: 'nope'"),
         (["train", "--size", "x"], "--size"),
         (["train", "--decoder-filters", "1,x"], "expected whole numbers such as 256,128,64"),
-        (["train", "--loss", "hope"], "invalid choice"),
+        (["train", "--loss-reduction", "mean"], "invalid choice"),
         (["submit", "--threshold", "high"], "--threshold"),
         (["submit", "--run", "a", "--file", "b.csv"], "not allowed with argument --run"),
         (["submit", "--dry-run", "--write-only"], "not allowed with argument --dry-run"),
@@ -283,6 +283,7 @@ def test_flags_change_the_named_recipe_and_nothing_else():
         (["--size", "100"], "use 96 or 128"),
         (["--batch-size", "0"], "at least 1"),
         (["--learning-rate", "0"], "above 0"),
+        (["--loss", "bce + tversky"], "there is no term 'tversky'"),
     ],
 )
 def test_a_recipe_out_of_range_is_one_line(capsys, root, words, message):

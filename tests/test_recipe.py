@@ -90,7 +90,10 @@ def test_every_field_has_a_help_text_and_a_default_among_its_choices():
         ("batch_norm_momentum", 1.0),
         ("batch_norm_momentum", 0),
         ("precision", "float16"),
-        ("loss", "focal"),
+        ("loss", "tversky"),
+        ("loss", ""),
+        ("loss", None),
+        ("focal_gamma", -1.0),
         ("loss_reduction", "mean"),
         ("smooth", -0.1),
         ("smooth", float("nan")),
@@ -137,6 +140,8 @@ def test_a_size_that_does_not_divide_says_which_do():
         {"rotation_degrees": 10},
         {"smooth": 0},
         {"size": 32},
+        {"loss": "0.5 * lovasz + bce"},
+        {"focal_gamma": 0},
         {"size": 1024},
         {"name": ""},
     ],
@@ -159,6 +164,13 @@ def test_a_named_recipe_is_taken_with_changes():
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(UserError, match="recipe 'best'; expected one of " + ", ".join(RECIPES)):
         find_recipe("best")
+
+
+def test_a_recipe_from_before_a_field_means_what_it_meant():
+    recipe = Recipe(size=256, loss="bce + dice")
+    values = {name: value for name, value in asdict(recipe).items() if name != "focal_gamma"}
+    assert from_json(json.dumps(values)) == recipe
+    assert recipe.focal_gamma == 2.0
 
 
 VALUES = asdict(Recipe())

@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pneumothorax.errors import UserError
+from pneumothorax.loss_text import EXAMPLE, TERMS, parse_loss, write_loss
 
 _LEAST = {
     "batch_size": 1,
     "epochs": 1,
     "folds": 2,
     "smooth": 0,
+    "focal_gamma": 0,
     "seed": 0,
     "rotation_degrees": 0,
     "plateau_patience": 1,
@@ -23,12 +25,13 @@ _LEAST = {
 }
 
 
-def _option(default: Any, text: str, choices: tuple[str, ...] = (), *, added: bool = False) -> Any:
-    """Return a dataclass field whose help text and choices also serve the command line.
+# Fields that came after the first runs, and the values that those were trained by.
+_ADDED = {"flip_tta": False, "focal_gamma": 2.0}
 
-    A field that was `added` later may be missing in an older run's recipe.json: its default is off.
-    """
-    return field(default=default, metadata={"help": text, "choices": choices, "added": added})
+
+def _option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
+    """Return a dataclass field whose help text and choices also serve the command line."""
+    return field(default=default, metadata={"help": text, "choices": choices})
 
 
 def _is_like(value: Any, default: Any) -> bool:
@@ -83,16 +86,21 @@ class Recipe:
         ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
     )
 
-    flip_tta: bool = _option(False, "predict each image and its mirror image, and take the mean", added=True)
+    flip_tta: bool = _option(False, "predict each image and its mirror image, and take the mean")
 
     # The loss
     loss: str = _option(
-        "bce + log_dice", "loss on the mask", ("bce + log_dice", "bce + dice", "log_dice", "dice", "bce")
+        "bce + log_dice", f"sum of {', '.join(TERMS)}, with weights or without, such as '{EXAMPLE}'"
     )
     loss_reduction: str = _option(
-        "batch", "Dice over the whole batch as one image (the paper), or per image", ("batch", "image")
+        "batch",
+        "dice and log_dice over the whole batch as one image (the paper), or per image",
+        ("batch", "image"),
     )
     smooth: float = _option(0.1, "added to numerator and denominator of the soft Dice, in pixels")
+    focal_gamma: float = _option(
+        2.0, "power by which focal plays down pixels that are right already; 0 makes it bce"
+    )
 
     # The schedule
     batch_size: int = _option(16, "images per step")
@@ -127,6 +135,8 @@ class Recipe:
         for name in ("shift", "zoom", "brightness", "contrast"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)} in the recipe", "a share: 0 or more, below 1")
+        # Spelled one way, so that spaces make no other recipe.
+        object.__setattr__(self, "loss", write_loss(parse_loss(self.loss)))
         if not self.learning_rate > 0:
             raise UserError(f"learning_rate {self.learning_rate} in the recipe", "a number above 0")
         if len(self.decoder_filters) != 5 or min(self.decoder_filters) < 1:
@@ -187,6 +197,8 @@ def to_json(recipe: Recipe) -> str:
 def from_json(text: str) -> Recipe:
     """Read a recipe from JSON text; the inverse of `to_json`.
 
+    One that was written before a field of `_ADDED` came takes the value that it was trained by.
+
     Raises:
         UserError: The text is no JSON object, its fields are not this version's, or a value is wrong.
     """
@@ -195,9 +207,10 @@ def from_json(text: str) -> Recipe:
     except json.JSONDecodeError as error:
         raise UserError(f"a recipe that is no JSON ({error})") from None
     names = {part.name for part in fields(Recipe)}
-    added = {part.name for part in fields(Recipe) if part.metadata["added"]}
-    if not isinstance(values, dict) or set(values) | added != names:
-        strange = sorted(names ^ (set(values) | added)) if isinstance(values, dict) else type(values).__name__
+    if isinstance(values, dict):
+        values = {**_ADDED, **values}
+    if not isinstance(values, dict) or set(values) != names:
+        strange = sorted(names ^ set(values)) if isinstance(values, dict) else type(values).__name__
         raise UserError(
             f"a recipe of another version (fields that differ: {strange})",
             "the fields of this version",

@@ -1,8 +1,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from pneumothorax.model.losses import bce, find_loss, mean_soft_dice, soft_dice
+from pneumothorax.loss_text import TERMS
+from pneumothorax.model.losses import bce, find_loss, focal, lovasz, mean_soft_dice, soft_dice
 from pneumothorax.recipe import Recipe
 
 GENERATOR = np.random.default_rng(3)
@@ -18,6 +23,35 @@ def numpy_bce(y: np.ndarray, p: np.ndarray) -> np.ndarray:
 def numpy_dice(y: np.ndarray, p: np.ndarray, s: float) -> np.ndarray:
     axes = (1, 2, 3)
     return (2 * (y * p).sum(axis=axes) + s) / (y.sum(axis=axes) + p.sum(axis=axes) + s)
+
+
+def numpy_focal(y: np.ndarray, p: np.ndarray, gamma: float) -> np.ndarray:
+    """Weigh each pixel's cross-entropy by how wrong it is, by the two cases that a hard mask has."""
+    right = np.where(y == 1, p, 1 - p)
+    return ((1 - right) ** gamma * -np.log(right)).mean(axis=(1, 2, 3))
+
+
+def jaccard_loss(lesion: set[int], wrong: set[int]) -> float:
+    """1 - |G and P| / |G or P|, where P differs from G in the wrong pixels: their share of the union."""
+    return len(wrong) / len(lesion | wrong) if wrong else 0.0
+
+
+def lovasz_hinge(logits: np.ndarray, lesion: np.ndarray) -> float:
+    """Lovasz extension by its definition: sum of sorted errors, each times what its pixel adds to the set."""
+    errors = np.maximum(0, 1 - np.where(lesion, logits, -logits)).ravel()
+    lesion_pixels = set(np.flatnonzero(lesion.ravel()).tolist())
+    total, wrong = 0.0, set()
+    for pixel in np.argsort(-errors).tolist():
+        before = jaccard_loss(lesion_pixels, wrong)
+        wrong = wrong | {pixel}
+        total += errors[pixel] * (jaccard_loss(lesion_pixels, wrong) - before)
+    return total
+
+
+def numpy_lovasz(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    logits = np.log(p) - np.log(1 - p)
+    pairs = zip(logits, y > 0.5, strict=True)
+    return np.array([(lovasz_hinge(z, g) + lovasz_hinge(-z, ~g)) / 2 for z, g in pairs])
 
 
 def test_bce_is_the_mean_over_pixels():
@@ -55,6 +89,12 @@ def test_soft_masks_count_by_their_value():
         ("log_dice", lambda b, d: -np.log(d)),
         ("bce + dice", lambda b, d: b + 1 - d),
         ("bce + log_dice", lambda b, d: b - np.log(d)),
+        ("0.5 * bce + 4 * dice", lambda b, d: b / 2 + 4 * (1 - d)),
+        (
+            "3*bce + 1*dice + 4*focal",
+            lambda b, d: 3 * b + 1 - d + 4 * numpy_focal(MASK, PROBABILITY.astype(float), 2),
+        ),
+        ("2 * lovasz + bce", lambda b, d: b + 2 * numpy_lovasz(MASK, PROBABILITY.astype(float))),
     ],
 )
 def test_each_loss_agrees_with_numpy(name, expected):
@@ -63,18 +103,158 @@ def test_each_loss_agrees_with_numpy(name, expected):
     np.testing.assert_allclose(loss(MASK, PROBABILITY), wanted, rtol=1e-5)
 
 
+def test_a_sum_without_weights_keeps_its_bits():
+    terms = (bce(MASK, PROBABILITY), -keras.ops.log(soft_dice(MASK, PROBABILITY, reduction="batch")))
+    found = find_loss(Recipe(loss="bce + log_dice"))(MASK, PROBABILITY)
+    np.testing.assert_array_equal(found, terms[0] + terms[1])
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0, 5.0])
+def test_focal_weighs_pixels_by_how_wrong_they_are(gamma):
+    wanted = numpy_focal(MASK, PROBABILITY.astype(float), gamma)
+    np.testing.assert_allclose(focal(MASK, PROBABILITY, gamma=gamma), wanted, rtol=1e-5)
+    loss = find_loss(Recipe(loss="focal", focal_gamma=gamma))
+    np.testing.assert_allclose(loss(MASK, PROBABILITY), wanted, rtol=1e-5)
+
+
+def test_focal_without_gamma_is_bce_for_soft_masks_too():
+    for mask in (MASK, MASK * 0.3):
+        np.testing.assert_allclose(
+            focal(mask, PROBABILITY, gamma=0.0), numpy_bce(mask, PROBABILITY), rtol=1e-5
+        )
+
+
+@given(
+    hnp.arrays(bool, (2, 3, 4, 1)),
+    hnp.arrays(np.float32, (2, 3, 4, 1), elements=st.floats(1 / 64, 63 / 64, width=32)),
+)
+@settings(deadline=None, max_examples=50)
+def test_lovasz_is_the_sum_over_sorted_errors_whatever_the_ties(lesion, probability):
+    wanted = numpy_lovasz(lesion, probability.astype(float))
+    np.testing.assert_allclose(lovasz(lesion.astype(np.float32), probability), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_lovasz_of_hard_predictions_is_the_jaccard_loss():
+    """Where every error is 0 or 2 the extension is twice the set function, of lesion and of ground."""
+    sure = 1 / (1 + np.exp(-1.0))  # logits of 1 and -1
+    predicted = GENERATOR.random(MASK.shape) < 0.3
+    wanted = []
+    for lesion, guess in zip(MASK > 0, predicted, strict=True):
+        unions = [(lesion | guess).sum(), (~lesion | ~guess).sum()]
+        wanted.append(sum((lesion ^ guess).sum() / union for union in unions))
+    found = lovasz(MASK, np.where(predicted, sure, 1 - sure).astype(np.float32))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_lovasz_is_nothing_where_all_pixels_are_right_with_a_margin():
+    np.testing.assert_array_equal(lovasz(MASK, MASK * 0.8 + 0.1), 0)
+
+
+def test_lovasz_is_the_same_of_lesion_and_ground():
+    np.testing.assert_allclose(lovasz(MASK, PROBABILITY), lovasz(1 - MASK, 1 - PROBABILITY), rtol=1e-5)
+
+
+def test_lovasz_cuts_a_soft_mask_at_one_half():
+    soft = np.where(MASK > 0, 0.6, 0.4).astype(np.float32)
+    np.testing.assert_array_equal(lovasz(soft, PROBABILITY), lovasz(MASK, PROBABILITY))
+
+
+def test_lovasz_keeps_its_digits_on_large_images():
+    """Where 2**18 pixels are wrong alike the extension is the error times the whole Jaccard loss, 1."""
+    mask = np.zeros((1, 512, 512, 1), np.float32)
+    mask[0, :8, :8] = 1
+    found = lovasz(mask, np.abs(mask - 0.75).astype(np.float32))
+    np.testing.assert_allclose(found, 1 + np.log(3), rtol=1e-5)
+
+
+EXTREMES = {
+    "no lesion": np.zeros_like(MASK),
+    "lesion alone": np.ones_like(MASK),
+    "some": MASK,
+    "soft": MASK * 0.5,
+}
+
+
 @pytest.mark.parametrize("reduction", ["batch", "image"])
+@pytest.mark.parametrize("mask", EXTREMES.values(), ids=EXTREMES)
+@pytest.mark.parametrize("sure", [0.0, 1.0, 1e-30, 1 - 2.0**-24, 0.5])
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_and_its_gradient_are_finite_where_the_network_is_sure(term, sure, mask, reduction):
+    loss = find_loss(Recipe(loss=term, loss_reduction=reduction))
+    probability = tf.constant(np.full_like(MASK, sure))
+    with tf.GradientTape() as tape:
+        tape.watch(probability)
+        values = loss(mask, probability)
+    assert values.shape == (len(MASK),)
+    assert np.isfinite(values).all()
+    assert np.isfinite(tape.gradient(values, probability)).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
 @pytest.mark.parametrize("sure", [0.0, 1.0])
-def test_the_loss_is_finite_where_the_network_is_sure_and_wrong(sure, reduction):
-    loss = find_loss(Recipe(loss_reduction=reduction))
-    wrong = np.full_like(MASK, sure)
-    assert np.isfinite(np.asarray(loss(1 - wrong, wrong))).all()
-    assert np.isfinite(np.asarray(loss(np.zeros_like(MASK), wrong))).all()
+def test_focal_has_finite_gradients_for_small_gamma(gamma, sure):
+    probability = tf.constant(np.full_like(MASK, sure))
+    with tf.GradientTape() as tape:
+        tape.watch(probability)
+        values = focal(MASK, probability, gamma=gamma)
+    assert np.isfinite(values).all()
+    assert np.isfinite(tape.gradient(values, probability)).all()
 
 
-def test_the_loss_reads_half_precision_as_float32():
-    loss = find_loss(Recipe())
-    half = keras.ops.cast(PROBABILITY, "bfloat16")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("term", TERMS)
+def test_gradients_reach_half_precision_logits_finite_under_a_loss_scale(term, dtype):
+    """What mixed precision does: logits of 16 bits, a float32 sigmoid, a loss multiplied by 2**15."""
+    loss = find_loss(Recipe(loss=term))
+    logits = tf.constant(GENERATOR.normal(0, 30, MASK.shape), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        scaled = tf.reduce_mean(loss(MASK, tf.sigmoid(tf.cast(logits, "float32")))) * 2.0**15
+    gradient = tape.gradient(scaled, logits)
+    assert np.isfinite(tf.cast(gradient, "float32")).all()
+
+
+@pytest.mark.parametrize("term", ["focal", "lovasz"])
+def test_a_pixel_that_is_surely_wrong_keeps_its_gradient(term):
+    loss = find_loss(Recipe(loss=term))
+    logits = tf.fill(MASK.shape, -30.0)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        values = loss(np.ones_like(MASK), tf.sigmoid(logits))
+    assert (tape.gradient(values, logits).numpy() < 0).all()
+
+
+@pytest.mark.parametrize("term", ["focal", "lovasz"])
+def test_gradients_are_those_of_differences(term):
+    loss = find_loss(Recipe(loss=term))
+    logits = GENERATOR.normal(0, 1, MASK.shape).astype(np.float32)
+    direction = GENERATOR.normal(0, 1, MASK.shape).astype(np.float32)
+
+    def value(at):
+        return tf.reduce_sum(loss(MASK, tf.sigmoid(at)))
+
+    variable = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        total = value(variable)
+    slope = float(tf.reduce_sum(tape.gradient(total, variable) * direction))
+    step = 1e-3
+    found = float(value(logits + step * direction) - value(logits - step * direction)) / (2 * step)
+    assert found == pytest.approx(slope, rel=0.02, abs=0.01)
+
+
+def test_the_loss_runs_in_a_graph_of_unknown_batch():
+    loss = find_loss(Recipe(loss=" + ".join(TERMS)))
+    shape = tf.TensorSpec((None, *MASK.shape[1:]), tf.float32)
+    graph = tf.function(loss, input_signature=[shape, shape])
+    np.testing.assert_allclose(graph(MASK, PROBABILITY), loss(MASK, PROBABILITY), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["bce + log_dice", *TERMS])
+def test_the_loss_reads_half_precision_as_float32(name, dtype):
+    loss = find_loss(Recipe(loss=name))
+    half = keras.ops.cast(PROBABILITY, dtype)
     found = loss(MASK, half)
     assert keras.backend.standardize_dtype(found.dtype) == "float32"
     np.testing.assert_allclose(found, loss(MASK, keras.ops.cast(half, "float32")))

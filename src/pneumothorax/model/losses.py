@@ -1,8 +1,10 @@
-"""BCE, Dice and log-dice in `keras.ops`, so that every Keras backend can run them.
+"""The terms of a loss in `keras.ops`, so that every Keras backend can run them.
 
-Masks and probabilities are float tensors of shape (N, H, W, 1), values [0, 1]; masks may be soft. Formulas:
-Steinberger Eriksson 2019. Under `tf.distribute` the sums over a batch are sums over all replicas, so that
-several devices compute the loss of one.
+Masks and probabilities are float tensors of shape (N, H, W, 1), values [0, 1]; masks may be soft. BCE, Dice
+and log-dice: Steinberger Eriksson 2019; focal: Lin et al. 2017; Lovasz: Berman et al. 2018.
+
+Under `tf.distribute` the sums over a batch are sums over all replicas, so that several devices compute the
+loss of one.
 """
 
 from collections.abc import Callable
@@ -12,11 +14,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from pneumothorax.loss_text import parse_loss
 from pneumothorax.model.devices import count_replicas
 from pneumothorax.recipe import Recipe
 
 Tensor = Any
 PIXELS = (1, 2, 3)
+# What the logarithms of p and of 1 - p are taken of at least. A float32 p goes on to 1e-38, and the gradient
+# 1 / p must bear a loss scale; 1 - p has no value between 0 and 2**-24.
+LEAST_P, LEAST_REST = 1e-20, 2.0**-24
 
 
 def bce(mask: Tensor, probability: Tensor) -> Tensor:
@@ -43,15 +49,55 @@ def soft_dice(mask: Tensor, probability: Tensor, *, smooth: float = 0.1, reducti
     return (2.0 * overlap + smooth) / (areas + smooth)
 
 
+def focal(mask: Tensor, probability: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """Return an image's focal loss, the mean of -(y (1 - p)^g log p + (1 - y) p^g log(1 - p)), shape (N,).
+
+    Without the balancing factor alpha; g = 0 is the BCE.
+    """
+    log_p, log_rest = _logarithms(probability)
+    lesion = mask * ops.exp(gamma * log_rest) * log_p
+    ground = (1.0 - mask) * ops.exp(gamma * log_p) * log_rest
+    return -ops.mean(lesion + ground, axis=PIXELS)
+
+
+def lovasz(mask: Tensor, probability: Tensor) -> Tensor:
+    """Return an image's symmetric Lovasz hinge, (LH(z, g) + LH(-z, 1 - g)) / 2, shape (N,).
+
+    LH is the Lovasz extension of the Jaccard loss 1 - |G and P| / |G or P| at the hinge errors
+    m = max(0, 1 - z (2 g - 1)): the sum of m in falling order, each times what its pixel adds to the Jaccard
+    loss of all before it. It works on the logits z = log p - log(1 - p), as its authors and the competition's
+    third place did: there it is convex, and a pixel that is surely wrong keeps its gradient, which a Lovasz
+    loss of probabilities loses in the sigmoid. The second half swaps lesion and ground and leaves the errors
+    as they are; it lets an image without a lesion learn from every pixel instead of its worst one.
+
+    A soft mask is cut at one half, for g is a set.
+    """
+    size = ops.shape(mask)[1] * ops.shape(mask)[2]
+    lesion = ops.reshape(ops.cast(mask > 0.5, "float32"), (-1, size))  # (N, H W)
+    log_p, log_rest = _logarithms(probability)
+    errors = 1.0 - ops.reshape(log_p - log_rest, (-1, size)) * (2.0 * lesion - 1.0)
+    falling = ops.argsort(-ops.stop_gradient(errors), axis=1)
+    ranked = ops.take_along_axis(lesion, falling, axis=1)
+    shares = (_jaccard_steps(ranked) + _jaccard_steps(1.0 - ranked)) / 2.0
+    return ops.sum(ops.relu(ops.take_along_axis(errors, falling, axis=1)) * shares, axis=1)
+
+
 def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the recipe's loss: masks and probabilities -> one value an image, shape (N,)."""
-    terms = [_TERMS[name.strip()] for name in recipe.loss.split("+")]
     dice = partial(soft_dice, smooth=recipe.smooth, reduction=recipe.loss_reduction)
+    functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "bce": bce,
+        "dice": lambda mask, probability: 1.0 - dice(mask, probability),
+        "log_dice": lambda mask, probability: -ops.log(dice(mask, probability)),
+        "focal": partial(focal, gamma=recipe.focal_gamma),
+        "lovasz": lovasz,
+    }
+    terms = [(weight, functions[name]) for name, weight in parse_loss(recipe.loss).items()]
 
     def loss(mask: Tensor, probability: Tensor) -> Tensor:
         mask = ops.cast(mask, "float32")
         probability = ops.cast(probability, "float32")
-        return sum(term(mask, probability, dice) for term in terms)
+        return sum(weight * term(mask, probability) for weight, term in terms)
 
     return loss
 
@@ -72,8 +118,24 @@ def _sum_of_batch(values: Tensor) -> Tensor:
     return total if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, total)
 
 
-_TERMS: dict[str, Callable[[Tensor, Tensor, Callable[..., Tensor]], Tensor]] = {
-    "bce": lambda mask, probability, dice: bce(mask, probability),
-    "dice": lambda mask, probability, dice: 1.0 - dice(mask, probability),
-    "log_dice": lambda mask, probability, dice: -ops.log(dice(mask, probability)),
-}
+def _logarithms(probability: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p and log(1 - p), finite with finite gradients for every p of [0, 1]."""
+    return ops.log(ops.maximum(probability, LEAST_P)), ops.log(ops.maximum(1.0 - probability, LEAST_REST))
+
+
+def _jaccard_steps(ranked: Tensor) -> Tensor:
+    """Return what each pixel adds to the Jaccard loss of those before it, shape (N, H W).
+
+    With k pixels wrong the loss is 1 - I / U, where I counts the lesion's pixels among the others and U the
+    lesion's with those of the ground among the k. A pixel of the lesion takes one from I, one of the ground
+    adds one to U; written out, because differences of float32 would lose the digits of large images.
+
+    Args:
+        ranked: The mask's pixels, 0 or 1, the worst error first, shape (N, H W).
+    """
+    ground = ops.cumsum(1.0 - ranked, axis=1)
+    area = ops.sum(ranked, axis=1, keepdims=True)
+    rest = area - ops.cumsum(ranked, axis=1)  # I
+    union = area + ground  # U
+    of_ground = ops.where(union > 1.0, rest / (union * ops.maximum(union - 1.0, 1.0)), 1.0)
+    return ranked / ops.maximum(union, 1.0) + (1.0 - ranked) * of_ground
