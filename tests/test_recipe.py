@@ -94,6 +94,7 @@ def test_every_field_has_a_help_text_and_a_default_among_its_choices():
         ("loss", ""),
         ("loss", None),
         ("focal_gamma", -1.0),
+        ("architecture", "unet++"),
         ("loss_reduction", "mean"),
         ("smooth", -0.1),
         ("smooth", float("nan")),
@@ -142,6 +143,7 @@ def test_a_size_that_does_not_divide_says_which_do():
         {"size": 32},
         {"loss": "0.5 * lovasz + bce"},
         {"focal_gamma": 0},
+        {"architecture": "fpn"},
         {"size": 1024},
         {"name": ""},
     ],
@@ -166,11 +168,23 @@ def test_an_unknown_recipe_names_the_known_ones():
         find_recipe("best")
 
 
-def test_a_recipe_from_before_a_field_means_what_it_meant():
+@pytest.mark.parametrize(
+    ("size", "sizes"), [(128, "96 or 144"), (32, "48 or 96"), (100, "96 or 144"), (0, "48 or 96")]
+)
+def test_a_size_that_pspnet_cannot_cut_says_which_it_can(size, sizes):
+    with pytest.raises(
+        UserError, match=rf"size {size} in the recipe; .* divisible by 48.* pspnet .*; use {sizes}"
+    ):
+        Recipe(architecture="pspnet", size=size)
+    assert Recipe(architecture="pspnet", size=144).size == 144
+
+
+@pytest.mark.parametrize("missing", [["architecture"], ["focal_gamma"], ["architecture", "focal_gamma"]])
+def test_a_recipe_from_before_a_field_means_what_it_meant(missing):
     recipe = Recipe(size=256, loss="bce + dice")
-    values = {name: value for name, value in asdict(recipe).items() if name != "focal_gamma"}
+    values = {name: value for name, value in asdict(recipe).items() if name not in missing}
     assert from_json(json.dumps(values)) == recipe
-    assert recipe.focal_gamma == 2.0
+    assert (recipe.architecture, recipe.focal_gamma) == ("unet", 2.0)
 
 
 VALUES = asdict(Recipe())

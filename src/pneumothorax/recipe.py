@@ -25,8 +25,10 @@ _LEAST = {
 }
 
 
+# What the size must be divisible by where it is not 32, and why.
+_STEPS = {"pspnet": (48, "pspnet cuts an eighth of it into 2, 3 and 6 parts")}
 # Fields that came after the first runs, and the values that those were trained by.
-_ADDED = {"flip_tta": False, "focal_gamma": 2.0}
+_ADDED = {"architecture": "unet", "flip_tta": False, "focal_gamma": 2.0}
 
 
 def _option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
@@ -50,7 +52,7 @@ class Recipe:
     name: str = _option("seed", "name of the recipe this one began as")
 
     # What the network sees
-    size: int = _option(128, "side of image and mask in pixels, divisible by 32")
+    size: int = _option(128, "side of image and mask in pixels, divisible by 32 (pspnet: by 48)")
     interpolation: str = _option(
         "bilinear", "how 1024 pixels become SIZE; bicubic is clipped", ("bilinear", "bicubic", "area")
     )
@@ -71,10 +73,15 @@ class Recipe:
     contrast: float = _option(0.0, "change contrast by up to this share")
 
     # The network
+    architecture: str = _option(
+        "unet", "how the decoder is made; those of segmentation-models", ("unet", "fpn", "linknet", "pspnet")
+    )
     encoder: str = _option("xception", "xception, or any encoder of segmentation-models")
     encoder_weights: str = _option("imagenet", "'imagenet', 'none', or a file of encoder weights")
     decoder_filters: tuple[int, ...] = _option(
-        (256, 128, 64, 32, 16), "filters of the decoder's five blocks, deepest first"
+        (256, 128, 64, 32, 16),
+        "filters of unet's five blocks, deepest first; linknet uses the last alone, fpn (256) and "
+        "pspnet (512) have their own",
     )
     prior: float = _option(0.5, "probability that the untrained network gives a pixel")
     batch_norm_momentum: float = _option(
@@ -119,12 +126,13 @@ class Recipe:
                 raise UserError(f"{part.name} {value!r} in the recipe", f"a value such as {part.default!r}")
             if choices and value not in choices:
                 raise UserError(f"{part.name} {value!r} in the recipe", "one of " + ", ".join(choices))
-        if self.size < 32 or self.size % 32:
-            below = max(32, self.size // 32 * 32)
+        step, why = _STEPS.get(self.architecture, (32, "the encoder halves it five times"))
+        if self.size < step or self.size % step:
+            below = max(step, self.size // step * step)
             raise UserError(
                 f"size {self.size} in the recipe",
-                "a side in pixels divisible by 32, since the encoder halves it five times",
-                f"use {below} or {below + 32}",
+                f"a side in pixels divisible by {step}, since {why}",
+                f"use {below} or {below + step}",
             )
         for name, least in _LEAST.items():
             if getattr(self, name) < least:

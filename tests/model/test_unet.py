@@ -7,7 +7,8 @@ import pytest
 
 from pneumothorax.errors import UserError
 from pneumothorax.model import unet, xception
-from pneumothorax.model.unet import build_model, find_encoder, input_scale, load_weights, save_weights
+from pneumothorax.model.architectures import find_encoder
+from pneumothorax.model.unet import build_model, input_scale, load_weights, save_weights
 from pneumothorax.recipe import Recipe
 
 TINY = Recipe(size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8))

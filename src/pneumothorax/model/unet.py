@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from pneumothorax.errors import UserError
+from pneumothorax.model.architectures import build_encoder, build_network, find_encoder, find_head
 from pneumothorax.model.devices import count_replicas, on_one_cpu
 from pneumothorax.model.xception import check_encoder, load_library
 from pneumothorax.recipe import Recipe
@@ -30,7 +31,8 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         (N, S, S, 1), values [0, 1].
 
     Raises:
-        UserError: There is no such encoder, or its weights cannot be had or do not fit.
+        UserError: There is no such encoder, it takes no images so small, or its weights cannot be had or do
+            not fit.
     """
     check_encoder(recipe.encoder)
     weights = None if trained else recipe.encoder_weights
@@ -41,19 +43,19 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         scaled = keras.layers.Normalization(mean=mean, variance=deviation**2, dtype="float32", name="scale")(
             colour
         )
-        unet = _unet(recipe, "imagenet" if weights == "imagenet" else None)
-        for layer in unet.layers:
+        network = _build(recipe, "imagenet" if weights == "imagenet" else None)
+        for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = recipe.batch_norm_momentum
                 layer.synchronized = count_replicas() > 1  # several devices then compute what one would
         if not trained:
-            bias = unet.get_layer("final_conv").bias
+            bias = find_head(network).bias
             bias.assign(np.full(bias.shape, math.log(recipe.prior / (1 - recipe.prior))))
         if weights not in ("imagenet", "none", None):
-            _load_encoder(unet, recipe.encoder, Path(weights))
-        logits = _fastest(unet)(scaled)
+            _load_encoder(network, recipe, Path(weights))
+        logits = _fastest(network)(scaled)
         probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
-        return keras.Model(images, probability, name=f"unet_{recipe.encoder}")
+        return keras.Model(images, probability, name=f"{recipe.architecture}_{recipe.encoder}")
 
 
 def input_scale(encoder: str) -> tuple[np.ndarray, np.ndarray]:
@@ -95,22 +97,21 @@ def load_weights(model: keras.Model, path: Path) -> None:
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise UserError(
             f"weights {path} do not fit {model.name} ({_first_line(error)})",
-            "weights of the same encoder and decoder",
+            "weights of the same architecture, encoder and decoder",
         ) from None
 
 
-def _unet(recipe: Recipe, weights: str | None) -> keras.Model:
-    """Build segmentation-models' U-Net from scaled images to logits."""
-    library = load_library()
+def _build(recipe: Recipe, weights: str | None) -> keras.Model:
+    """Build the network from scaled images to logits, and say what to do where weights cannot be had."""
     try:
-        return library.Unet(
-            recipe.encoder,
-            input_shape=(recipe.size, recipe.size, 3),
-            encoder_weights=weights,
-            activation="linear",
-            decoder_filters=recipe.decoder_filters,
-        )
+        return build_network(recipe, weights)
     except Exception as error:
+        if isinstance(error, ValueError) and "Input size" in str(error):
+            raise UserError(
+                f"encoder {recipe.encoder} at size {recipe.size} ({_first_line(error)})",
+                "a size that it takes",
+                "use a larger --size, or another --encoder",
+            ) from None
         # Keras wraps what a failed download raises in a plain Exception that names the address.
         if (weights and type(error) is Exception) or isinstance(error, OSError):
             raise UserError(
@@ -121,29 +122,30 @@ def _unet(recipe: Recipe, weights: str | None) -> keras.Model:
         raise
 
 
-def _fastest(unet: keras.Model) -> keras.Model:
+def _fastest(network: keras.Model) -> keras.Model:
     """Put TensorFlow's fused CPU kernels to work where they serve."""
     if not on_one_cpu():
-        return unet
+        return network
     from pneumothorax.model.fast import speed_up
 
-    return speed_up(unet)
+    return speed_up(network)
 
 
-def _load_encoder(unet: keras.Model, encoder: str, path: Path) -> None:
+def _load_encoder(network: keras.Model, recipe: Recipe, path: Path) -> None:
     """Load a local weights file into the encoder part of the network."""
     if not path.is_file():
         raise UserError(
             f"no file of encoder weights {path}", "'imagenet', 'none' or the path of a weights file"
         )
-    backbone = find_encoder(unet)
+    whole, part = build_encoder(recipe)
     try:
-        _load(backbone, path)
+        _load(whole, path)
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise UserError(
-            f"{path} does not fit the encoder {encoder} ({_first_line(error)})",
-            f"weights of {encoder} without its top",
+            f"{path} does not fit the encoder {recipe.encoder} ({_first_line(error)})",
+            f"weights of {recipe.encoder} without its top",
         ) from None
+    find_encoder(network).set_weights(part.get_weights())
 
 
 def _load(model: keras.Model, path: Path) -> None:
@@ -151,16 +153,6 @@ def _load(model: keras.Model, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Skipping|A total of", category=UserWarning)
         model.load_weights(path)
-
-
-def find_encoder(unet: keras.Model) -> keras.Model:
-    """Return the encoder as a model of its own, sharing the network's weights."""
-    first_decoder_layer = next(
-        at
-        for at, layer in enumerate(unet.layers)
-        if layer.name.startswith(("decoder_stage0", "center_block1"))
-    )
-    return keras.Model(unet.input, unet.layers[first_decoder_layer].input)
 
 
 @contextlib.contextmanager

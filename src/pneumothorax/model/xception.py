@@ -1,13 +1,15 @@
-"""The same-padded Xception, registered with segmentation-models; the one door to that library.
+"""The same-padded Xception and Keras' DenseNets, registered with segmentation-models; its one door.
 
 `keras.applications.Xception` pads the two convolutions of its stem by nothing ("valid"), so its feature maps
 are a few pixels short of size/2, size/4 ...; segmentation-models therefore lists it as unsupported. With
-"same" padding there the ImageNet weights still fit and the skips line up.
+"same" padding there the ImageNet weights still fit and the skips line up. Its own DenseNets name their layers
+with slashes, which Keras 3 refuses; those of `keras.applications` are the same networks.
 """
 
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,8 @@ from pneumothorax.errors import UserError
 STEM = ("block1_conv1", "block1_conv2")
 # The last feature map of each resolution: 1/16, 1/8, 1/4, 1/2 of the input's side.
 SKIPS = ("block13_sepconv2_bn", "block4_sepconv2_bn", "block3_sepconv2_bn", "block2_sepconv2_bn")
+
+DENSENETS = ("densenet121", "densenet169", "densenet201")
 
 
 def xception(
@@ -52,8 +56,18 @@ def preprocess(images: Any, **_: Any) -> Any:
     return keras.applications.xception.preprocess_input(images)
 
 
+def densenet(name: str) -> tuple[Callable[..., keras.Model], Callable[..., Any]]:
+    """Return the maker of Keras' own DenseNet of this name, such as 'densenet121', and its preprocessing."""
+    original = getattr(keras.applications, name.replace("densenet", "DenseNet"))
+
+    def make(input_shape: Any = None, weights: str | None = None, **_: Any) -> keras.Model:
+        return original(include_top=False, weights=weights, input_shape=input_shape)
+
+    return make, lambda images, **_: keras.applications.densenet.preprocess_input(images)
+
+
 def load_library() -> ModuleType:
-    """Import segmentation-models under Keras 3 and register the Xception with it.
+    """Import segmentation-models under Keras 3 and register our encoders with it.
 
     The library reads ``SM_FRAMEWORK`` on import and prints a greeting to stdout, where results belong.
     """
@@ -68,6 +82,8 @@ def load_library() -> ModuleType:
 
     BackbonesFactory._models_update["xception"] = [xception, preprocess]
     BackbonesFactory._default_feature_layers["xception"] = SKIPS
+    for name in DENSENETS:
+        BackbonesFactory._models_update[name] = list(densenet(name))
     if "xception" in BackbonesFactory._models_delete:
         BackbonesFactory._models_delete.remove("xception")
     return segmentation_models
