@@ -331,13 +331,15 @@ def test_an_empty_folder_is_filled_and_a_file_in_its_place_is_told(tmp_path):
         extract(path, path, title="test")
 
 
-def test_progress_is_told_in_bytes_on_stderr(tmp_path, capsys):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_told_in_bytes_to_a_terminal_and_no_log(tmp_path, capsys, monkeypatch, terminal):
     path = make_zip(tmp_path / "a.zip", {"a.csv": bytes(12_000)})
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     extract(path, tmp_path / "out", title="unpack the images")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "unpack the images: 100%" in captured.err
-    assert "12.0k/12.0k" in captured.err
+    assert ("unpack the images: 100%" in captured.err) == terminal
+    assert ("12.0k/12.0k" in captured.err) == terminal
 
 
 KILLED = """
