@@ -91,6 +91,11 @@ def test_both_sources_are_unpacked_below_raw_and_never_asked_for_again(
     once = {name: data for name, data in training_files().items() if not name.startswith("pneumothorax/")}
     once["pneumothorax/train-rle.csv"] = once["train-rle.csv"]  # only images count as copies
     assert read_tree(raw(kit) / TRAINING_SOURCE.split("/")[1]) == once
+    assert (
+        f"{COMPETITION}-data: 4 files, 0.0 GB; 2 images were in it twice, and are here once\n"
+        in result.stderr
+    )
+    assert f"{COMPETITION}: 7 files, 0.0 GB\n" in result.stderr
     assert "test                             3\n" in result.stdout
     assert "warning: 2 annotated images, expected 12,047" in result.stderr
     asked = len(standin.requests)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.kaggle import COMPETITION
 from pneumothorax.kaggle.archive import extract
 from pneumothorax.kaggle.faults import RefusedError
-from pneumothorax.kaggle.members import CorruptArchiveError, check_sizes, read_members
+from pneumothorax.kaggle.members import CorruptArchiveError, check_sizes, gigabytes, read_members
 from pneumothorax.workspace import Workspace
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
@@ -144,8 +145,8 @@ def _admit(data: Path, unpacked: int, archive: int, missing: int) -> None:
     free, needed = shutil.disk_usage(data).free, missing + max(unpacked, archive)
     if needed > free:
         raise UserError(
-            f"{free / 1e9:.1f} GB free on the disk of {data}",
-            f"{needed / 1e9:.1f} GB for the archive and what it unpacks to",
+            f"{gigabytes(free)} free on the disk of {data}",
+            f"{gigabytes(needed)} for the archive and what it unpacks to",
             "free some, or choose another --root; nothing more was downloaded",
         )
 
@@ -159,8 +160,10 @@ def _unpack(archive: Path, folder: Path, listing: dict[str, int], limit_bytes: i
         except UserError as error:
             remedy = "delete it and run the same command again"
             raise UserError(f"{archive}: {error.found}", error.expected, remedy) from None
-        extract(archive, folder, title=f"unpack {folder.name}")
+        found = extract(archive, folder, title=f"unpack {folder.name}")
     except CorruptArchiveError as error:
         archive.unlink()
         raise UserError(error.found, error.expected, "it was removed; run the same command again") from None
     archive.unlink()
+    twice = f"; {found.copies:,} images were in it twice, and are here once" if found.copies else ""
+    print(f"{folder}: {found.files:,} files, {gigabytes(found.bytes)}{twice}", file=sys.stderr)

@@ -31,7 +31,7 @@ class Record:
     Attributes:
         run: Name of the run.
         recipe: Its recipe, with the fields that were changed.
-        decision: Threshold and minimum area.
+        decision: The rule from probability to mask, in words.
         local_score: Out-of-fold score of that decision.
         commit: Commit of the code.
     """
