@@ -5,44 +5,42 @@ files, arrays or networks.
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pneumothorax.errors import UserError
 from pneumothorax.loss_text import EXAMPLE, TERMS, parse_loss, write_loss
+from pneumothorax.recipe_checks import check_types, check_values
 
-_LEAST = {
-    "batch_size": 1,
-    "epochs": 1,
-    "folds": 2,
-    "smooth": 0,
-    "focal_gamma": 0,
-    "seed": 0,
-    "rotation_degrees": 0,
-    "plateau_patience": 1,
-    "early_stop_patience": 1,
-}
-
-
-# What the size must be divisible by where it is not 32, and why.
-_STEPS = {"pspnet": (48, "pspnet cuts an eighth of it into 2, 3 and 6 parts")}
 # Fields that came after the first runs, and the values that those were trained by.
-_ADDED = {"architecture": "unet", "flip_tta": False, "focal_gamma": 2.0}
+_ADDED = {
+    "architecture": "unet",
+    "flip_tta": False,
+    "focal_gamma": 2.0,
+    "positive_rate": 0.0,
+    "positive_rate_end": 0.0,
+    "hard_negatives": False,
+    "gamma": 0.0,
+    "elastic": 0.0,
+    "tone_share": 1.0,
+    "geometry_share": 1.0,
+    "empty_head": False,
+    "init_from": "",
+    "boundary_schedule": "constant",
+    "boundary_rise": 0.01,
+    "accumulate": 1,
+    "clip_norm": 0.0,
+    "schedule": "plateau",
+    "warmup_epochs": 0.0,
+    "ema": 0.0,
+    "average_best": 1,
+    "monitor": "soft_dice",
+}
 
 
 def _option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
     """Return a dataclass field whose help text and choices also serve the command line."""
     return field(default=default, metadata={"help": text, "choices": choices})
-
-
-def _is_like(value: Any, default: Any) -> bool:
-    """Tell whether a value is of a field's type; a whole number serves for a fraction, true for neither."""
-    if isinstance(default, tuple):
-        return isinstance(value, tuple) and all(_is_like(part, 0) for part in value)
-    if isinstance(default, float):
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is type(default)
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,16 @@ class Recipe:
         ("paper", "folds"),
     )
     folds: int = _option(5, "number of folds of the split 'folds'")
+    positive_rate: float = _option(
+        0.0,
+        "share of positives in the first epoch, all of them with as many negatives; 0: images as they come",
+    )
+    positive_rate_end: float = _option(
+        0.0, "the share in the last planned epoch, reached in a straight line; 0: as in the first"
+    )
+    hard_negatives: bool = _option(
+        False, "draw negatives in which the last epoch found something four times as often"
+    )
 
     # Augmentation of image and mask together; 0 switches a part off
     flip: bool = _option(False, "mirror left and right, one time in two")
@@ -71,6 +79,14 @@ class Recipe:
     zoom: float = _option(0.0, "grow or shrink by up to this share")
     brightness: float = _option(0.0, "brighten or darken by up to this share of the value range")
     contrast: float = _option(0.0, "change contrast by up to this share")
+    gamma: float = _option(0.0, "raise grey values to a power of up to 1 + this, or its inverse")
+    elastic: float = _option(0.0, "bend smoothly by about this share of the side, such as 0.02")
+    geometry_share: float = _option(
+        1.0, "share of images that rotation, shift, zoom and elastic change, drawn anew for each"
+    )
+    tone_share: float = _option(
+        1.0, "share of images that brightness, contrast and gamma change, drawn anew for each"
+    )
 
     # The network
     architecture: str = _option(
@@ -83,6 +99,10 @@ class Recipe:
         "filters of unet's five blocks, deepest first; linknet uses the last alone, fpn (256) and "
         "pspnet (512) have their own",
     )
+    empty_head: bool = _option(
+        False, "also judge from the encoder's output whether there is a pneumothorax (loss term 'empty')"
+    )
+    init_from: str = _option("", "begin with the weights of the same fold of this run, of any size")
     prior: float = _option(0.5, "probability that the untrained network gives a pixel")
     batch_norm_momentum: float = _option(
         0.99, "share of the old in batch normalisation's running averages; lower follows faster"
@@ -108,10 +128,34 @@ class Recipe:
     focal_gamma: float = _option(
         2.0, "power by which focal plays down pixels that are right already; 0 makes it bce"
     )
+    boundary_schedule: str = _option(
+        "constant",
+        "boundary's weight w: constant; rising by boundary_rise an epoch; rebalanced: so, the other terms "
+        "times 1 - w",
+        ("constant", "rising", "rebalanced"),
+    )
+    boundary_rise: float = _option(0.01, "what boundary's weight grows by an epoch")
 
     # The schedule
     batch_size: int = _option(16, "images per step")
-    learning_rate: float = _option(1e-4, "Adam's learning rate at the start")
+    accumulate: int = _option(1, "steps whose mean gradient makes one update, as of so many times the batch")
+    learning_rate: float = _option(1e-4, "Adam's learning rate at the start, or after the warm-up")
+    clip_norm: float = _option(0.0, "longest gradient, all weights as one vector; 0: any")
+    schedule: str = _option(
+        "plateau",
+        "'plateau': the rate falls when the validation loss does not; 'cosine': to 0 over all epochs",
+        ("plateau", "cosine"),
+    )
+    warmup_epochs: float = _option(0.0, "epochs over which the rate of 'cosine' rises from 0")
+    ema: float = _option(
+        0.0, "momentum of the weights' moving average, which is what validates and predicts; 0: none"
+    )
+    average_best: int = _option(1, "how many of the best epochs' weights are averaged at the end")
+    monitor: str = _option(
+        "soft_dice",
+        "the mean Dice on the validation images that picks the best epochs: soft, or of masks cut at 0.5",
+        ("soft_dice", "hard_dice"),
+    )
     epochs: int = _option(200, "most epochs to train")
     plateau_patience: int = _option(4, "epochs without a lower validation loss before the rate falls")
     plateau_factor: float = _option(0.2, "what the learning rate is multiplied by then")
@@ -120,42 +164,20 @@ class Recipe:
     deterministic: bool = _option(True, "bit-equal results of equal runs on one machine; slower on a GPU")
 
     def __post_init__(self) -> None:
-        for part in fields(self):
-            value, choices = getattr(self, part.name), part.metadata["choices"]
-            if not _is_like(value, part.default):
-                raise UserError(f"{part.name} {value!r} in the recipe", f"a value such as {part.default!r}")
-            if choices and value not in choices:
-                raise UserError(f"{part.name} {value!r} in the recipe", "one of " + ", ".join(choices))
-        step, why = _STEPS.get(self.architecture, (32, "the encoder halves it five times"))
-        if self.size < step or self.size % step:
-            below = max(step, self.size // step * step)
-            raise UserError(
-                f"size {self.size} in the recipe",
-                f"a side in pixels divisible by {step}, since {why}",
-                f"use {below} or {below + step}",
-            )
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise UserError(f"{name} {getattr(self, name)} in the recipe", f"at least {least}")
-        for name in ("prior", "batch_norm_momentum", "plateau_factor"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)} in the recipe", "a number between 0 and 1")
-        for name in ("shift", "zoom", "brightness", "contrast"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)} in the recipe", "a share: 0 or more, below 1")
+        check_types(self)
         # Spelled one way, so that spaces make no other recipe.
         object.__setattr__(self, "loss", write_loss(parse_loss(self.loss)))
-        if not self.learning_rate > 0:
-            raise UserError(f"learning_rate {self.learning_rate} in the recipe", "a number above 0")
-        if len(self.decoder_filters) != 5 or min(self.decoder_filters) < 1:
-            raise UserError(f"decoder_filters {self.decoder_filters} in the recipe", "five positive numbers")
+        check_values(self)
 
     @property
     def augments(self) -> bool:
         """Whether any augmentation is switched on."""
-        return self.flip or any(
-            (self.rotation_degrees, self.shift, self.zoom, self.brightness, self.contrast)
-        )
+        return self.flip or self.moves or any((self.brightness, self.contrast, self.gamma))
+
+    @property
+    def moves(self) -> bool:
+        """Whether augmentation may move a lesion out of view."""
+        return any((self.rotation_degrees, self.shift, self.zoom, self.elastic))
 
 
 RECIPES = {
