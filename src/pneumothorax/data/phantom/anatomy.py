@@ -5,19 +5,17 @@ a quarter of the size, bones and vessels at half, and grain at full size, for sp
 demonstrations: plausible to the eye, and of no medical use.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from pneumothorax.data.phantom import film, skeleton, thorax
+from pneumothorax.data.phantom import distractors, film, skeleton, thorax
+from pneumothorax.data.phantom import findings as kinds
 from pneumothorax.data.phantom.collapse import Pocket, draw_pockets
+from pneumothorax.data.phantom.drawing import Image, Layer, blur, enlarge, noise, paint, trace
 from pneumothorax.data.phantom.thorax import SIDES, Points, Thorax, draw_thorax
-
-Image = npt.NDArray[np.uint8]
-Layer = npt.NDArray[Any]  # float32 brightness, about [0, 1]
 
 
 def draw_radiograph(
@@ -28,16 +26,19 @@ def draw_radiograph(
     sex: str = "M",
     size: int = 1024,
     area_scale: float = 1.0,
+    findings: Mapping[str, np.random.Generator] = MappingProxyType({}),
 ) -> tuple[Image, list[Image]]:
     """Invent a chest radiograph and its annotation.
 
     Args:
-        rng: Source of all chance: the same state gives the same radiograph.
+        rng: Source of all chance but the findings': the same state gives the same radiograph.
         pneumothorax: Whether there is one.
         view: ``PA`` or ``AP``.
         sex: ``F`` or ``M``; breasts show.
         size: The side, in pixels; a multiple of 4.
         area_scale: Multiplies the area of a pneumothorax; 1 gives areas spread like the real ones.
+        findings: What else mimics a pneumothorax, out of `kinds.FINDINGS`, each with its own source of
+            chance; they change neither the annotation nor what `rng` draws.
 
     Returns:
         The image, uint8 array of shape (size, size), and masks of the same shape, values {0, 1}: none without
@@ -45,57 +46,66 @@ def draw_radiograph(
     """
     chest = draw_thorax(rng, view=view, size=size)
     pockets = draw_pockets(rng, chest, area_scale) if pneumothorax else []
+    straight, turning = chest, findings.get(kinds.ROTATION)
+    chest = thorax.turn(turning, chest) if turning else chest
     brightness = _soft_tissue(rng, chest, sex)
     air = _air(chest)
     gas = _pool(pockets, size)
+    if turning and pockets:
+        air = np.maximum(air, gas * _air(straight))  # a turned heart hides nothing of the truth
     lost = {side: sum(float(p.mask.sum()) for p in pockets if p.side == side) for side in SIDES}
     lost = {side: gone / (0.12 * size**2) for side, gone in lost.items()}
     brightness -= air * rng.uniform(0.36, 0.42)
-    brightness += air * (1 - rng.uniform(0.8, 1.0) * gas) * _lung_tissue(rng, chest, lost)
+    tissue = air * (1 - rng.uniform(0.8, 1.0) * gas) * _lung_tissue(rng, chest, lost)
+    brightness += tissue
     brightness -= np.sqrt(air) * gas * rng.uniform(0.05, 0.14)
     brightness += _bones(rng, chest, air)
     full = cv2.resize(brightness, (size, size), interpolation=cv2.INTER_LINEAR)
     _add_pleural_lines(rng, full, pockets)
     film.add_devices(rng, full, view)
-    image = film.expose(rng, full)
+    window = film.measure(full)  # before the findings: what they do not cover stays as it was
+    if findings:
+        full += distractors.overlay(findings, chest, pockets, air, gas, tissue)
+    poor = findings.get(kinds.EXPOSURE)
+    image = film.expose(rng, full, window, film.poor_exposure(poor) if poor else film.GOOD)
     film.add_marks(rng, image, view)
     return image, [mask for pocket in pockets for mask in pocket.masks]
 
 
 def _soft_tissue(rng: np.random.Generator, chest: Thorax, sex: str) -> Layer:
     """Draw trunk, arms, abdomen, heart and breasts without lungs or bones; at half the size."""
-    trunk = _paint([thorax.trunk(rng, chest)], chest.size, 4)
-    arms = _paint(thorax.arms(chest), chest.size, 4)
-    body = 0.45 * _blur(trunk, 1.8 * chest.size / 1024) + 0.55 * _blur(trunk, 12 * chest.size / 1024)
-    layer = 0.56 * body + 0.2 * _blur(arms, 2.5 * chest.size / 1024) * (1 - 0.6 * body)
+    trunk = paint([thorax.trunk(rng, chest)], chest.size, 4)
+    arms = paint(thorax.arms(chest), chest.size, 4)
+    body = 0.45 * blur(trunk, 1.8 * chest.size / 1024) + 0.55 * blur(trunk, 12 * chest.size / 1024)
+    layer = 0.56 * body + 0.2 * blur(arms, 2.5 * chest.size / 1024) * (1 - 0.6 * body)
     below = np.concatenate(
         [chest.place([(-1.05, 1.9), (-1.05, 0.97)]), _dome(chest), chest.place([(1.05, 0.97), (1.05, 1.9)])]
     )
-    abdomen = _blur(_paint([below], chest.size, 4), 6 * chest.size / 1024)
+    abdomen = blur(paint([below], chest.size, 4), 6 * chest.size / 1024)
     layer += rng.uniform(0.06, 0.2) * abdomen
-    layer += 0.12 * _blur(_paint([chest.heart], chest.size, 4), 5 * chest.size / 1024)
+    layer += 0.12 * blur(paint([chest.heart], chest.size, 4), 5 * chest.size / 1024)
     spread = 0.10 * chest.size / 4
     if sex == "F":
         low, wide, dense = rng.uniform(0.70, 0.98), rng.uniform(0.32, 0.48), rng.uniform(0.02, 0.09)
         for side in SIDES:
             ring = np.linspace(0, 2 * np.pi, 40)
             breast = np.column_stack([side * 0.62 + wide * np.cos(ring), low + 0.55 * wide * np.sin(ring)])
-            layer += dense * _blur(_paint([chest.place(breast)], chest.size, 4), 5.0 * chest.size / 1024)
+            layer += dense * blur(paint([chest.place(breast)], chest.size, 4), 5.0 * chest.size / 1024)
     if rng.random() < 0.6:
         ring = np.linspace(0, 2 * np.pi, 40)
         bubble = np.column_stack([0.42 + 0.16 * np.cos(ring), rng.uniform(0.99, 1.08) + 0.06 * np.sin(ring)])
-        layer -= rng.uniform(0.08, 0.2) * _blur(
-            _paint([chest.place(bubble)], chest.size, 4), 3 * chest.size / 1024
+        layer -= rng.uniform(0.08, 0.2) * blur(
+            paint([chest.place(bubble)], chest.size, 4), 3 * chest.size / 1024
         )
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.55, 0.25, 0.12, 0.08])):  # shadows that are no pneumothorax
         spot = chest.place([rng.uniform(-0.8, 0.8), rng.uniform(0.25, 0.95)])
         blot = spot + rng.uniform(0.05, 0.16) * chest.height * np.column_stack(
             [np.cos(ring := np.linspace(0, 6.28, 12)), np.sin(ring)]
         ) * rng.uniform(0.5, 1.2, (12, 1))
-        layer += rng.uniform(0.03, 0.14) * _blur(_paint([blot], chest.size, 4), 6 * chest.size / 1024)
-    fog = _noise(rng, chest.size // 4, cells=6) * 0.03 * trunk
-    layer += _blur(fog, spread / 4)
-    return _half(layer, chest.size)
+        layer += rng.uniform(0.03, 0.14) * blur(paint([blot], chest.size, 4), 6 * chest.size / 1024)
+    fog = noise(rng, chest.size // 4, cells=6) * 0.03 * trunk
+    layer += blur(fog, spread / 4)
+    return enlarge(layer, chest.size)
 
 
 def _dome(chest: Thorax) -> Points:
@@ -108,10 +118,10 @@ def _dome(chest: Thorax) -> Points:
 def _air(chest: Thorax) -> Layer:
     """Draw how much air a ray passes: 0 outside of the lungs, 1 in their middle; at half the size."""
     unit = chest.size / 1024
-    lungs = _paint(list(chest.lungs), chest.size, 2)
-    deep = _half(_blur(_paint(list(chest.lungs), chest.size, 4), 9 * unit), chest.size)
-    heart = _blur(_paint([chest.heart], chest.size, 2), 2.0 * unit)
-    return _blur(lungs, 1.6 * unit) * (0.45 + 0.55 * deep) * (1 - 0.93 * heart)
+    lungs = paint(list(chest.lungs), chest.size, 2)
+    deep = enlarge(blur(paint(list(chest.lungs), chest.size, 4), 9 * unit), chest.size)
+    heart = blur(paint([chest.heart], chest.size, 2), 2.0 * unit)
+    return blur(lungs, 1.6 * unit) * (0.45 + 0.55 * deep) * (1 - 0.93 * heart)
 
 
 def _pool(pockets: Sequence[Pocket], size: int) -> Layer:
@@ -146,10 +156,10 @@ def _lung_tissue(rng: np.random.Generator, chest: Thorax, lost: dict[int, float]
         beside = np.sign((columns - chest.place([0, 0.5])[0] / 2) * side) > 0
         substance += np.float32(0.045 + 0.14 * min(lost[side], 0.7)) * beside
     texture = (
-        _half(_noise(rng, half // 2, cells=half // 6), chest.size) * 0.018
-        + _noise(rng, half, cells=half // 22) * 0.020
+        enlarge(noise(rng, half // 2, cells=half // 6), chest.size) * 0.018
+        + noise(rng, half, cells=half // 22) * 0.020
     )
-    vessel = _blur(lines.astype(np.float32) / 255, max(0.6, 0.9 * unit))
+    vessel = blur(lines.astype(np.float32) / 255, max(0.6, 0.9 * unit))
     return substance + strength * (0.115 * vessel + texture)
 
 
@@ -158,7 +168,7 @@ def _bones(rng: np.random.Generator, chest: Thorax, air: Layer) -> Layer:
     unit = chest.size / 1024
     strength = rng.uniform(0.6, 1.2)
     behind, front = skeleton.ribs(rng, chest)
-    layer = 0.10 * _bone(behind, chest.size) + 0.06 * _blur(_bone(front, chest.size), 1.2 * unit)
+    layer = 0.10 * _bone(behind, chest.size) + 0.06 * blur(_bone(front, chest.size), 1.2 * unit)
     layer *= 0.35 + 0.65 * np.minimum(1, 1.5 * air)  # bones drown where much else lies in the way
     layer += 0.085 * _bone(skeleton.clavicles(rng, chest), chest.size)
     layer += 0.03 * _bone(skeleton.scapulae(rng, chest), chest.size)
@@ -170,12 +180,9 @@ def _bones(rng: np.random.Generator, chest: Thorax, air: Layer) -> Layer:
 
 def _bone(outlines: Sequence[Points], size: int) -> Layer:
     """Draw bones: a brighter rim (the cortex) around a paler inside; at half the size."""
-    solid = _paint(outlines, size, 2)
-    rim = np.zeros((size // 2, size // 2), dtype=np.uint8)
-    cv2.polylines(
-        rim, [_fixed(o, 2) for o in outlines], True, 255, max(1, round(size / 512)), cv2.LINE_AA, shift=4
-    )
-    return _blur(0.75 * solid + 0.4 * rim.astype(np.float32) / 255, 1.1 * size / 1024)
+    solid = paint(outlines, size, 2)
+    rim = trace(outlines, size, 2, size / 512, closed=True)
+    return blur(0.75 * solid + 0.4 * rim, 1.1 * size / 1024)
 
 
 def _spine(rng: np.random.Generator, chest: Thorax) -> Layer:
@@ -187,59 +194,21 @@ def _spine(rng: np.random.Generator, chest: Thorax) -> Layer:
         bodies.append(
             chest.place([(-0.085, top), (0.085, top), (0.095, top + 0.86 * gap), (-0.095, top + 0.86 * gap)])
         )
-    column = _paint([chest.place([(-0.1, -0.5), (0.1, -0.5), (0.13, 2.3), (-0.13, 2.3)])], chest.size, 4)
-    layer = 0.05 * _half(_blur(column, 3 * unit), chest.size)
-    layer += 0.03 * _blur(_paint(bodies, chest.size, 2), 2.2 * unit)
-    pipe = chest.place(thorax.spline([(0.0, -0.4), (0.0, 0.0), (-0.01, 0.2), (-0.02, 0.31)]))
-    tube = _paint([thorax.ribbon(pipe, 0.085 * chest.affine[0, 0] * 1.3)], chest.size, 2)
+    column = paint([chest.place([(-0.1, -0.5), (0.1, -0.5), (0.13, 2.3), (-0.13, 2.3)])], chest.size, 4)
+    layer = 0.05 * enlarge(blur(column, 3 * unit), chest.size)
+    layer += 0.03 * blur(paint(bodies, chest.size, 2), 2.2 * unit)
+    pipe = chest.place(thorax.spline([(0.0, -0.4), (0.0, 0.0), (-0.01, 0.2), (-0.02, 0.31)]), front=0.5)
+    tube = paint([thorax.ribbon(pipe, 0.085 * chest.affine[0, 0] * 1.3)], chest.size, 2)
     for side in SIDES:
         bronchus = chest.place(thorax.spline([(-0.02, 0.29), (0.06 * side, 0.36), (0.16 * side, 0.42)]))
-        tube = np.maximum(tube, _paint([thorax.ribbon(bronchus, 0.06 * chest.affine[0, 0])], chest.size, 2))
-    return layer - 0.09 * _blur(tube, 3.0 * unit)
+        tube = np.maximum(tube, paint([thorax.ribbon(bronchus, 0.06 * chest.affine[0, 0])], chest.size, 2))
+    return layer - 0.09 * blur(tube, 3.0 * unit)
 
 
 def _add_pleural_lines(rng: np.random.Generator, full: Layer, pockets: Sequence[Pocket]) -> None:
     """Draw the thin bright visceral line of every pocket, in place; at full size."""
     unit = len(full) / 1024
     for pocket in pockets:
-        canvas = np.zeros(full.shape, dtype=np.uint8)
-        cv2.polylines(
-            canvas,
-            [_fixed(pocket.line, 1)],
-            False,
-            255,
-            max(1, round(rng.uniform(1.6, 3.2) * unit)),
-            cv2.LINE_AA,
-            shift=4,
-        )
+        line = trace([pocket.line], len(full), 1, rng.uniform(1.6, 3.2) * unit)
         near = cv2.dilate(pocket.mask, np.ones((5, 5), np.uint8))  # where the line has left the wall
-        full += rng.uniform(0.06, 0.12) * _blur(canvas.astype(np.float32) / 255, 0.8 * unit) * near
-
-
-def _fixed(outline: Points, shrink: int) -> npt.NDArray[np.int32]:
-    """Return points at a fraction of the size, in OpenCV's sixteenths of a pixel."""
-    return np.round(((outline + 0.5) / shrink - 0.5) * 16).astype(np.int32)
-
-
-def _paint(outlines: Sequence[Points], size: int, shrink: int) -> Layer:
-    """Fill outlines with 1 on a layer of side size / shrink."""
-    canvas = np.zeros((size // shrink, size // shrink), dtype=np.uint8)
-    for outline in outlines:
-        cv2.fillPoly(canvas, [_fixed(outline, shrink)], 255, cv2.LINE_AA, shift=4)
-    return canvas.astype(np.float32) / 255
-
-
-def _blur(layer: Layer, sigma: float) -> Layer:
-    """Blur by a Gaussian of `sigma` of the layer's own pixels."""
-    return cv2.GaussianBlur(layer, (0, 0), max(sigma, 0.3))
-
-
-def _half(layer: Layer, size: int) -> Layer:
-    """Enlarge a layer to half the size."""
-    return cv2.resize(layer, (size // 2, size // 2), interpolation=cv2.INTER_LINEAR)
-
-
-def _noise(rng: np.random.Generator, side: int, cells: int) -> Layer:
-    """Draw smooth noise of standard deviation near 1 with about `cells` humps along a side."""
-    coarse = rng.standard_normal((cells, cells), dtype=np.float32)
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+        full += rng.uniform(0.06, 0.12) * blur(line, 0.8 * unit) * near

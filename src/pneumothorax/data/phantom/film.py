@@ -1,39 +1,90 @@
 """What the X-ray machine and the ward add to a chest: exposure, grain, collimation, wires and letters."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from pneumothorax.data.phantom.drawing import Image, Layer
 from pneumothorax.data.phantom.thorax import spline
 
-Image = npt.NDArray[np.uint8]
-Layer = npt.NDArray[Any]  # float32 brightness, about [0, 1]
+
+@dataclass(frozen=True)
+class Exposure:
+    """What went wrong with a film; the defaults are a good one.
+
+    Attributes:
+        gamma: Exponent of the level: above 1 burns the lungs out (too many rays), below 1 leaves them pale.
+        contrast: Factor of the level.
+        veil: Added to the level: scattered rays.
+        grain: Factor of the grain: too few rays leave mottle.
+        blur: Gaussian, in pixels at 1024x1024: the patient moved.
+    """
+
+    gamma: float = 1.0
+    contrast: float = 1.0
+    veil: float = 0.0
+    grain: float = 1.0
+    blur: float = 0.0
 
 
-def expose(rng: np.random.Generator, brightness: Layer) -> Image:
+GOOD = Exposure()
+
+
+def poor_exposure(rng: np.random.Generator) -> Exposure:
+    """Draw what went wrong with a film: too dark, too pale and mottled, flat, grainy or blurred.
+
+    A film that is too dark loses the markings at the lungs' edge, where a pneumothorax would; one that is too
+    pale or grainy hides the visceral line (Fraser and Pare; Felson).
+    """
+    kind = rng.choice(["dark", "pale", "flat", "grainy", "blurred"], p=[0.3, 0.2, 0.2, 0.15, 0.15])
+    if kind == "dark":
+        return Exposure(gamma=rng.uniform(1.5, 2.1), contrast=rng.uniform(0.85, 1.0))
+    if kind == "pale":
+        return Exposure(gamma=rng.uniform(0.4, 0.6), grain=rng.uniform(2.0, 3.5))
+    if kind == "flat":
+        return Exposure(contrast=rng.uniform(0.35, 0.55), veil=rng.uniform(0.2, 0.4))
+    if kind == "grainy":
+        return Exposure(grain=rng.uniform(3.5, 6.0))
+    return Exposure(blur=rng.uniform(1.8, 3.5), grain=rng.uniform(1.0, 1.5))
+
+
+def measure(brightness: Layer) -> tuple[float, float]:
+    """Return the brightness that a film shows as black and as white."""
+    sample = brightness[::16, ::16]
+    return float(np.quantile(sample, 0.02)), float(np.quantile(sample, 0.995))
+
+
+def expose(
+    rng: np.random.Generator, brightness: Layer, window: tuple[float, float], exposure: Exposure = GOOD
+) -> Image:
     """Turn added-up brightness into a film's grey values, with grain.
 
     Args:
         rng: Source of all chance.
         brightness: float32 array of shape (size, size), about [0, 1].
+        window: What is to be black and white, from `measure`.
+        exposure: What went wrong.
 
     Returns:
         uint8 array of shape (size, size).
     """
     size = len(brightness)
-    low = float(np.quantile(brightness[::16, ::16], 0.02))
-    high = float(np.quantile(brightness[::16, ::16], 0.995)) * rng.uniform(0.92, 1.15)
+    low, high = window
+    high *= rng.uniform(0.92, 1.15)
     low -= float(rng.choice([0.0, 0.08, 0.25], p=[0.6, 0.25, 0.15])) * rng.uniform(
         0.3, 1
     )  # scattered rays: a veil
     level: Layer = np.clip((brightness - low) / max(high - low, 0.2), 0, 1.15, dtype=np.float32)
     curve = rng.uniform(0.8, 1.5)
-    level = cv2.pow(level, curve)
+    level = cv2.pow(level, curve * exposure.gamma)
+    if exposure.blur:
+        level = cv2.GaussianBlur(level, (0, 0), exposure.blur * size / 1024)
+    if exposure.contrast != 1 or exposure.veil:
+        level = level * np.float32(exposure.contrast) + np.float32(exposure.veil)
     grain: Layer = rng.standard_normal((size, size), dtype=np.float32)
     grain = cv2.GaussianBlur(grain, (0, 0), 0.6)
-    grey = 4 + level * rng.uniform(200, 255) + grain * rng.uniform(2.0, 4.0)
+    grey = 4 + level * rng.uniform(200, 255) + grain * (rng.uniform(2.0, 4.0) * exposure.grain)
     image = np.clip(grey, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         _collimate(rng, image)

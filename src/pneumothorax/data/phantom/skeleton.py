@@ -25,7 +25,7 @@ def clavicles(rng: np.random.Generator, chest: Thorax) -> list[Points]:
     for side in SIDES:
         bone = np.array(_CLAVICLE) + np.outer(np.linspace(0, 1, len(_CLAVICLE)), [0, tilt])
         bone += rng.normal(0, 0.006, bone.shape)
-        line = chest.place(spline(bone * [side, 1]))
+        line = chest.place(spline(bone * [side, 1]), front=1.0)
         lines.append(ribbon(line, _taper(len(line), 0.055, 0.04) * chest.height))
     return lines
 
@@ -90,7 +90,7 @@ def ribs(rng: np.random.Generator, chest: Thorax) -> tuple[list[Points], list[Po
                 tip = max(0.26 + 0.02 * number, 0.3 * edge)
                 bow = [(edge, end), (edge * 0.93, end + 0.4 * drop), (edge * 0.72, end + 0.8 * drop)]
                 bow += [((edge + tip) * 0.42, end + drop), (tip, end + 0.95 * drop)]
-                line = chest.place(spline(np.array(bow) * [side, 1]))
+                line = chest.place(spline(np.array(bow) * [side, 1]), front=0.8)
                 front.append(ribbon(line, np.linspace(0.034, 0.044, len(line)) * chest.height))
     return behind, front
 

@@ -5,7 +5,7 @@ disease (`collapse`). A chest is described in its own units: x in half chest wid
 lung heights from the apex down; `Thorax.place` turns these into pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,8 @@ class Thorax:
         lungs: Of each lung, its closed outline; the wall is its first part.
         heart: The closed outline of heart, great vessels and mediastinum.
         ratio: Width of the heart against an ordinary one.
+        turn: How far the chest's front has moved to the image's right against its back; 0 where the patient
+            stands straight.
     """
 
     size: int
@@ -65,15 +67,25 @@ class Thorax:
     lungs: tuple[Points, Points]
     heart: Points
     ratio: float
+    turn: float = 0.0
 
     @property
     def height(self) -> float:
         """Height of the lungs, in pixels."""
         return float(np.hypot(*self.affine[:, 1]))
 
-    def place(self, points: npt.ArrayLike) -> Points:
-        """Turn points in the chest's units into pixels; array of shape (..., 2)."""
-        return np.asarray(points, dtype=float) @ self.affine[:, :2].T + self.affine[:, 2]
+    def place(self, points: npt.ArrayLike, front: float = 0.0) -> Points:
+        """Turn points in the chest's units into pixels; array of shape (..., 2).
+
+        Args:
+            points: array of shape (..., 2).
+            front: How far in front they lie, from 0 (the back) to 1: a turned patient's front has moved.
+        """
+        given = np.asarray(points, dtype=float)
+        if front and self.turn:
+            moved = front * self.turn * np.exp(-((given[..., :1] / 0.8) ** 2))  # the sides stay
+            given = given + moved * np.array([1, 0])
+        return given @ self.affine[:, :2].T + self.affine[:, 2]
 
 
 def draw_thorax(rng: np.random.Generator, *, view: str, size: int) -> Thorax:
@@ -103,6 +115,17 @@ def draw_thorax(rng: np.random.Generator, *, view: str, size: int) -> Thorax:
     touching = (len(WALL) - 1) * STEPS + 1
     walls = tuple(lung[:touching] for lung in lungs)
     return Thorax(size, affine, walls, lungs, chest.place(spline(heart, closed=True)), ratio)  # type: ignore[arg-type]
+
+
+def turn(rng: np.random.Generator, chest: Thorax) -> Thorax:
+    """Turn a patient about the long axis: heart, windpipe, collar bones and front ribs move to one side.
+
+    The lungs' outlines stay, and so does what was drawn from them. The gaps between the spine and the inner
+    ends of the collar bones show how far a patient is turned (Fraser and Pare).
+    """
+    turned = replace(chest, turn=float(rng.choice(SIDES) * rng.uniform(0.08, 0.17)))
+    heart = np.linalg.solve(chest.affine[:, :2], (chest.heart - chest.affine[:, 2]).T).T
+    return replace(turned, heart=turned.place(heart, front=0.6))
 
 
 def _draw_lung(rng: np.random.Generator, side: int) -> Points:
