@@ -142,7 +142,7 @@ def _demo(options: argparse.Namespace) -> int:
     csv.unlink(missing_ok=True)
     workers = [] if options.workers is None else ["--workers", str(options.workers)]
     counts = [f"--{name}={getattr(options, name)}" for name in ("train", "test", "seed")]
-    counts.append(f"--area-scale={options.area_scale}")
+    counts += [f"--area-scale={options.area_scale}", f"--hard-share={options.hard_share}"]
     for words in (
         ["phantom", *counts, *workers],
         ["prepare", "--recipe", "smoke", *workers],

@@ -26,7 +26,7 @@ def shared(command: argparse.ArgumentParser) -> None:
 def demo(command: argparse.ArgumentParser) -> None:
     """Add the flags of `demo`."""
     # More and larger lesions than life: 64 pixels, random weights and two minutes are little to learn by.
-    phantom(command, root="build/demo", train=600, test=100, area_scale=3.0)
+    phantom(command, root="build/demo", train=600, test=100, area_scale=3.0, hard_share=0.0)
 
 
 def phantom(
@@ -36,6 +36,7 @@ def phantom(
     train: int = 240,
     test: int = 60,
     area_scale: float = 1.0,
+    hard_share: float = 0.5,
 ) -> None:
     """Add the flags of `phantom`."""
     command.set_defaults(root=Path(root))  # never the folder of the real data
@@ -53,6 +54,13 @@ def phantom(
         type=float,
         default=area_scale,
         help="multiplies the areas; 1 spreads them like the real ones (default: %(default)s)",
+    )
+    command.add_argument(
+        "--hard-share",
+        type=float,
+        default=hard_share,
+        help="share of the images with a finding that mimics a pneumothorax, from 0 to 1: a skin fold, chest "
+        "tube, bulla, shoulder blade, turned patient or poor exposure (default: %(default)s)",
     )
     workers(command)
 

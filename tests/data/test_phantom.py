@@ -18,13 +18,13 @@ from pneumothorax.data.phantom.competition import make_competition
 from pneumothorax.data.phantom.thorax import draw_thorax
 from pneumothorax.errors import UserError
 
-TRAIN, TEST = 9, 3
+TRAIN, TEST, HARD = 9, 3, 0.5
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantom")
-    make_competition(folder, train=TRAIN, test=TEST, seed=5, workers=1)
+    make_competition(folder, train=TRAIN, test=TEST, seed=5, hard_share=HARD, workers=1)
     return folder
 
 
@@ -82,6 +82,7 @@ def test_the_folders_are_as_kaggles(folder):
         "test": TEST,
         "seed": 5,
         "area_scale": 1.0,
+        "hard_share": HARD,
         "version": competition.VERSION,
     }
 
@@ -180,9 +181,9 @@ def test_rows_of_one_image_are_not_adjacent():
 
 
 def test_bytes_depend_on_neither_workers_nor_total(folder, tmp_path):
-    make_competition(tmp_path / "again", train=TRAIN, test=TEST, seed=5, workers=2)
+    make_competition(tmp_path / "again", train=TRAIN, test=TEST, seed=5, hard_share=HARD, workers=2)
     assert contents(tmp_path / "again") == contents(folder)
-    make_competition(tmp_path / "less", train=8, test=1, seed=5, workers=1)
+    make_competition(tmp_path / "less", train=8, test=1, seed=5, hard_share=HARD, workers=1)
     less, whole = contents(tmp_path / "less"), contents(folder)
     images = {path for path in less if path.endswith(".dcm")}
     assert len(images) == 9
@@ -191,10 +192,10 @@ def test_bytes_depend_on_neither_workers_nor_total(folder, tmp_path):
 
 def test_a_second_call_does_nothing_and_another_one_is_refused(folder):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    make_competition(folder, train=TRAIN, test=TEST, seed=5)
+    make_competition(folder, train=TRAIN, test=TEST, seed=5, hard_share=HARD)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     with pytest.raises(UserError, match=r"'seed': 5.*expected.*'seed': 6.*delete"):
-        make_competition(folder, train=TRAIN, test=TEST, seed=6)
+        make_competition(folder, train=TRAIN, test=TEST, seed=6, hard_share=HARD)
 
 
 def test_a_killed_call_is_made_again_but_foreign_data_stays(monkeypatch, tmp_path):
@@ -221,7 +222,13 @@ def test_a_killed_call_is_made_again_but_foreign_data_stays(monkeypatch, tmp_pat
     assert real.exists()
 
 
-@pytest.mark.parametrize("bad", [{"train": 7}, {"test": 0}, {"seed": -1}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *({"train": 7}, {"test": 0}, {"seed": -1}, {"workers": 0}),
+        *({"hard_share": share} for share in (-0.1, 1.1, float("nan"))),
+    ],
+)
 def test_bad_numbers_are_refused(bad, tmp_path):
     with pytest.raises(UserError, match=next(iter(bad))):
         make_competition(tmp_path / "new", **bad)

@@ -25,6 +25,7 @@ def phantom(options: Namespace) -> int:
         test=options.test,
         seed=options.seed,
         area_scale=options.area_scale,
+        hard_share=options.hard_share,
         workers=options.workers,
     )
     print(f"artificial competition in {folder}; the truth of its test set in {folder / 'truth.csv'}")

@@ -22,11 +22,12 @@ from tqdm import tqdm
 from pneumothorax.data import rle
 from pneumothorax.data.phantom.anatomy import draw_radiograph
 from pneumothorax.data.phantom.capture import Label, write_capture
+from pneumothorax.data.phantom.findings import FINDINGS, draw_findings
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import write_text
 
-VERSION = 1  # of what is drawn and written: raise it when a seed comes to give other bytes
-TRAIN, TEST, ILL, PATIENTS, ORDER = range(5)  # one stream of chance each
+VERSION = 2  # of what is drawn and written: raise it when a seed comes to give other bytes
+TRAIN, TEST, ILL, PATIENTS, ORDER, HARD = range(6)  # one stream of chance each
 
 _ROOT = "1.2.276.0.7230010.3.1"
 _EPOCH = 1900000000  # years after the real files: an artificial id is never a real one
@@ -45,6 +46,15 @@ class _Job:
     patient: int = 0
 
 
+@dataclass(frozen=True)
+class _Made:
+    """One image that was made: its ImageId, its rows' run-length codes, and what mimics a pneumothorax."""
+
+    image_id: str
+    codes: list[str]
+    findings: tuple[str, ...]
+
+
 def make_competition(
     folder: Path,
     *,
@@ -52,12 +62,14 @@ def make_competition(
     test: int = 60,
     seed: int = 0,
     area_scale: float = 1.0,
+    hard_share: float = 0.0,
     workers: int | None = None,
 ) -> None:
     """Write an artificial competition; does nothing where the same one lies already.
 
     It writes ``raw`` (DICOM files and CSV files as Kaggle's; it appears last, complete), ``truth.csv`` (the
-    test set's annotation) and ``phantom.json``. What a killed call left is made again.
+    test set's annotation), ``findings.csv`` (what mimics a pneumothorax in each image, of either set) and
+    ``phantom.json``. What a killed call left is made again.
 
     Args:
         folder: Where to; made on demand.
@@ -65,6 +77,8 @@ def make_competition(
         test: Test images, 1 or more.
         seed: 0 or more; the same seed gives the same bytes.
         area_scale: Multiplies the areas; 1 spreads them like the real ones, more is easier to see.
+        hard_share: Share of the images with one or more findings that mimic a pneumothorax, 0 to 1; an
+            image without any is the same whatever the share.
         workers: Processes; all cores where None.
 
     Raises:
@@ -80,7 +94,10 @@ def make_competition(
             raise UserError(f"{name} = {value}", f"{least} or more")
     if not 0.1 <= area_scale <= 10:
         raise UserError(f"area_scale = {area_scale}", "0.1 to 10")
-    wanted = {"train": train, "test": test, "seed": seed, "area_scale": area_scale, "version": VERSION}
+    if not 0 <= hard_share <= 1:
+        raise UserError(f"hard_share = {hard_share}", "0 to 1")
+    wanted = {"train": train, "test": test, "seed": seed, "area_scale": area_scale}
+    wanted |= {"hard_share": hard_share, "version": VERSION}
     if _is_made(folder, wanted):
         return
     work = folder / "raw.partial"
@@ -89,7 +106,8 @@ def make_competition(
 
     jobs = [_Job(TRAIN, number, patient) for number, patient in enumerate(_patients(seed, train))]
     jobs += [_Job(TEST, number) for number in range(test)]
-    found = _make_images(work, jobs, seed, area_scale, workers)
+    made = _make_images(work, jobs, seed, area_scale, hard_share, workers)
+    found = [(image.image_id, image.codes) for image in made]
     annotated = _annotate(found[:train], seed)
     _write_csv(
         work / "train-rle.csv",
@@ -104,6 +122,8 @@ def make_competition(
     )
     truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
     _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
+    seen = [(image.image_id, " ".join(image.findings)) for image in made]
+    _write_csv(folder / "findings.csv", "ImageId,findings", sorted(seen))
     write_text(folder / "phantom.json", json.dumps(wanted) + "\n")
     work.rename(folder / "raw")
 
@@ -138,10 +158,10 @@ def _patients(seed: int, count: int) -> list[int]:
 
 
 def _make_images(
-    raw: Path, jobs: list[_Job], seed: int, area_scale: float, workers: int | None
-) -> list[tuple[str, list[str]]]:
-    """Make every image, in parallel; returns (ImageId, run-length codes) in the jobs' order."""
-    make = partial(_make_image, raw, seed, area_scale)
+    raw: Path, jobs: list[_Job], seed: int, area_scale: float, hard_share: float, workers: int | None
+) -> list[_Made]:
+    """Make every image, in parallel; returns them in the jobs' order."""
+    make = partial(_make_image, raw, seed, area_scale, hard_share)
     bar = partial(tqdm, total=len(jobs), desc="phantom", unit="image", file=sys.stderr)
     if workers == 1:
         return list(bar(map(make, jobs)))
@@ -151,16 +171,18 @@ def _make_images(
         return list(bar(pool.map(make, jobs, chunksize=4)))
 
 
-def _make_image(raw: Path, seed: int, area_scale: float, job: _Job) -> tuple[str, list[str]]:
-    """Draw one image and write its DICOM file; returns its ImageId and its rows' run-length codes."""
+def _make_image(raw: Path, seed: int, area_scale: float, hard_share: float, job: _Job) -> _Made:
+    """Draw one image and write its DICOM file."""
     rng = np.random.default_rng([seed, job.split, job.number])
     person = np.random.default_rng([seed, PATIENTS, 1 + job.patient]) if job.split == TRAIN else rng
     name = str(uuid.UUID(bytes=person.bytes(16), version=4))
     sex = "MF"[int(person.random() < 0.45)]
     age = int(np.clip(person.normal(48, 17), 3, 90))
     view = "AP" if rng.random() < 0.39 else "PA"
+    ill = _is_ill(seed, job)
+    findings = _draw_findings(seed, job, hard_share, ill, view)
     image, masks = draw_radiograph(
-        rng, pneumothorax=_is_ill(seed, job), view=view, sex=sex, area_scale=area_scale
+        rng, pneumothorax=ill, view=view, sex=sex, area_scale=area_scale, findings=findings
     )
 
     tail = f"8323329.{job.number + 1}.{_EPOCH + job.number // 160}.{int(rng.integers(1, 10**6))}"
@@ -176,7 +198,16 @@ def _make_image(raw: Path, seed: int, area_scale: float, job: _Job) -> tuple[str
         age = 152  # as one of the real ones
     spacing_mm = float(rng.choice(_SPACINGS_MM, p=_SPACING_SHARES))
     write_capture(path, image, Label(image_id, uid, name, study, series, view, sex, age, spacing_mm))
-    return image_id, [rle.encode(mask) for mask in masks] or [rle.EMPTY]
+    return _Made(image_id, [rle.encode(mask) for mask in masks] or [rle.EMPTY], tuple(findings))
+
+
+def _draw_findings(
+    seed: int, job: _Job, share: float, ill: bool, view: str
+) -> dict[str, np.random.Generator]:
+    """Draw what mimics a pneumothorax in an image; each finding has a stream of chance of its own."""
+    stream = [seed, HARD, job.split, job.number]
+    names = draw_findings(np.random.default_rng(stream), share=share, pneumothorax=ill, view=view)
+    return {name: np.random.default_rng([*stream, 1 + FINDINGS.index(name)]) for name in names}
 
 
 def _is_ill(seed: int, job: _Job) -> bool:
