@@ -141,6 +141,11 @@ def submit(command: argparse.ArgumentParser) -> None:
         "--min-component", type=int, help="least pixels of a connected piece at 1024x1024 (default: tuned)"
     )
     command.add_argument(
+        "--gate",
+        type=float,
+        help="an image whose presence is below it is empty; 0 lets all through (default: tuned)",
+    )
+    command.add_argument(
         "--set", type=words.name, default="test", help="which predictions of the run (default: %(default)s)"
     )
     command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")

@@ -9,7 +9,7 @@ from tests.inference.maps import SHAPE, make_predictions, predictions_of, smooth
 
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
-from pneumothorax.inference.counting import count
+from pneumothorax.inference.counting import count, judge
 from pneumothorax.inference.decision import (
     Decision,
     decide,
@@ -19,7 +19,10 @@ from pneumothorax.inference.decision import (
     write_decision,
 )
 
-EVIDENCE = ("score", "low", "high", "fitted", "all_empty", "ungated", "ceiling")
+EVIDENCE = (
+    *("score", "low", "high", "fitted", "all_empty", "ungated", "without_gate", "ceiling"),
+    *("auc", "sensitivity", "specificity"),
+)
 
 
 @pytest.mark.parametrize("size", [32, 64, 96, 128, 224, 512])
@@ -97,6 +100,9 @@ def test_a_level_map_is_all_or_nothing(size, value, threshold, full):
         {"top": 1.5},
         {"top": 0.4, "threshold": 0.5},
         {"min_component": -1},
+        {"gate": -0.1},
+        {"gate": 1.5},
+        {"gate": float("nan")},
     ],
 )
 def test_a_rule_out_of_range_is_refused(values):
@@ -129,6 +135,7 @@ def decisions(draw):
         draw(st.integers(0, 2**20)),
         draw(st.none() | st.floats(threshold, 1)),
         draw(st.integers(0, 2**20)),
+        draw(st.floats(0, 1)),
         images=draw(st.integers(0, 10**5)),
         **evidence,
     )
@@ -176,10 +183,11 @@ def test_a_damaged_decision_names_its_file(tmp_path, content):
 
 
 def test_decision_file_is_readable_json(tmp_path):
-    write_decision(tmp_path / "decision.json", Decision(0.35, 800, 0.7, 100, score=0.8, images=10))
+    write_decision(tmp_path / "decision.json", Decision(0.35, 800, 0.7, 100, 0.2, score=0.8, images=10))
     found = json.loads((tmp_path / "decision.json").read_text())
-    assert found.items() >= {"threshold": 0.35, "min_area": 800, "top": 0.7, "min_component": 100}.items()
-    assert found.keys() - {"threshold", "min_area", "top", "min_component", "images"} == set(EVIDENCE)
+    rule = {"threshold": 0.35, "min_area": 800, "top": 0.7, "min_component": 100, "gate": 0.2}
+    assert found.items() >= rule.items()
+    assert found.keys() - rule.keys() - {"images"} == set(EVIDENCE)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +199,35 @@ def test_decision_file_is_readable_json(tmp_path):
             Decision(0.35, 800, 0.7, 100),
             "threshold 0.35, minimum area 800 pixels above 0.7, pieces of 100 pixels or more",
         ),
+        (Decision(0.35, gate=0.05), "threshold 0.35, minimum area 0 pixels, presence 0.05 or more"),
     ],
 )
 def test_a_decision_is_told_in_words(decision, words):
     assert str(decision) == words
+
+
+def test_below_the_gate_an_image_is_empty_whatever_its_map_says():
+    part = make_predictions(1, presence=True)
+    gate = float(part.presence[1:3].max())
+    codes = dict(encode_all(part, Decision(0.3, gate=gate)))
+    plain = dict(encode_all(part, Decision(0.3)))
+    for row, image_id in enumerate(part.studies["ImageId"]):
+        open_gate = part.presence[row] >= gate
+        assert codes[image_id] == (plain[image_id] if open_gate else rle.EMPTY)
+        presence = float(part.presence[row])
+        mask = decide(part.probabilities[row], Decision(0.3, gate=gate), presence=presence)
+        assert mask.any() == open_gate
+    assert 1 <= sum(code == rle.EMPTY for code in codes.values()) < len(codes)
+    assert rle.EMPTY not in plain.values()
+
+
+def test_a_gate_without_a_presence_is_a_mistake_in_one_line():
+    with pytest.raises(UserError, match=r"gate 0\.2 for .*, which tells no presence.*--gate 0"):
+        list(encode_all(make_predictions(1), Decision(gate=0.2)))
+    with pytest.raises(UserError, match="tells no presence"):
+        judge(make_predictions(1), Decision(gate=0.2))
+    with pytest.raises(ValueError, match="expected a presence"):
+        decide(np.zeros((32, 32), np.uint8), Decision(gate=0.2))
 
 
 def blob(value, rows, columns):

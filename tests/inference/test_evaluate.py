@@ -59,6 +59,40 @@ def test_scores_equal_brute_force(positives, negatives, smooth):
     assert scores.all_empty == negatives / (positives + negatives)
 
 
+def count_pairs(ill, scores):
+    """Return how often an ill image has the higher score, of all pairs of an ill and a healthy one."""
+    pairs = [(scores[a] > scores[b]) + (scores[a] == scores[b]) / 2 for a in ill for b in range(ill[0])]
+    return sum(pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("presence", [None, [0.5, 0.1, 0.2, 0.3, 0.9, 0.4, 0.5]])
+def test_images_are_told_apart_by_their_presence_or_else_by_their_highest_probability(presence):
+    predictions, soft, _ = make(5, 3, 4)
+    predictions.probabilities[0] = 0
+    scores = predictions.probabilities.max(axis=(1, 2)).tolist()
+    if presence is not None:
+        predictions.studies["presence"] = scores = presence
+    found = evaluate(predictions, soft, 0.1)
+    assert found.auc == pytest.approx(count_pairs([4, 5, 6], scores))
+    marked = [
+        (cv2.resize(part.astype(np.float32), (1024, 1024)) > 127.5).any()
+        for part in predictions.probabilities
+    ]
+    assert found.sensitivity == pytest.approx(np.mean(marked[4:]))
+    assert found.specificity == pytest.approx(1 - np.mean(marked[:4]))
+    last = table_1(found, "held-out").splitlines()[-1]
+    assert f"ROC AUC {found.auc:.4f}, sensitivity {found.sensitivity:.4f}" in last
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(3, 0), (0, 3)])
+def test_images_of_one_kind_have_no_auc(positives, negatives):
+    predictions, soft, _ = make(2, positives, negatives)
+    scores = evaluate(predictions, soft, 0.1)
+    assert scores.auc is None
+    assert (scores.sensitivity is None, scores.specificity is None) == (not positives, not negatives)
+    assert "ROC AUC -" in table_1(scores, "held-out")
+
+
 def test_a_perfect_prediction_scores_near_one():
     predictions, soft, _ = make(1, 3, 1)
     perfect = Predictions(None, soft, predictions.studies)

@@ -25,6 +25,14 @@ def make_network(weight, size=SIZE):
     return keras.Model(images, keras.ops.cast(images, "float32") * ramp)
 
 
+def make_headed(weight):
+    """Build a network that also tells a presence: the mean brightness of the left half, times a weight."""
+    network = make_network(weight)
+    left = keras.ops.cast(network.input[:, :, : SIZE // 2], "float32")
+    presence = keras.ops.mean(left, axis=(1, 2)) * (weight / 255)  # (N, 1)
+    return keras.Model(network.input, {"probability": network.output, "presence": presence})
+
+
 def ramp_of(images, weight):
     return images * np.linspace(0, weight, SIZE)[None, None, :]
 
@@ -45,6 +53,27 @@ def test_a_mirror_image_is_predicted_and_turned_back(tmp_path):
     expected = (ramp_of(cache.images, 1.0) + mirrored) / 2
     np.testing.assert_allclose(found.probabilities, expected, atol=0.51)
     np.testing.assert_allclose(found.probabilities, cache.images / 2, atol=0.51)  # the ramp is gone
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_presence_is_averaged_as_the_map_is_and_stored_beside_it(tmp_path, flip):
+    cache, rows = make_cache(tmp_path), np.array([3, 0, 4])
+    found = predict_rows([make_headed(0.2), make_headed(0.6)], cache, rows, tmp_path / "out", flip=flip)
+    seen = cache.images[rows] if flip else cache.images[rows][:, :, : SIZE // 2]
+    np.testing.assert_allclose(found.presence, 0.4 * seen.mean(axis=(1, 2)) / 255, atol=2e-6)
+    plain = [make_network(0.2), make_network(0.6)]
+    same = predict_rows(plain, cache, rows, tmp_path / "plain", flip=flip)
+    np.testing.assert_array_equal(found.probabilities, same.probabilities)
+    assert same.presence is None
+    assert "presence" not in same.studies
+
+
+def test_networks_with_and_without_a_presence_are_not_averaged(tmp_path):
+    with pytest.raises(UserError, match="with an empty head and networks without"):
+        predict_rows(
+            [make_headed(0.2), make_network(0.6)], make_cache(tmp_path), np.arange(2), tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_of_another_size_is_refused(tmp_path):

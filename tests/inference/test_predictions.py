@@ -67,6 +67,18 @@ def test_writing_again_replaces_the_folder(tmp_path):
     assert not (folder / "stray").exists()
 
 
+def test_the_presence_of_each_batch_becomes_a_column(tmp_path):
+    maps, presence = make_maps(5), np.array([0.0, 0.25, 1.0, 1 / 3, 0.5])
+    batches = [(maps[:2], presence[:2]), (maps[2:], presence[2:])]
+    for found in (
+        write_predictions(tmp_path / "test", batches, make_studies(5), SIZE),
+        read_predictions(tmp_path / "test"),
+    ):
+        np.testing.assert_array_equal(found.probabilities, maps)
+        np.testing.assert_allclose(found.presence, presence, atol=1e-6)
+    assert write_predictions(tmp_path / "none", [maps], make_studies(5), SIZE).presence is None
+
+
 @pytest.mark.parametrize("number", [0, 2, 4], ids=["none", "too few", "too many"])
 def test_a_wrong_number_of_images_leaves_the_old_folder(tmp_path, number):
     folder = tmp_path / "test"
@@ -106,10 +118,13 @@ def test_missing_probabilities_name_the_command_that_makes_them(tmp_path, folder
         read_predictions(tmp_path / folder)
 
 
-@pytest.mark.parametrize("damage", ["no array", "cut array", "no array at all", "row lost", "table empty"])
+@pytest.mark.parametrize(
+    "damage",
+    ["no array", "cut array", "no array at all", "row lost", "table empty", "presence 1.5", "presence "],
+)
 def test_damaged_probabilities_are_a_mistake_in_one_line(tmp_path, damage):
     folder = tmp_path / "test"
-    write_predictions(folder, [make_maps(3)], make_studies(3), SIZE)
+    write_predictions(folder, [(make_maps(3), np.array([0.5, 0.25, 0.5]))], make_studies(3), SIZE)
     array, table = folder / "probabilities.npy", folder / "studies.csv"
     if damage == "no array":
         array.unlink()
@@ -117,6 +132,8 @@ def test_damaged_probabilities_are_a_mistake_in_one_line(tmp_path, damage):
         array.write_bytes(array.read_bytes()[:-5])
     elif damage == "no array at all":
         array.write_bytes(b"")
+    elif damage.startswith("presence"):
+        table.write_text(table.read_text().replace(",0.25\n", f",{damage.removeprefix('presence ')}\n"))
     elif damage == "row lost":
         table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
     else:

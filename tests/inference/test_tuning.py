@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,28 +9,33 @@ from hypothesis import strategies as st
 from tests.inference.maps import SHAPE, make_predictions, predictions_of
 
 from pneumothorax.data import rle
+from pneumothorax.errors import UserError
 from pneumothorax.inference import tuning
-from pneumothorax.inference.counting import THRESHOLDS, Counts, count, find_pieces, judge
-from pneumothorax.inference.decision import Decision, decide
+from pneumothorax.inference.counting import THRESHOLDS, Counts, count, find_pieces, join, judge
+from pneumothorax.inference.decision import Decision, decide, without_evidence
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.tuning import (
-    MIN_AREAS,
-    MIN_COMPONENTS,
-    Rule,
-    apply,
-    bootstrap,
-    search,
-    tune,
-)
+from pneumothorax.inference.rules import GATES, MIN_AREAS, MIN_COMPONENTS, Rule, apply, search, to_decision
+from pneumothorax.inference.tuning import bootstrap, tune
+
+
+def without_gate(decision):
+    return replace(decision, gate=0.0)
+
+
+def draw_all(predictions, decision):
+    """Yield every image's mask under one rule, and its truth."""
+    presence = predictions.presence
+    for row, code in enumerate(predictions.studies["EncodedPixels"]):
+        mask = decide(predictions.probabilities[row], without_gate(decision))
+        if presence is not None and presence[row] < decision.gate:
+            mask[:] = False
+        yield mask, rle.decode(code).astype(bool)
 
 
 def brute_force(predictions, decision):
     """Return every image's Dice under one rule, from its masks."""
     each = []
-    for probability, code in zip(
-        predictions.probabilities, predictions.studies["EncodedPixels"], strict=True
-    ):
-        mask, truth = decide(probability, decision), rle.decode(code).astype(bool)
+    for mask, truth in draw_all(predictions, decision):
         total = int(mask.sum()) + int(truth.sum())
         each.append(2 * int((mask & truth).sum()) / total if total else 1.0)
     return np.array(each)
@@ -41,6 +47,7 @@ def decision_of(rule):
         int(MIN_AREAS[rule.area]),
         float(THRESHOLDS[rule.top]),
         int(MIN_COMPONENTS[rule.component]),
+        float(GATES[rule.gate]),
     )
 
 
@@ -49,9 +56,9 @@ def score_rule(part, counts, rule):
     return apply(counts, rule, find_pieces([part], float(THRESHOLDS[rule.threshold]), kept))
 
 
-@pytest.fixture(scope="module")
-def parts():
-    return [make_predictions(1, 64), make_predictions(2, 64), make_predictions(3, 64, number=3)]
+@pytest.fixture(scope="module", params=[False, True], ids=["map alone", "presence"])
+def parts(request):
+    return [make_predictions(seed, 64, number, request.param) for seed, number in ((1, 4), (2, 4), (3, 3))]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,7 @@ def whole(parts):
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([32, 64, 96, 224]), data=st.data())
 def test_counts_score_any_rule_as_its_masks_would(seed, size, data):
-    predictions = make_predictions(seed, size, number=2)
+    predictions = make_predictions(seed, size, number=2, presence=True)
     counts = count(predictions)
     for _ in range(4):
         top = data.draw(st.integers(0, len(THRESHOLDS) - 1))
@@ -75,7 +82,9 @@ def test_counts_score_any_rule_as_its_masks_would(seed, size, data):
             data.draw(st.integers(0, top)),
             data.draw(st.integers(0, len(MIN_AREAS) - 1)),
             data.draw(st.integers(0, len(MIN_COMPONENTS) - 1)),
+            data.draw(st.integers(0, len(GATES) - 1)),
         )
+        assert to_decision(rule) == decision_of(rule)
         expected = brute_force(predictions, decision_of(rule))
         np.testing.assert_array_equal(score_rule(predictions, counts, rule), expected)
         np.testing.assert_array_equal(judge(predictions, decision_of(rule)), expected)
@@ -91,43 +100,89 @@ def test_counts_take_the_truth_at_its_own_size_to_full_size():
     assert counts.overlap[0] > 0.95 * full
 
 
-def test_search_finds_the_best_of_all_triples(whole):
-    counts = count(whole)
-    best = max(
-        apply(counts, Rule(top, threshold, area)).mean()
-        for top, area in product(range(len(THRESHOLDS)), range(len(MIN_AREAS)))
-        for threshold in range(top + 1)
+def best_mean(counts):
+    """Return what the best of all rules scores, gate by gate, top by top and area by area."""
+    each = np.where(
+        (total := counts.truth[:, None] + counts.area) > 0, 2 * counts.overlap / np.maximum(total, 1), 1.0
     )
+    empty, best = (counts.truth == 0).astype(float), -1.0
+    for gate, top, area in product(GATES, range(len(THRESHOLDS)), MIN_AREAS):
+        kept = (counts.area[:, top] >= area) & (counts.area[:, top] > 0)
+        if counts.presence is not None:
+            kept &= counts.presence >= gate
+        means = np.where(kept[:, None], each[:, : top + 1], empty[:, None]).mean(axis=0)
+        best = max(best, means.max())
+    return best
+
+
+def test_search_finds_the_best_of_all_rules(whole):
+    counts = count(whole)
     found = search(counts)
     assert found.threshold <= found.top
-    assert apply(counts, found).mean() == pytest.approx(best, abs=1e-12)
+    assert apply(counts, found).mean() == pytest.approx(best_mean(counts), abs=1e-12)
 
 
-def random_counts(generator, number=200):
+def random_counts(generator, number=200, presence=False):
     area = np.sort(generator.integers(0, 60_000, (number, len(THRESHOLDS))), axis=1)[:, ::-1]
     area[generator.random(number) < 0.4] = 0
     truth = np.where(generator.random(number) < 0.3, generator.integers(1, 60_000, number), 0)
     overlap = np.minimum(area, truth[:, None]) * generator.random((number, 1))
-    return Counts(area.copy(), overlap.astype(np.int64), truth)
+    told = np.clip(generator.normal(0.4 + 0.2 * (truth > 0), 0.2), 0, 1).round(2) if presence else None
+    return Counts(area.copy(), overlap.astype(np.int64), truth, told)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_search_by_sums_equals_the_search_one_by_one(seed):
-    counts = random_counts(np.random.default_rng(seed))
-    best = max(
-        apply(counts, Rule(top, threshold, area)).mean()
-        for top, area in product(range(len(THRESHOLDS)), range(len(MIN_AREAS)))
-        for threshold in range(top + 1)
-    )
-    assert apply(counts, search(counts)).mean() == pytest.approx(best, abs=1e-9)
+@pytest.mark.parametrize("presence", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_by_sums_equals_the_search_one_by_one(seed, presence):
+    counts = random_counts(np.random.default_rng(seed), presence=presence)
+    found = search(counts)
+    assert apply(counts, found).mean() == pytest.approx(best_mean(counts), abs=1e-9)
+    assert (found.gate > 0) == presence  # it pays in these counts
+
+
+def test_a_presence_at_the_gate_is_let_through():
+    ones = np.full((1, len(THRESHOLDS)), 5000)
+    for presence, gate, kept in ((0.05, 0.05, True), (0.05, 0.1, False), (0.0, 0.0, True)):
+        counts = Counts(ones, ones, np.array([5000]), np.array([presence]))
+        rule = Rule(10, 10, 0, gate=int(np.flatnonzero(gate == GATES)[0]))
+        assert apply(counts, rule)[0] == float(kept)
+
+
+def test_the_gate_is_raised_only_as_far_as_it_pays():
+    lung = np.zeros((64, 64), np.uint8)
+    lung[10:30, 10:30] = 255
+    predictions = predictions_of([lung, lung], [np.zeros(SHAPE, bool), decide(lung, Decision())])
+    predictions.studies["presence"] = [0.1, 0.9]
+    found = tune([predictions])
+    assert (found.gate, found.fitted) == (0.15, 1.0)  # at .1 the first image would pass
+    predictions.studies["presence"] = [0.9, 0.1]
+    assert tune([predictions]).gate == 0.0
+
+
+def test_what_the_best_rules_without_a_gate_score_is_told_beside(parts):
+    found = tune(parts)
+    if parts[0].presence is None:
+        assert found.without_gate is None
+        return
+    silent = [Predictions(None, part.probabilities, part.studies.drop(columns="presence")) for part in parts]
+    assert found.without_gate == tune(silent).score
+    assert found.without_gate != found.score
+
+
+def test_folds_of_two_kinds_are_refused():
+    parts = [make_predictions(1, presence=True), make_predictions(2)]
+    with pytest.raises(UserError, match="tells no presence, other folds do"):
+        tune(parts)
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_of_equal_rules_the_simplest_wins(value):
     maps = [np.full((32, 32), value, np.uint8)] * 2
     masks = [np.full(SHAPE, bool(value))] * 2
-    found = tune([predictions_of(maps, masks)])
-    assert (found.min_area, found.threshold, found.top, found.min_component) == (0, 0.5, 0.5, 0)
+    predictions = predictions_of(maps, masks)
+    predictions.studies["presence"] = [0.2, 0.6]
+    found = tune([predictions])
+    assert without_evidence(found) == Decision(0.5, 0, 0.5, 0, 0.0)
     assert found.score == found.fitted == 1.0
 
 
@@ -154,28 +209,29 @@ def test_tune_leaves_out_small_pieces_where_it_pays():
 
 def test_no_image_judges_a_rule_that_it_has_chosen(parts):
     counts = [count(part) for part in parts]
-    names = ("area", "overlap", "truth")
-    expected = []
+    expected, drawn = [], []
     for held_out, part in enumerate(parts):
-        others = [one for at, one in enumerate(counts) if at != held_out]
-        chosen = search(Counts(*(np.concatenate([getattr(one, name) for one in others]) for name in names)))
-        rules = [Rule(chosen.top, chosen.threshold, chosen.area, at) for at in range(len(MIN_COMPONENTS))]
+        others = [at for at in range(len(parts)) if at != held_out]
+        chosen = search(join([counts[at] for at in others]))
+        rules = [replace(chosen, component=at) for at in range(len(MIN_COMPONENTS))]
         means = [
-            np.concatenate(
-                [brute_force(parts[at], decision_of(rule)) for at in range(3) if at != held_out]
-            ).mean()
+            np.concatenate([brute_force(parts[at], decision_of(rule)) for at in others]).mean()
             for rule in rules
         ]
         best = rules[next(at for at, mean in enumerate(means) if mean >= max(means) - 1e-9)]
         expected.append(brute_force(part, decision_of(best)))
+        drawn += [(mask.any(), truth.any()) for mask, truth in draw_all(part, decision_of(best))]
     found = tune(parts)
     assert found.score == pytest.approx(np.concatenate(expected).mean(), abs=1e-12)
     assert found.low <= found.score <= found.high
+    marked, ill = np.array(drawn).T
+    assert found.sensitivity == pytest.approx(marked[ill].mean())
+    assert found.specificity == pytest.approx((~marked[~ill]).mean())
 
 
 def test_what_tune_tells_of_a_rule_is_what_its_masks_earn(parts, whole):
     found = tune(parts)
-    rule = Decision(found.threshold, found.min_area, found.top, found.min_component)
+    rule = without_evidence(found)
     assert found.fitted == pytest.approx(brute_force(whole, rule).mean(), abs=1e-12)
     plain = brute_force(whole, Decision(found.threshold))
     empty = (whole.studies["area"] == 0).to_numpy()
@@ -203,6 +259,19 @@ def test_one_patient_alone_is_tuned_without_an_honest_judge():
     assert found.score == found.fitted
 
 
+@pytest.mark.parametrize(("kind", "ill"), [("with", True), ("without", False)])
+def test_a_choice_among_images_of_one_kind_is_warned_of(capsys, kind, ill):
+    lung = np.zeros((32, 32), np.uint8)
+    lung[8:16, 8:16] = 255
+    mask = decide(lung, Decision())
+    mixed, same = [mask, ~mask & False], [mask & (not ill)] * 2
+    parts = [predictions_of([lung, lung], masks, seed) for seed, masks in enumerate((mixed, same))]
+    tune(parts)
+    assert f"all images {kind} a pneumothorax lie in one of 2 parts" in capsys.readouterr().err
+    tune([parts[0], parts[0]])
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     generator = np.random.default_rng(0)
     covered = 0
@@ -222,7 +291,9 @@ def test_images_of_one_patient_are_drawn_together():
 
 
 def test_the_searched_rules_are_ascending_and_in_range():
-    for values in (THRESHOLDS, MIN_AREAS, MIN_COMPONENTS):
+    for values in (THRESHOLDS, MIN_AREAS, MIN_COMPONENTS, GATES):
         assert (np.diff(values) > 0).all()
-    assert MIN_AREAS[0] == MIN_COMPONENTS[0] == 0
-    assert THRESHOLDS.tolist() == [float(f"{value:.2f}") for value in THRESHOLDS]
+    assert MIN_AREAS[0] == MIN_COMPONENTS[0] == GATES[0] == 0
+    assert GATES[-1] <= 1
+    for values in (THRESHOLDS, GATES):
+        assert values.tolist() == [float(f"{value:.2f}") for value in values]

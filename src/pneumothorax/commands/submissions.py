@@ -19,7 +19,7 @@ from pneumothorax.submission import ledger, table
 from pneumothorax.training.run import find_folds, is_newer, read_recipe
 from pneumothorax.workspace import Workspace
 
-RULE = ("threshold", "min_area", "top", "min_component")  # flags, and fields of a decision
+RULE = ("threshold", "min_area", "top", "min_component", "gate")  # flags, and fields of a decision
 
 
 def submit(options: Namespace) -> int:

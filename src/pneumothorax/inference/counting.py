@@ -9,13 +9,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data import rle
-from pneumothorax.inference.decision import Decision, decide, upsample
-from pneumothorax.inference.predictions import STEPS, Predictions
+from pneumothorax.inference.decision import Decision, decide, presences, upsample
+from pneumothorax.inference.predictions import STEPS, Floats, Predictions
 from pneumothorax.model.metrics import dice
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
@@ -28,15 +27,27 @@ class Counts:
         area: int64 array of shape (N, T): pixels above each threshold.
         overlap: int64 array of shape (N, T): those of them inside the true mask.
         truth: int64 array of shape (N,): pixels of the true mask.
+        presence: float64 array of shape (N,), the probability of a pneumothorax; None where it is not told.
     """
 
     area: Integers
     overlap: Integers
     truth: Integers
+    presence: Floats | None = None
 
     def take(self, rows: Flags | Integers) -> "Counts":
         """Return the counts of some images."""
-        return Counts(self.area[rows], self.overlap[rows], self.truth[rows])
+        presence = None if self.presence is None else self.presence[rows]
+        return Counts(self.area[rows], self.overlap[rows], self.truth[rows], presence)
+
+
+def join(counts: Sequence[Counts]) -> Counts:
+    """Return the counts of all images together; all of them tell the presence, or none."""
+    area, overlap, truth = (
+        np.concatenate([getattr(one, name) for one in counts]) for name in ("area", "overlap", "truth")
+    )
+    presence = [one.presence for one in counts if one.presence is not None]
+    return Counts(area, overlap, truth, np.concatenate(presence) if presence else None)
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
         if mask is not None:
             truth[row] = np.count_nonzero(mask)
             overlap[row] = _above(above[mask & candidates], edges)
-    return Counts(area, overlap, truth)
+    return Counts(area, overlap, truth, predictions.presence)
 
 
 def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -> Pieces:
@@ -105,8 +116,9 @@ def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -
 def judge(predictions: Predictions, decision: Decision) -> Floats:
     """Decide on every image at 1024x1024 and return its Dice, float64 of shape (N,)."""
     each = []
-    for probability, truth in _with_truth(predictions):
-        mask = decide(probability, decision)
+    told = presences(predictions, decision)
+    for (probability, truth), presence in zip(_with_truth(predictions), told, strict=True):
+        mask = decide(probability, decision, presence=presence)
         true = np.zeros_like(mask) if truth is None else truth
         each.append(tuple(map(np.count_nonzero, (mask & true, true, mask))))
     overlap, areas, found = np.array(each, dtype=np.int64).reshape(-1, 3).T

@@ -6,17 +6,17 @@ Reads size, scaling and network from each fold's own recipe, so that it cannot d
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data.batches import fixed_batches
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Rows
 from pneumothorax.errors import UserError
-from pneumothorax.inference.predictions import Predictions, quantise, write_predictions
+from pneumothorax.inference.predictions import Floats, Maps, Predictions, quantise, write_predictions
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training import hardware
 from pneumothorax.training.run import FoldFolder, read_recipe
@@ -47,6 +47,8 @@ def predict_rows(
 ) -> Predictions:
     """Predict some rows of a cache by the mean of several networks, and write the result.
 
+    Networks that also tell how probable a pneumothorax is in the image leave that mean as its presence.
+
     Args:
         models: Networks of one input size.
         cache: The images.
@@ -56,7 +58,7 @@ def predict_rows(
         flip: Whether each network also sees the mirror images, and the mean of both counts.
 
     Raises:
-        UserError: The networks want another size than the cache has.
+        UserError: The networks want another size than the cache has, or only some of them tell a presence.
     """
     size = cache.images.shape[1]
     for model in models:
@@ -64,21 +66,37 @@ def predict_rows(
             raise UserError(
                 f"images of {size} pixels for a network of {model.input_shape[1]}", "the same size"
             )
+    if len({isinstance(model.output, dict) for model in models}) > 1:
+        raise UserError(
+            "networks with an empty head and networks without", "one kind of network in all folds of a run"
+        )
     batches = _probabilities(models, cache, rows, title, flip)
     return write_predictions(folder, batches, cache.studies.iloc[rows].reset_index(drop=True), size)
 
 
 def _probabilities(
     models: list[keras.Model], cache: Cache, rows: Rows, title: str, flip: bool
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the quantised mean probability of each batch, uint8 of shape (B, S, S)."""
+) -> Iterator[Maps | tuple[Maps, Floats]]:
+    """Yield the quantised mean probability of each batch, uint8 of shape (B, S, S), and its mean presence."""
     size = cache.images.shape[1]
+    number = len(models) * (1 + flip)
     with tqdm(total=len(rows), desc=title, unit="image") as bar:
         for batch in fixed_batches(rows, max(1, PIXELS_IN_FLIGHT // size**2)):
             images = np.asarray(cache.images[batch])[..., None]  # (B, S, S, 1)
-            total = np.zeros(images.shape, np.float32)
+            total, presence = np.zeros(images.shape, np.float32), np.zeros(len(batch))
             for model, step in itertools.product(models, (1, -1) if flip else (1,)):
-                seen = model.predict_on_batch(np.ascontiguousarray(images[:, :, ::step]))
-                total += keras.ops.convert_to_numpy(seen)[:, :, ::step]
-            yield quantise(total[..., 0] / (len(models) * (1 + flip)))
+                seen, told = _see(model, np.ascontiguousarray(images[:, :, ::step]))
+                total += seen[:, :, ::step]
+                presence += 0.0 if told is None else told
+            maps = quantise(total[..., 0] / number)
+            yield maps if told is None else (maps, presence / number)
             bar.update(len(batch))
+
+
+def _see(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a network's probabilities, shape (B, S, S, 1), and its presence, shape (B,), if it tells one."""
+    seen: Any = model.predict_on_batch(images)
+    if not isinstance(seen, dict):
+        return keras.ops.convert_to_numpy(seen), None
+    probability, presence = (keras.ops.convert_to_numpy(seen[name]) for name in ("probability", "presence"))
+    return probability, presence[:, 0]

@@ -18,6 +18,9 @@ from pneumothorax.workspace import write_text
 
 STEPS = 255  # a probability is stored as round(255 p): an error of at most 0.002
 
+Maps = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -26,27 +29,36 @@ class Predictions:
     Attributes:
         folder: Where they lie.
         probabilities: uint8 array of shape (N, S, S), 255 p, memory-mapped.
-        studies: Table of N rows, as in `data.cache.Cache`; EncodedPixels holds the truth where it is known.
+        studies: Table of N rows, as in `data.cache.Cache`; EncodedPixels holds the truth where it is known,
+            and `presence` the probability that an image shows a pneumothorax, where the network tells it.
     """
 
     folder: Path
-    probabilities: npt.NDArray[np.uint8]
+    probabilities: Maps
     studies: pd.DataFrame
 
+    @property
+    def presence(self) -> Floats | None:
+        """The probability that each image shows a pneumothorax, shape (N,); None where it is not told."""
+        if "presence" not in self.studies:
+            return None
+        return self.studies["presence"].to_numpy(np.float64)
 
-def quantise(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+
+def quantise(probabilities: npt.NDArray[np.floating]) -> Maps:
     """Turn probabilities in [0, 1] into uint8 values 255 p."""
     return np.rint(probabilities * STEPS).astype(np.uint8)
 
 
 def write_predictions(
-    folder: Path, batches: Iterable[npt.NDArray[np.uint8]], studies: pd.DataFrame, size: int
+    folder: Path, batches: Iterable[Maps | tuple[Maps, Floats]], studies: pd.DataFrame, size: int
 ) -> Predictions:
     """Write probabilities batch by batch; the folder appears when they are complete.
 
     Args:
         folder: Replaced if it is there, and only by a complete one.
-        batches: uint8 arrays of shape (B, S, S), together N images in the order of `studies`.
+        batches: uint8 arrays of shape (B, S, S), together N images in the order of `studies`; each alone, or
+            in a pair with the presence of its images, shape (B,).
         studies: N rows.
         size: S, in pixels.
 
@@ -57,11 +69,17 @@ def write_predictions(
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     shape = (len(studies), size, size)
+    written, presence = 0, []
     with (build / "probabilities.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        written = sum(file.write(batch.tobytes()) for batch in batches)
+        for batch in batches:
+            maps, *told = batch if isinstance(batch, tuple) else (batch,)
+            written += file.write(maps.tobytes())
+            presence += told
     if written != np.prod(shape):
         raise ValueError(f"found {written} bytes of probabilities; expected {np.prod(shape)}")
+    if presence:
+        studies = studies.assign(presence=np.concatenate(presence).round(6))
     write_text(build / "studies.csv", studies.to_csv(index=False))
     shutil.rmtree(folder, ignore_errors=True)
     build.rename(folder)
@@ -74,7 +92,7 @@ def read_predictions(folder: Path) -> Predictions:
     Raises:
         UserError: There are none, or not as many as studies.
     """
-    command = "train" if folder.parent.name.startswith("fold") else "predict"
+    command = _maker_of(folder)
     remedy = f"delete the folder and run `pneumothorax {command}`"
     if not (folder / "studies.csv").is_file():
         raise UserError(
@@ -89,4 +107,16 @@ def read_predictions(folder: Path) -> Predictions:
         raise UserError(
             f"{len(probabilities)} probabilities of {len(studies)} studies in {folder}", "one each", remedy
         )
-    return Predictions(folder, probabilities, studies)
+    predictions = Predictions(folder, probabilities, studies)
+    presence = predictions.presence
+    if presence is not None and not ((presence >= 0) & (presence <= 1)).all():
+        raise UserError(f"a presence in {folder / 'studies.csv'}", "probabilities from 0 to 1", remedy)
+    return predictions
+
+
+def _maker_of(folder: Path) -> str:
+    """Return the command that makes a folder of probabilities."""
+    if folder.parent.name.startswith("fold"):
+        return "train"
+    run = folder.parent.parent if folder.parent.name == "predictions" else folder.parent
+    return "ensemble" if (run / "ensemble.json").is_file() else "predict"

@@ -1,16 +1,17 @@
-"""The search for the rule that scores best, and an honest score for it.
+"""The choice of the rule that scores best out of fold, and an honest score for it.
 
-Thousands of rules are scored by sums over counts. The score that is reported is nested: each fold is judged
-by the rule that the other folds chose.
+The score that is reported is nested: each fold is judged by the rule that the other folds chose.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.counting import (
     THRESHOLDS,
     Counts,
@@ -20,70 +21,18 @@ from pneumothorax.inference.counting import (
     Pieces,
     count,
     find_pieces,
+    join,
 )
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import Predictions
+from pneumothorax.inference.rules import Rule, apply, is_kept, measure, search, to_decision, with_component
+from pneumothorax.inference.screening import image_scores, screen
 from pneumothorax.model.metrics import dice
 
-MIN_AREAS = np.array(
-    [0, 50, 100, 200, 400, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 12800, 19200, 25600, 38400, 51200]
-)  # pixels
-MIN_COMPONENTS = np.array([0, 50, 100, 200, 400, 800, 1600, 3200])  # pixels
 GROUPS = 5  # of patients, where a run has a single fold
 RESAMPLES = 2000
-TIE = 1e-9  # rules this near to each other score the same
 
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule as places in the grids; see `Decision`."""
-
-    top: int
-    threshold: int
-    area: int
-    component: int = 0
-
-
-def search(counts: Counts) -> Rule:
-    """Find the best of all triples of top, threshold (not above it) and minimum area.
-
-    Of rules that score the same the one with the smaller area wins, then the one whose top is nearer to its
-    threshold, then the one with the threshold nearer to 0.5.
-    """
-    each = dice(counts.overlap, counts.truth[:, None], counts.area)  # (N, T)
-    empty = (counts.truth == 0).astype(np.float64)  # what leaving an image empty scores
-    gain = each - empty[:, None]
-    table = np.full((len(THRESHOLDS), len(MIN_AREAS), len(THRESHOLDS)), -np.inf)
-    for top in range(len(THRESHOLDS)):
-        kept = counts.area[:, top] >= np.maximum(MIN_AREAS, 1)[:, None]  # (A, N)
-        table[top, :, : top + 1] = kept.astype(np.float64) @ gain[:, : top + 1]
-    best = np.argwhere(table >= table.max() - TIE * len(empty))
-    chosen = min(
-        (tuple(map(int, place)) for place in best),
-        key=lambda place: (place[1], place[0] - place[2], abs(THRESHOLDS[place[2]] - 0.5), place[2]),
-    )
-    return Rule(top=chosen[0], area=chosen[1], threshold=chosen[2])
-
-
-def apply(counts: Counts, rule: Rule, pieces: Pieces | None = None) -> Floats:
-    """Score a rule on every image, as `decide` and the competition's metric would.
-
-    Args:
-        counts: Of N images.
-        rule: The rule.
-        pieces: Of the same images at the rule's threshold; needed where it leaves small ones out.
-
-    Returns:
-        float64 array of shape (N,).
-    """
-    kept = counts.area[:, rule.top] >= max(MIN_AREAS[rule.area], 1)
-    area, overlap = counts.area[:, rule.threshold], counts.overlap[:, rule.threshold]
-    if rule.component and pieces is not None:
-        large = pieces.area >= MIN_COMPONENTS[rule.component]
-        area, overlap = (
-            np.bincount(pieces.image[large], part[large], len(kept)) for part in (pieces.area, pieces.overlap)
-        )
-    return dice(overlap * kept, counts.truth, area * kept)
+Rounds = Sequence[tuple[Flags, Flags]]  # (images that choose, images that are judged)
 
 
 def tune(parts: Sequence[Predictions]) -> Decision:
@@ -95,45 +44,44 @@ def tune(parts: Sequence[Predictions]) -> Decision:
     Returns:
         The rule that is best on all images; its score is that of the rules which the other folds chose (or,
         of a single fold, the other patients), so that no image judges a rule it has chosen.
+
+    Raises:
+        UserError: Only some of the folds tell a presence.
     """
-    counted = [count(part) for part in parts]
-    counts = Counts(
-        *(np.concatenate([getattr(one, name) for one in counted]) for name in ("area", "overlap", "truth"))
-    )
+    if len({part.presence is None for part in parts}) > 1:
+        silent = next(part.folder for part in parts if part.presence is None)
+        raise UserError(
+            f"{silent} tells no presence, other folds do",
+            "one kind of network in all folds of a run",
+            "train them by one recipe",
+        )
+    counts = join([count(part) for part in parts])
     patients = np.concatenate([_patients(part.studies) for part in parts])
-    groups = _groups(parts, patients)
-    everything = np.ones(len(groups), bool)
-    # (images that choose, images that are judged); the last pair is the rule itself
-    rounds = [(groups != group, groups == group) for group in np.unique(groups)]
-    if len(rounds) < 2:
-        rounds = []
-    rules = [search(counts.take(choosing)) for choosing, _ in [*rounds, (everything, everything)]]
-    pieces = _pieces_of(parts, counts, rules)
-    rules = [
-        _with_component(counts, rule, pieces[rule.threshold], choosing)
-        for rule, (choosing, _) in zip(rules, [*rounds, (everything, everything)], strict=True)
-    ]
-    final = rules.pop()
+    rounds = _rounds(_groups(parts, patients), counts.truth > 0)
+    # Without the gate the search is repeated: the best of those rules is what the gate must beat.
+    searched = [counts] if counts.presence is None else [counts, replace(counts, presence=None)]
+    chosen = [[search(one.take(choosing)) for choosing, _ in rounds] for one in searched]
+    pieces = _pieces_of(parts, counts, list(itertools.chain(*chosen)))
+    chosen = [_with_components(counts, rules, rounds, pieces) for rules in chosen]
+    (nested, found), *gateless = [_judge_by_others(counts, rules, rounds, pieces) for rules in chosen]
+    final = chosen[0][-1]
     fitted = apply(counts, final, pieces[final.threshold])
-    nested = fitted.copy()
-    for rule, (_, judged) in zip(rules, rounds, strict=True):
-        nested[judged] = apply(counts, rule, pieces[rule.threshold])[judged]
     empty = counts.truth == 0
     plain = dice(counts.overlap, counts.truth[:, None], counts.area)[:, final.threshold]
     low, high = bootstrap(nested, patients)
-    return Decision(
-        threshold=float(THRESHOLDS[final.threshold]),
-        min_area=int(MIN_AREAS[final.area]),
-        top=float(THRESHOLDS[final.top]),
-        min_component=int(MIN_COMPONENTS[final.component]),
+    screening = screen(~empty, np.concatenate([image_scores(part) for part in parts]), found)
+    return replace(
+        to_decision(final),
         score=float(nested.mean()),
         low=low,
         high=high,
         fitted=float(fitted.mean()),
         all_empty=float(empty.mean()),
         ungated=float(plain.mean()),
+        without_gate=float(gateless[0][0].mean()) if gateless else None,
         ceiling=float(np.where(empty, 1.0, plain).mean()),
         images=len(empty),
+        **asdict(screening),
     )
 
 
@@ -177,17 +125,53 @@ def _patients(studies: pd.DataFrame) -> npt.NDArray[np.object_]:
     return names.where(names != "", ids).to_numpy()
 
 
+def _rounds(groups: Integers, ill: Flags) -> Rounds:
+    """Return who chooses and who is judged: each group by all others, and last the rule itself, by all.
+
+    Warns of a choice among images of one kind: it cannot know when to leave an image empty, or when not to.
+    """
+    everyone = np.ones(len(groups), bool)
+    names = np.unique(groups)
+    rounds = [(groups != name, groups == name) for name in names] if len(names) > 1 else []
+    for kind, has in (("with", ill), ("without", ~ill)):
+        if has.any() and (blind := sum(not has[choosing].any() for choosing, _ in rounds)):
+            warn(
+                f"all images {kind} a pneumothorax lie in one of {len(names)} parts, so the score of "
+                f"{'that part' if blind == 1 else 'each part'} is by a rule that was chosen without any"
+            )
+    return [*rounds, (everyone, everyone)]
+
+
+def _with_components(
+    counts: Counts, rules: list[Rule], rounds: Rounds, pieces: dict[int, Pieces]
+) -> list[Rule]:
+    """Add to each rule the least size of a piece that the images which chose it choose."""
+    return [
+        with_component(counts, rule, pieces[rule.threshold], choosing)
+        for rule, (choosing, _) in zip(rules, rounds, strict=True)
+    ]
+
+
+def _judge_by_others(
+    counts: Counts, rules: list[Rule], rounds: Rounds, pieces: dict[int, Pieces]
+) -> tuple[Floats, Flags]:
+    """Score each image by the rule that it had no part in choosing; where there is none, by the last.
+
+    Returns:
+        The Dice of each image, and whether its mask is not empty; both of shape (N,).
+    """
+    overlap, area = np.zeros((2, len(counts.truth)), np.int64)
+    # The last rule judges all, and then every other one its own images.
+    for rule, (_, judged) in reversed(list(zip(rules, rounds, strict=True))):
+        for whole, part in zip((overlap, area), measure(counts, rule, pieces[rule.threshold]), strict=True):
+            whole[judged] = part[judged]
+    return dice(overlap, counts.truth, area), area > 0
+
+
 def _pieces_of(parts: Sequence[Predictions], counts: Counts, rules: list[Rule]) -> dict[int, Pieces]:
     """Find the pieces at every threshold that a rule has, of the images that it does not leave empty."""
     wanted: dict[int, Flags] = {}
     for rule in rules:
-        kept = counts.area[:, rule.top] >= max(MIN_AREAS[rule.area], 1)
+        kept = is_kept(counts, rule)
         wanted[rule.threshold] = wanted.get(rule.threshold, np.zeros(len(kept), bool)) | kept
     return {at: find_pieces(parts, float(THRESHOLDS[at]), images) for at, images in wanted.items()}
-
-
-def _with_component(counts: Counts, rule: Rule, pieces: Pieces, choosing: Flags) -> Rule:
-    """Add the least size of a piece to a rule, where that scores better on the images that choose."""
-    rules = [replace(rule, component=at) for at in range(len(MIN_COMPONENTS))]
-    means = [apply(counts, candidate, pieces)[choosing].mean() for candidate in rules]
-    return rules[next(at for at, mean in enumerate(means) if mean >= max(means) - TIE)]
