@@ -11,7 +11,7 @@ KERNEL ?=
 FOLDS ?=
 NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
 
-.PHONY: help install demo phantom download prepare train tune predict figures submit validate score leaderboard
+.PHONY: help install demo phantom download prepare train tune predict ensemble figures submit validate score leaderboard
 .PHONY: kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast lint benchmarks clean
 
@@ -53,6 +53,9 @@ validate: install ## check a submission CSV
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 score: install ## score a submission CSV against a truth
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+ensemble: install ## average several runs into one: ARGS="--runs strong,seed=0.5 --run both"
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 figures: install ## draw curves, histogram and overlays of a run

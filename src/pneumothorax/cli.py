@@ -108,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
         flags.predict,
         *images,
     )
+    add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)
     add("figures", "runs", "draw curves, histogram and overlays of a run", flags.run)
     add("submit", "submissions", "write and validate a CSV, and submit it to Kaggle", flags.submit, kaggle)
     add("validate", "submissions", "check a submission CSV", flags.validate)

@@ -110,6 +110,24 @@ def predict(command: argparse.ArgumentParser) -> None:
     )
 
 
+def ensemble(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `ensemble`."""
+    command.add_argument(
+        "--runs",
+        required=True,
+        type=words.weights,
+        metavar="NAME[=WEIGHT],...",
+        help="the runs to average, with weights or without (1), such as strong,seed=0.5",
+    )
+    command.add_argument("--run", required=True, type=words.name, help="name of the new run below ROOT/runs")
+    command.add_argument(
+        "--set",
+        action="append",
+        type=words.name,
+        help="predictions of theirs to average; may be repeated (default: test, if all have it)",
+    )
+
+
 def submit(command: argparse.ArgumentParser) -> None:
     """Add the flags of `submit`."""
     what = command.add_mutually_exclusive_group()

@@ -15,9 +15,11 @@ from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
+from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
 from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
-from pneumothorax.recipe import Recipe
+from pneumothorax.recipe import Recipe, differences
 from pneumothorax.training.run import FoldFolder, find_folds, is_newer, read_recipe
 from pneumothorax.workspace import Workspace, write_text
 
@@ -59,31 +61,40 @@ def train(options: Namespace) -> int:
 
 
 def tune(options: Namespace) -> int:
-    """Choose the decision on the out-of-fold probabilities of all folds."""
+    """Choose the decision on the out-of-fold probabilities of all folds, or of an ensemble."""
     run = run_folder(options)
-    parts = [read_predictions(fold.out_of_fold) for fold in find_folds(run)]
+    parts = out_of_fold_parts(run)
+    _check_kinds(parts)
     decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision)
     print(decision)
+    gateless = [] if decision.without_gate is None else [("without the gate", decision.without_gate)]
+    images = (decision.auc, decision.sensitivity, decision.specificity)
     for name, value in (
         (f"out of fold ({decision.images:,} images)", f"{decision.score:.4f}"),
         ("95 % interval, over patients", f"{decision.low:.4f} to {decision.high:.4f}"),
         ("on the images it was chosen on", f"{decision.fitted:.4f}"),
         ("all-empty", f"{decision.all_empty:.4f}"),
         ("the threshold alone", f"{decision.ungated:.4f}"),
+        *((name, f"{value:.4f}") for name, value in gateless),
         ("a perfect empty decision", f"{decision.ceiling:.4f}"),
+        ("image by image", tell(Screening(*images))),
     ):
         print(f"  {name:<34} {value}")
-    if decision.all_empty == 0:
-        warn("no image without a pneumothorax: the rule cannot have learnt when to leave one empty")
     return 0
 
 
 def predict(options: Namespace) -> int:
     """Predict a set of images by the mean of a run's folds."""
     workspace, run = Workspace(options.root), run_folder(options)
+    if members := read_ensemble(run):
+        raise UserError(
+            f"{run} is an ensemble of {', '.join(one.run for one in members)}",
+            "a trained run",
+            "let each of those predict, and run `pneumothorax ensemble` again",
+        )
     fold_folders = find_folds(run)
-    recipe = read_recipe(fold_folders[0])
+    recipe = _one_recipe(fold_folders)
     if options.images is None:
         name, cache = "test", open_prepared(workspace, recipe, "test")
     else:
@@ -112,6 +123,41 @@ def figures(options: Namespace) -> int:
 def run_folder(options: Namespace) -> Path:
     """Return the folder of the run that the command names."""
     return Workspace(options.root).runs / (options.run or "seed")
+
+
+def _one_recipe(trained: list[FoldFolder]) -> Recipe:
+    """Return the recipe of all folds of a run.
+
+    Raises:
+        UserError: They were trained by several.
+    """
+    first = read_recipe(trained[0])
+    for fold in trained[1:]:
+        if changed := differences(first, read_recipe(fold)):
+            raise UserError(
+                f"{fold.path} was trained by another recipe than {trained[0].path} ({'; '.join(changed)})",
+                "one recipe in all folds of a run",
+                "move it to a run of its own; `pneumothorax ensemble` averages runs",
+            )
+    return first
+
+
+def _check_kinds(parts: list[Predictions]) -> None:
+    """Make sure that there is something to find, and warn of folds that have images of one kind alone."""
+    positives = [part.studies["area"].to_numpy() > 0 for part in parts]
+    together = np.concatenate(positives)
+    if not together.any():
+        raise UserError(
+            f"no image with a pneumothorax among {len(together):,} out of fold",
+            "some, to choose a rule by",
+            "prepare annotated images of both kinds and train again",
+        )
+    if together.all():
+        warn("no image without a pneumothorax: the rule cannot have learnt when to leave one empty")
+        return
+    for kind, lacks in (("with", lambda ill: not ill.any()), ("without", lambda ill: ill.all())):
+        if folders := [str(part.folder) for part, ill in zip(parts, positives, strict=True) if lacks(ill)]:
+            warn(f"no image {kind} a pneumothorax in {', '.join(folders)}: a one-sided share of the score")
 
 
 def _name_of(images: Path) -> str:

@@ -12,7 +12,8 @@ from pneumothorax.data import studies as found
 from pneumothorax.data.annotations import read_annotations
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
-from pneumothorax.inference.predictions import read_predictions
+from pneumothorax.inference.ensemble import describe_members, read_ensemble
+from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
 from pneumothorax.source import find_commit
 from pneumothorax.submission import ledger, table
@@ -88,11 +89,7 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     run = run_folder(options)
     decision = _decision(run, options)
     predictions = read_predictions(run / "predictions" / options.set)
-    trained = find_folds(run)
-    for path, command in ((predictions.folder / "studies.csv", "predict"), (run / "decision.json", "tune")):
-        newer = [fold.path.name for fold in trained if path.is_file() and not is_newer(path, fold)]
-        if newer:
-            warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")
+    recipe = _origin(run, predictions)
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out: Path = options.out or workspace.submissions / f"{time}-{run.name}.csv"
     table.write_submission(out, deciding.encode_all(predictions, decision), _sample(options))
@@ -100,7 +97,7 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     score = "" if decision.score is None else f"{decision.score:.4f}"
     record = ledger.Record(
         run=run.name,
-        recipe=describe(read_recipe(trained[0])),
+        recipe=recipe,
         decision=rule,
         local_score=score,
         commit=find_commit(),
@@ -109,6 +106,24 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     empty = sum(code == rle.EMPTY for code in read_annotations(out)["EncodedPixels"])
     print(f"{out}: {len(predictions.studies):,} rows, valid, {empty:,} empty ({rule})")
     return out
+
+
+def _origin(run: Path, predictions: Predictions) -> str:
+    """Describe how a run was made, and warn where its predictions or its decision are older than that."""
+    if members := read_ensemble(run):
+        made = (run / "ensemble.json").stat().st_mtime_ns
+        for name in (one.run for one in members):
+            tables = (f"*/{predictions.folder.name}", "out_of_fold", "fold*/out_of_fold")
+            found = (path for table in tables for path in (run.parent / name).glob(f"{table}/studies.csv"))
+            if any(path.stat().st_mtime_ns > made for path in found):
+                warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")
+        return describe_members(members)
+    trained = find_folds(run)
+    for path, command in ((predictions.folder / "studies.csv", "predict"), (run / "decision.json", "tune")):
+        newer = [fold.path.name for fold in trained if path.is_file() and not is_newer(path, fold)]
+        if newer:
+            warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")
+    return describe(read_recipe(trained[0]))
 
 
 def _send(workspace: Workspace, path: Path, options: Namespace) -> int:

@@ -8,6 +8,7 @@ from pneumothorax.data import rle
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.inference.counting import judge
 from pneumothorax.inference.decision import Decision, decide, read_decision
+from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.report.figures import Case, draw_cases, draw_curves, draw_histogram, pick_cases
@@ -19,32 +20,36 @@ COLUMNS = 5  # cases in a row of the sheet
 def draw_run(run: Path) -> list[Path]:
     """Draw curves, histogram and cases of a run; the paper's test part where there is one, else out of fold.
 
+    An ensemble has no curves.
+
     Returns:
         The PNG files, in ``figures/`` of the run folder.
 
     Raises:
         UserError: The run is missing or incomplete.
     """
-    folds = find_folds(run)
+    folds = [] if read_ensemble(run) else find_folds(run)
     folder = run / "figures"
-    paths = [folder / name for name in ("curves.png", "histogram.png", "cases.png")]
-    draw_curves({fold.path.name: read_history(fold) for fold in folds}, paths[0])
-    parts = [_evaluated(fold) for fold in folds]
+    curves, histogram, sheet = (folder / name for name in ("curves.png", "histogram.png", "cases.png"))
+    drawn = [curves] if folds else []
+    if folds:
+        draw_curves({fold.path.name: read_history(fold) for fold in folds}, curves)
+    parts = [_evaluated(fold) for fold in folds] or out_of_fold_parts(run)
     # Trained on positives alone, a network is judged as the paper's: tuned, it would leave most images empty.
-    plain = read_recipe(folds[0]).positives_only
+    plain = bool(folds) and read_recipe(folds[0]).positives_only
     decision = Decision() if plain else read_decision(run / "decision.json")
     scored = [_positive_dice(part, decision) for part in parts]
     each = np.concatenate([scores for _, scores in scored])
     if not len(each):
-        return paths[:1]
-    draw_histogram(each, paths[1], PAPER["mean"])
+        return drawn
+    draw_histogram(each, histogram, PAPER["mean"])
     places = [(part, row) for part, (rows, _) in zip(parts, scored, strict=True) for row in rows]
     groups = {
         name: [_case(places[at][0], int(places[at][1]), decision, each[at]) for at in chosen]
         for name, chosen in pick_cases(each, COLUMNS).items()
     }
-    draw_cases(groups, paths[2])
-    return paths
+    draw_cases(groups, sheet)
+    return [*drawn, histogram, sheet]
 
 
 def _evaluated(fold: FoldFolder) -> Predictions:
@@ -62,6 +67,7 @@ def _case(part: Predictions, row: int, decision: Decision, score: float) -> Case
     """Read one image again, at full size, with its truth and prediction."""
     study = part.studies.iloc[row]
     image = read_radiograph(Path(study["path"])).pixels
-    prediction = decide(part.probabilities[row], decision, image.shape)
+    presence = None if part.presence is None else float(part.presence[row])
+    prediction = decide(part.probabilities[row], decision, image.shape, presence)
     title = f"Dice {score:.2f}, truth {study['area']:,} px"
     return Case(title, image, rle.decode(study["EncodedPixels"], image.shape), prediction)

@@ -1,0 +1,152 @@
+"""Runs -> an ensemble: a run folder that holds the weighted mean of other runs' probabilities.
+
+``ensemble.json`` names the members; ``out_of_fold`` and ``predictions/<set>`` are what a trained run has too,
+so that all that follows reads either.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pneumothorax.errors import UserError, warn
+from pneumothorax.inference.averaging import Source, average, check_agreement
+from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.recipe import describe
+from pneumothorax.training.run import find_folds, read_recipe
+from pneumothorax.workspace import write_text
+
+OUT_OF_FOLD = "out_of_fold"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of an ensemble.
+
+    Attributes:
+        run: Its name.
+        weight: Above 0; the weights need not sum to 1.
+        recipe: How it was trained, in one line.
+    """
+
+    run: str
+    weight: float
+    recipe: str
+
+
+def describe_members(members: Sequence[Member]) -> str:
+    """Name an ensemble in one line, for the ledger."""
+    return "mean of " + ", ".join(f"{one.weight:g} x {one.run}: {one.recipe}" for one in members)
+
+
+def read_ensemble(run: Path) -> list[Member] | None:
+    """Return the members of an ensemble; None where the folder is a trained run, or none at all.
+
+    Raises:
+        UserError: ensemble.json is damaged, or the folder is a trained run as well.
+    """
+    path = run / "ensemble.json"
+    if not path.is_file():
+        return None
+    if any(run.glob("fold*")):
+        raise UserError(
+            f"{run} holds an ensemble and trained folds", "one of them", "move the folds to another run"
+        )
+    try:
+        return [Member(**values) for values in json.loads(path.read_text(encoding="utf-8"))["members"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} names no members ({error})",
+            "the output of `ensemble`",
+            "run `pneumothorax ensemble` again",
+        ) from None
+
+
+def out_of_fold_parts(run: Path) -> list[Predictions]:
+    """Open the out-of-fold probabilities of a run: of each fold, or of an ensemble in one part.
+
+    Raises:
+        UserError: There are none, or they are of several sizes.
+    """
+    if read_ensemble(run) is not None:
+        return [read_predictions(run / OUT_OF_FOLD)]
+    parts = [read_predictions(fold.out_of_fold) for fold in find_folds(run)]
+    sizes = sorted({part.probabilities.shape[1] for part in parts})
+    if len(sizes) > 1:
+        raise UserError(
+            f"folds of {' and '.join(map(str, sizes))} pixels in {run}",
+            "one recipe in all folds of a run",
+            "move those of another size to a run of their own; `pneumothorax ensemble` averages runs",
+        )
+    return parts
+
+
+def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] | None) -> dict[str, int]:
+    """Make an ensemble's folder; it appears, or replaces an older ensemble, when it is complete.
+
+    Args:
+        run: The new folder, beside those of its members.
+        weights: Of the members, by the name of their runs.
+        sets: Which predictions to average; None takes 'test' if all members have it.
+
+    Returns:
+        Number of images out of fold and of each set, by its name.
+
+    Raises:
+        UserError: A run would be overwritten, or the members do not agree; nothing was written then.
+    """
+    _refuse_old(run, weights)
+    folders = [run.parent / name for name in weights]
+    found = {OUT_OF_FOLD: [out_of_fold_parts(folder) for folder in folders]}
+    for name in _common_sets(folders) if sets is None else sets:
+        found[name] = [[read_predictions(folder / "predictions" / name)] for folder in folders]
+    members = [
+        Member(folder.name, weight, _recipe_of(folder))
+        for folder, weight in zip(folders, weights.values(), strict=True)
+    ]
+    sources = {
+        name: [Source(one.run, one.weight, ours) for one, ours in zip(members, parts, strict=True)]
+        for name, parts in found.items()
+    }
+    for name, of_set in sources.items():
+        remedy = "train its other folds" if name == OUT_OF_FOLD else "let it predict the same images"
+        check_agreement(of_set, name, remedy)
+    build = run.with_name(f".{run.name}.partial")
+    shutil.rmtree(build, ignore_errors=True)
+    try:
+        for name, of_set in sources.items():
+            average(of_set, build / name if name == OUT_OF_FOLD else build / "predictions" / name)
+        text = json.dumps({"members": [asdict(one) for one in members]}, indent=2)
+        write_text(build / "ensemble.json", text + "\n")
+        shutil.rmtree(run, ignore_errors=True)  # its decision too: it was tuned to other probabilities
+        build.rename(run)
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+    return {name: len(of_set[0].studies) for name, of_set in sources.items()}
+
+
+def _refuse_old(run: Path, weights: Mapping[str, float]) -> None:
+    """Refuse to overwrite what no ensemble made, and to average a run with itself."""
+    if run.name in weights:
+        raise UserError(f"run {run.name} as a member of itself", "a new name", "choose another --run")
+    if any(run.glob("fold*")):
+        raise UserError(
+            f"{run} holds trained folds", "a new name, or an older ensemble", "choose another --run"
+        )
+    if run.exists() and not (run / "ensemble.json").is_file() and (run.is_file() or any(run.iterdir())):
+        raise UserError(f"{run} is no ensemble", "a new name, or an older ensemble", "choose another --run")
+
+
+def _recipe_of(run: Path) -> str:
+    """Describe how a member was trained."""
+    members = read_ensemble(run)
+    return describe(read_recipe(find_folds(run)[0])) if members is None else describe_members(members)
+
+
+def _common_sets(folders: Sequence[Path]) -> list[str]:
+    """Return ['test'] if all runs have predicted it; warn if only some have."""
+    lacking = [folder.name for folder in folders if not (folder / "predictions" / "test").is_dir()]
+    if lacking and len(lacking) < len(folders):
+        warn(f"{', '.join(lacking)} has not predicted the test set: the ensemble has none to submit")
+    return [] if lacking else ["test"]
