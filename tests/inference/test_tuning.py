@@ -90,6 +90,13 @@ def test_counts_score_any_rule_as_its_masks_would(seed, size, data):
         np.testing.assert_array_equal(judge(predictions, decision_of(rule)), expected)
 
 
+def test_an_image_with_nothing_above_the_threshold_has_no_piece():
+    maps = np.zeros((2, 64, 64), np.uint8)
+    maps[1, 10:20, 10:20] = 255
+    pieces = find_pieces([predictions_of(list(maps), [np.zeros(SHAPE, bool)] * 2)], 0.5, np.ones(2, bool))
+    assert pieces.image.tolist() == [1]
+
+
 def test_counts_take_the_truth_at_its_own_size_to_full_size():
     probability = np.zeros((64, 64), np.uint8)
     probability[10:20, 20:40] = 255

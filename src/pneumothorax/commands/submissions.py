@@ -113,7 +113,7 @@ def _origin(run: Path, predictions: Predictions) -> str:
     if members := read_ensemble(run):
         made = (run / "ensemble.json").stat().st_mtime_ns
         for name in (one.run for one in members):
-            tables = (f"*/{predictions.folder.name}", "out_of_fold", "fold*/out_of_fold")
+            tables = (f"predictions/{predictions.folder.name}", "out_of_fold", "fold*/out_of_fold")
             found = (path for table in tables for path in (run.parent / name).glob(f"{table}/studies.csv"))
             if any(path.stat().st_mtime_ns > made for path in found):
                 warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")

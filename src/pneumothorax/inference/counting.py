@@ -103,6 +103,8 @@ def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -
             continue
         mask = (upsample(probability) > threshold * STEPS).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)
+        if not width:  # OpenCV's search for pieces crashes on an empty box
+            continue
         box = (slice(top, top + height), slice(left, left + width))
         number, labels, stats, _ = cv2.connectedComponentsWithStats(mask[box], connectivity=8)
         areas = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)

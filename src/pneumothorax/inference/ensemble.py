@@ -112,17 +112,21 @@ def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] |
     for name, of_set in sources.items():
         remedy = "train its other folds" if name == OUT_OF_FOLD else "let it predict the same images"
         check_agreement(of_set, name, remedy)
-    build = run.with_name(f".{run.name}.partial")
-    shutil.rmtree(build, ignore_errors=True)
+    build, old = (run.with_name(f".{run.name}.{word}") for word in ("partial", "old"))
+    for leftover in (build, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         for name, of_set in sources.items():
             average(of_set, build / name if name == OUT_OF_FOLD else build / "predictions" / name)
         text = json.dumps({"members": [asdict(one) for one in members]}, indent=2)
         write_text(build / "ensemble.json", text + "\n")
-        shutil.rmtree(run, ignore_errors=True)  # its decision too: it was tuned to other probabilities
+        if run.is_dir():  # its decision goes too: it was tuned to other probabilities
+            run.rename(old)
         build.rename(run)
-    finally:
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
         shutil.rmtree(build, ignore_errors=True)
+        raise
     return {name: len(of_set[0].studies) for name, of_set in sources.items()}
 
 
