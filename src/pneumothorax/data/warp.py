@@ -1,0 +1,93 @@
+"""Geometric augmentation: flip, rotation, shift, zoom and elastic bending as one resampling.
+
+One after another they would each blur what the last one left, and the edge of a collapsed lung is a pixel or
+two wide. Draws by a generator that it is given; knows nothing of batches or networks.
+"""
+
+import math
+from functools import cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pneumothorax.recipe import Recipe
+
+Floats = npt.NDArray[np.float32]
+
+NODES = 4  # of the elastic grid on a side; with more, the same displacement would bend more sharply
+
+
+def warp(
+    recipe: Recipe, images: npt.NDArray[np.uint8], masks: Floats, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], Floats]:
+    """Move images and masks alike, by the recipe's ranges.
+
+    Images are interpolated cubically, masks bilinearly, so that soft ones stay in [0, 1]; what is beyond the
+    frame is 0. An image that the recipe's `geometry_share` leaves out keeps its values, mirrored or not. A
+    part that is switched off changes nothing of what the others draw.
+
+    Args:
+        recipe: flip, rotation_degrees, shift, zoom, elastic and geometry_share.
+        images: uint8 array of shape (B, S, S, 1).
+        masks: float32 array of shape (B, S, S, 1), values [0, 1].
+        generator: Draws.
+
+    Returns:
+        New images and masks of the same shapes and types.
+    """
+    count, size = images.shape[:2]
+    flipped, left_out = generator.random((2, count))
+    turns = generator.uniform(-1, 1, (count, 4))
+    nodes = generator.uniform(-1, 1, (count, 2, NODES, NODES)).astype(np.float32)
+    warped = images.copy(), masks.copy()
+    for row in np.flatnonzero((left_out < recipe.geometry_share) & recipe.moves):
+        places = _find_places(recipe, size, turns[row].tolist(), nodes[row])
+        for pixels, how in zip(warped, (cv2.INTER_CUBIC, cv2.INTER_LINEAR), strict=True):
+            pixels[row, ..., 0] = cv2.remap(pixels[row, ..., 0], *places, how)  # 0 beyond the frame
+    mirrored = (flipped < 0.5) & recipe.flip
+    for pixels in warped:
+        pixels[mirrored] = pixels[mirrored, :, ::-1]
+    return warped
+
+
+def _find_places(recipe: Recipe, size: int, turn: list[float], nodes: Floats) -> tuple[Floats, Floats]:
+    """Find where each pixel comes from; bent by a coarse grid as in Ronneberger et al. 2015 (U-Net).
+
+    Args:
+        recipe: The ranges.
+        size: The side S in pixels.
+        turn: Rotation, zoom, and shift along x and y, as shares of their ranges, [-1, 1].
+        nodes: Displacements of the elastic grid along x and y, as shares of their range, shape (2, N, N).
+
+    Returns:
+        x and y, float32 arrays of shape (S, S), in pixels.
+    """
+    angle, zoom = math.radians(recipe.rotation_degrees * turn[0]), 1 + recipe.zoom * turn[1]
+    across, along = zoom * math.cos(angle), zoom * math.sin(angle)
+    middle = (size - 1) / 2
+    x = np.arange(size, dtype=np.float32)[None] - middle  # (1, S)
+    y = x.T
+    if recipe.elastic:
+        weights, spread = _spline(size)
+        rows = np.einsum("sn,cnm->csm", weights, nodes * (recipe.elastic * size / spread))
+        bend = np.einsum("csm,tm->cst", rows, weights)  # (2, S, S); BLAS would start threads for four terms
+        x, y = x + bend[0], y + bend[1]
+    return (
+        across * x - along * y + (middle + recipe.shift * size * turn[2]),
+        along * x + across * y + (middle + recipe.shift * size * turn[3]),
+    )
+
+
+@cache
+def _spline(size: int) -> tuple[Floats, float]:
+    """Return what spreads displacements of the elastic grid over an image, cubically.
+
+    Returns:
+        Weights of shape (S, N), and how long the displacements of all pixels are, by root mean square, when
+        those of the nodes are uniform in [-1, 1].
+    """
+    grid = np.eye(NODES, dtype=np.float32)
+    weights = cv2.resize(grid, (NODES, size), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
+    kept = float((weights**2).sum(axis=1).mean()) ** 2  # of the nodes' variance, which is 1 / 3
+    return weights, math.sqrt(2 * kept / 3)
