@@ -11,8 +11,8 @@ KERNEL ?=
 FOLDS ?=
 NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
 
-.PHONY: help install demo phantom download prepare train tune predict ensemble figures submit validate score leaderboard
-.PHONY: kernels push kernel-status kernel-output kernels-deps quota
+.PHONY: help install demo phantom download prepare augmentations train tune predict ensemble figures submit validate
+.PHONY: score leaderboard kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast lint benchmarks clean
 
 help: ## print this help
@@ -35,6 +35,9 @@ download: install ## fetch the competition and a source of training images from 
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 prepare: install ## decode and resize all radiographs once
+	$(BIN)/pneumothorax $@ $(ARGS)
+
+augmentations: install ## draw images as a recipe's augmentation shows them
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 train: install ## train a recipe; the same command resumes
@@ -92,7 +95,7 @@ lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict tune training download; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict tune training feed download; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ def test_all_folders_lie_below_the_root():
     assert workspace.raw == Path("/entry/data/raw")
     assert workspace.data == Path("/entry/data")
     assert workspace.runs == Path("/entry/runs")
+    assert workspace.figures == Path("/entry/figures")
     assert workspace.submissions == Path("/entry/submissions")
 
 

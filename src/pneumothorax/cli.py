@@ -91,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("phantom", "data", "make the artificial competition, below build/phantom", flags.phantom)
     add("download", "data", "fetch the competition and a source of training images", flags.download, kaggle)
     add("prepare", "data", "decode and resize all radiographs once", flags.data, *images, flags.recipe)
+    add("augmentations", "recipes", "draw images as a recipe shows them", flags.augmentations, flags.recipe)
     add(
         "train",
         "runs",

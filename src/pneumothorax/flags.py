@@ -103,6 +103,16 @@ def train(command: argparse.ArgumentParser) -> None:
     )
 
 
+def augmentations(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `augmentations`."""
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--count", type=words.positive, default=6, help="number of studies to show (default: %(default)s)"
+    )
+    which.add_argument("--images", nargs="+", metavar="IMAGEID", help="show these (default: drawn by --seed)")
+    command.add_argument("--out", type=Path, help="PNG file (default: ROOT/figures/augmentations-RECIPE.png)")
+
+
 def predict(command: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
     command.add_argument(

@@ -34,6 +34,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def figures(self) -> Path:
+        """Pictures of data and recipes; those of a run lie in its own folder."""
+        return self.root / "figures"
+
+    @property
     def submissions(self) -> Path:
         """The CSV files that go to Kaggle."""
         return self.root / "submissions"

@@ -1,6 +1,6 @@
 """Signed distance maps: how far each pixel lies from the border of a mask, for the boundary loss.
 
-Kervadec et al. 2019, *Boundary loss for highly unbalanced segmentation*. In units of the image's side, so that
+Kervadec et al. 2019, *Boundary loss for highly unbalanced segmentation*. In units of the side, so that
 a loss weighs the same at every size. Knows nothing of losses or networks.
 """
 

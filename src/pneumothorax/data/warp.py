@@ -40,15 +40,15 @@ def warp(
     flipped, left_out = generator.random((2, count))
     turns = generator.uniform(-1, 1, (count, 4))
     nodes = generator.uniform(-1, 1, (count, 2, NODES, NODES)).astype(np.float32)
-    warped = images.copy(), masks.copy()
+    images, masks = images.copy(), masks.copy()
     for row in np.flatnonzero((left_out < recipe.geometry_share) & recipe.moves):
         places = _find_places(recipe, size, turns[row].tolist(), nodes[row])
-        for pixels, how in zip(warped, (cv2.INTER_CUBIC, cv2.INTER_LINEAR), strict=True):
-            pixels[row, ..., 0] = cv2.remap(pixels[row, ..., 0], *places, how)  # 0 beyond the frame
+        images[row, ..., 0] = cv2.remap(images[row, ..., 0], *places, cv2.INTER_CUBIC)  # 0 beyond the frame
+        if masks[row].any():
+            masks[row, ..., 0] = cv2.remap(masks[row, ..., 0], *places, cv2.INTER_LINEAR)
     mirrored = (flipped < 0.5) & recipe.flip
-    for pixels in warped:
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-    return warped
+    images[mirrored], masks[mirrored] = images[mirrored, :, ::-1], masks[mirrored, :, ::-1]
+    return images, masks
 
 
 def _find_places(recipe: Recipe, size: int, turn: list[float], nodes: Floats) -> tuple[Floats, Floats]:
@@ -66,17 +66,20 @@ def _find_places(recipe: Recipe, size: int, turn: list[float], nodes: Floats) ->
     angle, zoom = math.radians(recipe.rotation_degrees * turn[0]), 1 + recipe.zoom * turn[1]
     across, along = zoom * math.cos(angle), zoom * math.sin(angle)
     middle = (size - 1) / 2
-    x = np.arange(size, dtype=np.float32)[None] - middle  # (1, S)
-    y = x.T
+    steps = np.arange(size, dtype=np.float32) - middle
+    x = across * steps + (middle + recipe.shift * size * turn[2]) - along * steps[:, None]
+    y = along * steps + (middle + recipe.shift * size * turn[3]) + across * steps[:, None]
     if recipe.elastic:
         weights, spread = _spline(size)
-        rows = np.einsum("sn,cnm->csm", weights, nodes * (recipe.elastic * size / spread))
-        bend = np.einsum("csm,tm->cst", rows, weights)  # (2, S, S); BLAS would start threads for four terms
-        x, y = x + bend[0], y + bend[1]
-    return (
-        across * x - along * y + (middle + recipe.shift * size * turn[2]),
-        along * x + across * y + (middle + recipe.shift * size * turn[3]),
-    )
+        reach = recipe.elastic * size / spread
+        # Turned with the image while they are few; by einsum, since BLAS would start threads for four terms.
+        for places, bend in (
+            (x, across * nodes[0] - along * nodes[1]),
+            (y, along * nodes[0] + across * nodes[1]),
+        ):
+            rows = np.einsum("ns,nm->sm", weights, bend * reach)
+            places += np.einsum("sm,mt->st", rows, weights)
+    return x, y
 
 
 @cache
@@ -84,10 +87,10 @@ def _spline(size: int) -> tuple[Floats, float]:
     """Return what spreads displacements of the elastic grid over an image, cubically.
 
     Returns:
-        Weights of shape (S, N), and how long the displacements of all pixels are, by root mean square, when
+        Weights of shape (N, S), and how long the displacements of all pixels are, by root mean square, when
         those of the nodes are uniform in [-1, 1].
     """
     grid = np.eye(NODES, dtype=np.float32)
-    weights = cv2.resize(grid, (NODES, size), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
-    kept = float((weights**2).sum(axis=1).mean()) ** 2  # of the nodes' variance, which is 1 / 3
+    weights = cv2.resize(grid, (size, NODES), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
+    kept = float((weights**2).sum(axis=0).mean()) ** 2  # of the nodes' variance, which is 1 / 3
     return weights, math.sqrt(2 * kept / 3)

@@ -104,7 +104,7 @@ def draw_samples(
     for name, found in chosen.items():
         for start in range(0, len(found), COLUMNS):
             part = found[start : start + COLUMNS]
-            tiles = [(_short(str(named[row])), _outlined(images[row], masks[row])) for row in part]
+            tiles = [(shorten(str(named[row])), outlined(images[row], masks[row])) for row in part]
             rows.append((name, tiles))
     draw_sheet(rows, "the mask's outline in orange", path)
 
@@ -214,7 +214,7 @@ def _patients(studies: pd.DataFrame) -> pd.Series:
     return names.where(names != "", studies["ImageId"])
 
 
-def _outlined(image: Images, mask: Images) -> Images:
+def outlined(image: Images, mask: Images) -> Images:
     """Return an image at the size of a tile, its mask outlined, uint8 of shape (TILE, TILE, 3), RGB."""
     size = (TILE, TILE)
     tile = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
@@ -233,7 +233,8 @@ def _plain_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _short(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a name, or of a long one its end."""
     return name if len(name) <= 24 else f"...{name[-21:].lstrip('.')}"
 
 

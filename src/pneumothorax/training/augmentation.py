@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 
@@ -103,20 +104,29 @@ def _keep_in_view(draw: Draw, images: np.ndarray, masks: np.ndarray, seed: list[
 
 
 def _move(recipe: Recipe, images: np.ndarray, masks: np.ndarray, seed: list[int]) -> Batch:
-    return warp(recipe, images, masks, np.random.default_rng([*seed, *b"move"]))
+    return warp(recipe, images, masks, np.random.default_rng([*seed, *b"move"]))  # apart from the tone's
 
 
 def _change_tone(augmentation: Augmentation, images: np.ndarray, seed: list[int]) -> np.ndarray:
-    """Change the grey values of some images, and leave those of the others exactly as they were."""
+    """Change the grey values of some images, and leave those of the others exactly as they were.
+
+    All 256 grey values go through the layers in the place of an image's pixels, which is much quicker.
+    Contrast therefore turns about the middle of the range, and not about the image's mean.
+    """
     if not augmentation.layers:
         return images
     generator = np.random.default_rng([*seed, *b"tone"])
-    chosen = generator.random((len(images), 1, 1, 1)) < augmentation.recipe.tone_share
+    chosen = np.flatnonzero(generator.random(len(images)) < augmentation.recipe.tone_share)
+    greys = np.tile(np.arange(256, dtype=np.float32).reshape(16, 16, 1), (len(images), 1, 1, 1))
     with keras.device("cpu:0"):  # the accelerator trains meanwhile
-        changed = keras.ops.convert_to_tensor(images, "float32")
+        changed = keras.ops.convert_to_tensor(greys)
         for layer, drawn in _draw(augmentation.layers, changed, generator):
             changed = layer.transform_images(changed, drawn, training=True)
-        return np.where(chosen, _to_grey(changed), images)
+        tables = _to_grey(changed).reshape(-1, 256)
+    toned = images.copy()
+    for row in chosen:
+        toned[row, ..., 0] = cv2.LUT(images[row, ..., 0], tables[row])
+    return toned
 
 
 def _apply_in_turn(layers: list[Any], images: np.ndarray, masks: np.ndarray, seed: list[int]) -> Batch:
