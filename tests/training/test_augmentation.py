@@ -124,9 +124,9 @@ def test_each_image_draws_its_own_share(tiny):
     assert len(pairs) == 4  # the two groups are drawn apart
 
 
-@pytest.mark.parametrize("share", [1.0, 0.9])
-def test_a_lesion_never_leaves_the_view(share, tiny, monkeypatch):
-    fields = {"shift": 0.3, "geometry_share": share}
+@pytest.mark.parametrize("gamma", [0.0, 0.01])
+def test_a_lesion_never_leaves_the_view(gamma, tiny, monkeypatch):
+    fields = {"shift": 0.3, "gamma": gamma}
     images = (EDGE * 200).astype(np.uint8)
     moved, masks = run(tiny, images, EDGE, [1], **fields)
     area = EDGE.sum(axis=(1, 2, 3))
@@ -136,6 +136,7 @@ def test_a_lesion_never_leaves_the_view(share, tiny, monkeypatch):
     _, lost = run(tiny, images, EDGE, [1], **fields)
     gone = lost.sum(axis=(1, 2, 3)) < KEPT * area
     assert gone.any()
+    assert (masks[gone] != EDGE[gone]).any(axis=(1, 2, 3)).mean() > 0.9  # drawn again, not put back
     np.testing.assert_array_equal(masks[~gone], lost[~gone])  # the others keep their first draw
 
 
