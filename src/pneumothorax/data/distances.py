@@ -50,4 +50,5 @@ def signed_distances(masks: npt.NDArray[np.generic]) -> Distances:
 def _distance(pixels: npt.NDArray[np.bool_]) -> Distances:
     """Return the Euclidean distance, in pixels, of each true pixel to the nearest false one; 0 for those."""
     distance = cv2.distanceTransform(pixels.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return distance.astype(np.float32, copy=False)
+    # OpenCV's last bit depends on where the array lies in memory. Squares of distances are whole numbers.
+    return np.sqrt(np.rint(np.square(distance)), dtype=np.float32)
