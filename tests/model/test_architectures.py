@@ -14,7 +14,7 @@ from pneumothorax.model.architectures import build_encoder, build_network, find_
 from pneumothorax.model.unet import build_model, load_weights, save_weights
 from pneumothorax.model.xception import encoder_names
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.fit import compile_model
+from pneumothorax.training.compiling import compile_model
 
 ARCHITECTURES = ("unet", "fpn", "linknet", "pspnet")
 TINY = Recipe(size=96, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8))

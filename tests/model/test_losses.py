@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pneumothorax.data.distances import signed_distances
 from pneumothorax.loss_text import TERMS
-from pneumothorax.model.losses import bce, find_loss, focal, lovasz, mean_soft_dice, soft_dice
+from pneumothorax.model.losses import bce, boundary_weight, find_loss, find_losses, focal, lovasz, soft_dice
+from pneumothorax.model.scores import find_metrics
 from pneumothorax.recipe import Recipe
 
+MASK_TERMS = [term for term in TERMS if term not in ("boundary", "empty")]
 GENERATOR = np.random.default_rng(3)
 MASK = (GENERATOR.random((4, 8, 8, 1)) < 0.3).astype(np.float32)
 MASK[3] = 0
@@ -178,7 +181,7 @@ EXTREMES = {
 @pytest.mark.parametrize("reduction", ["batch", "image"])
 @pytest.mark.parametrize("mask", EXTREMES.values(), ids=EXTREMES)
 @pytest.mark.parametrize("sure", [0.0, 1.0, 1e-30, 1 - 2.0**-24, 0.5])
-@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("term", MASK_TERMS)
 def test_each_term_and_its_gradient_are_finite_where_the_network_is_sure(term, sure, mask, reduction):
     loss = find_loss(Recipe(loss=term, loss_reduction=reduction))
     probability = tf.constant(np.full_like(MASK, sure))
@@ -202,7 +205,7 @@ def test_focal_has_finite_gradients_for_small_gamma(gamma, sure):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("term", MASK_TERMS)
 def test_gradients_reach_half_precision_logits_finite_under_a_loss_scale(term, dtype):
     """What mixed precision does: logits of 16 bits, a float32 sigmoid, a loss multiplied by 2**15."""
     loss = find_loss(Recipe(loss=term))
@@ -244,14 +247,14 @@ def test_gradients_are_those_of_differences(term):
 
 
 def test_the_loss_runs_in_a_graph_of_unknown_batch():
-    loss = find_loss(Recipe(loss=" + ".join(TERMS)))
+    loss = find_loss(Recipe(loss=" + ".join(MASK_TERMS)))
     shape = tf.TensorSpec((None, *MASK.shape[1:]), tf.float32)
     graph = tf.function(loss, input_signature=[shape, shape])
     np.testing.assert_allclose(graph(MASK, PROBABILITY), loss(MASK, PROBABILITY), rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("name", ["bce + log_dice", *TERMS])
+@pytest.mark.parametrize("name", ["bce + log_dice", *MASK_TERMS])
 def test_the_loss_reads_half_precision_as_float32(name, dtype):
     loss = find_loss(Recipe(loss=name))
     half = keras.ops.cast(PROBABILITY, dtype)
@@ -261,7 +264,63 @@ def test_the_loss_reads_half_precision_as_float32(name, dtype):
 
 
 def test_the_metric_divides_once_whatever_the_batches():
-    metric = mean_soft_dice(Recipe())
+    metric = find_metrics(Recipe())[0]
     for rows in ([0], [1, 2, 3]):
         metric.update_state(MASK[rows], PROBABILITY[rows])
     np.testing.assert_allclose(float(metric.result()), numpy_dice(MASK, PROBABILITY, 0.1).mean(), rtol=1e-5)
+
+
+def with_distances(mask: np.ndarray, weight: float) -> np.ndarray:
+    return np.concatenate([mask, weight * signed_distances(mask)], axis=-1)
+
+
+def test_boundary_is_the_mean_of_distance_times_probability_beside_the_other_terms():
+    loss = find_loss(Recipe(loss="bce + 0.3 * boundary", loss_reduction="image"))
+    wanted = numpy_bce(MASK, PROBABILITY) + 0.3 * (signed_distances(MASK) * PROBABILITY).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(loss(with_distances(MASK, 0.3), PROBABILITY), wanted, rtol=1e-5)
+
+
+def test_boundary_is_lowest_for_the_true_mask_and_may_be_negative():
+    mask = np.zeros((1, 32, 32, 1), np.float32)
+    mask[0, 8:20, 10:30] = 1
+    distances = signed_distances(mask)
+    best = (distances * mask).mean()
+    assert best < 0
+    for shift in (-3, 3):
+        assert (distances * np.roll(mask, shift, axis=1)).mean() > best
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("mask", EXTREMES.values(), ids=EXTREMES)
+def test_boundary_and_its_gradient_are_finite_in_half_precision(mask, dtype):
+    loss = find_loss(Recipe(loss="bce + boundary"))
+    logits = tf.constant(GENERATOR.normal(0, 30, MASK.shape), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        probability = tf.sigmoid(tf.cast(logits, "float32"))
+        scaled = tf.reduce_mean(loss(with_distances(mask, 1.0), probability)) * 2.0**15
+    assert np.isfinite(tf.cast(tape.gradient(scaled, logits), "float32")).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "wanted"),
+    [
+        ("constant", [(0.1, 1.0), (0.1, 1.0), (0.1, 1.0)]),
+        ("rising", [(0.1, 1.0), (0.15, 1.0), (5.1, 1.0)]),
+        ("rebalanced", [(0.1, 0.9), (0.15, 0.85), (0.99, 0.01)]),
+    ],
+)
+def test_the_weight_of_boundary_follows_its_schedule(schedule, wanted):
+    recipe = Recipe(loss="bce + 0.1 * boundary", boundary_schedule=schedule, boundary_rise=0.05)
+    found = [boundary_weight(recipe, epoch) for epoch in (0, 1, 100)]
+    np.testing.assert_allclose(found, wanted)
+
+
+def test_the_empty_head_has_a_weighted_cross_entropy_of_its_own():
+    recipe = Recipe(loss="bce + 0.25 * empty", empty_head=True)
+    label, presence = np.array([[1], [0]], np.float32), np.array([[0.8], [0.3]], np.float32)
+    losses = find_losses(recipe)
+    np.testing.assert_allclose(losses["presence"](label, presence), -0.25 * np.log([0.8, 0.7]), rtol=1e-5)
+    np.testing.assert_allclose(
+        losses["probability"](MASK, PROBABILITY), numpy_bce(MASK, PROBABILITY), rtol=1e-5
+    )

@@ -27,6 +27,29 @@ def test_grey_bytes_go_in_and_float32_probabilities_come_out():
     assert 0 <= probability.min() <= probability.max() <= 1
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_the_empty_head_is_a_float32_sigmoid_on_the_encoders_output(precision):
+    recipe = replace(TINY, empty_head=True, loss="bce + 0.1 * empty")
+    model = build_model(recipe, precision)
+    found = model.predict_on_batch(IMAGES)
+    assert found["probability"].shape == IMAGES.shape
+    assert found["presence"].shape == (len(IMAGES), 1)
+    assert {output.dtype for output in found.values()} == {np.dtype("float32")}
+    assert 0 < found["presence"].min() <= found["presence"].max() < 1
+    encoded = inner(model).outputs[1]
+    assert encoded.shape[1:3] == (1, 1)  # 32 pixels, halved five times
+
+
+def test_the_empty_head_leaves_the_rest_of_the_network_as_it_is(tmp_path):
+    keras.utils.set_random_seed(2)
+    headed = build_model(replace(TINY, empty_head=True, loss="bce + 0.1 * empty"))
+    plain = build_model(TINY)
+    inner(plain).set_weights(inner(headed).get_weights())
+    np.testing.assert_allclose(
+        plain.predict_on_batch(IMAGES), headed.predict_on_batch(IMAGES)["probability"], atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_the_sigmoid_is_float32_under_mixed_precision(precision):
     model = build_model(TINY, precision)

@@ -1,7 +1,8 @@
 """The terms of a loss in `keras.ops`, so that every Keras backend can run them.
 
 Masks and probabilities are float tensors of shape (N, H, W, 1), values [0, 1]; masks may be soft. BCE, Dice
-and log-dice: Steinberger Eriksson 2019; focal: Lin et al. 2017; Lovasz: Berman et al. 2018.
+and log-dice: Steinberger Eriksson 2019; focal: Lin et al. 2017; Lovasz: Berman et al. 2018; boundary:
+Kervadec et al. 2019.
 
 Under `tf.distribute` the sums over a batch are sums over all replicas, so that several devices compute the
 loss of one.
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import keras
 from keras import ops
 
 from pneumothorax.loss_text import parse_loss
@@ -23,6 +23,7 @@ PIXELS = (1, 2, 3)
 # What the logarithms of p and of 1 - p are taken of at least. A float32 p goes on to 1e-38, and the gradient
 # 1 / p must bear a loss scale; 1 - p has no value between 0 and 2**-24.
 LEAST_P, LEAST_REST = 1e-20, 2.0**-24
+MOST_BOUNDARY = 0.99  # of a weight that takes from the other terms
 
 
 def bce(mask: Tensor, probability: Tensor) -> Tensor:
@@ -82,8 +83,54 @@ def lovasz(mask: Tensor, probability: Tensor) -> Tensor:
     return ops.sum(ops.relu(ops.take_along_axis(errors, falling, axis=1)) * shares, axis=1)
 
 
+def boundary(distances: Tensor, probability: Tensor) -> Tensor:
+    """Return an image's boundary loss, the mean over pixels of phi p, shape (N,); it may be negative.
+
+    Args:
+        distances: phi, the signed distance to the true boundary, negative inside; see `data.distances`.
+        probability: Prediction p.
+    """
+    return ops.mean(distances * probability, axis=PIXELS)
+
+
+def boundary_weight(recipe: Recipe, epoch: int) -> tuple[float, float]:
+    """Return what boundary weighs in an epoch, and what the other terms are multiplied by.
+
+    Args:
+        recipe: With the term boundary in its loss, and the schedule of its weight.
+        epoch: Counted from 0.
+    """
+    weight = parse_loss(recipe.loss)["boundary"]
+    if recipe.boundary_schedule == "constant":
+        return weight, 1.0
+    weight += recipe.boundary_rise * epoch
+    if recipe.boundary_schedule == "rising":
+        return weight, 1.0
+    weight = min(weight, MOST_BOUNDARY)
+    return weight, 1.0 - weight
+
+
+def find_losses(recipe: Recipe) -> Any:
+    """Return the recipe's loss as `compile` takes it: a function, or one for each output by its name.
+
+    The function of "presence" takes labels and probabilities of shape (N, 1). That of "probability" takes
+    masks of shape (N, H, W, 1); with the term boundary (N, H, W, 2), the signed distances times its weight
+    behind them. Each returns one value an image, shape (N,).
+    """
+    loss = find_loss(recipe)
+    if not recipe.empty_head:
+        return loss
+    weight = parse_loss(recipe.loss)["empty"]
+
+    def empty(label: Tensor, presence: Tensor) -> Tensor:
+        entropy = ops.binary_crossentropy(ops.cast(label, "float32"), ops.cast(presence, "float32"))
+        return weight * ops.mean(entropy, axis=1)
+
+    return {"probability": loss, "presence": empty}
+
+
 def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the recipe's loss: masks and probabilities -> one value an image, shape (N,)."""
+    """Return the loss of the recipe's masks: truth and probabilities -> one value an image, shape (N,)."""
     dice = partial(soft_dice, smooth=recipe.smooth, reduction=recipe.loss_reduction)
     functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "bce": bce,
@@ -92,19 +139,16 @@ def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
         "focal": partial(focal, gamma=recipe.focal_gamma),
         "lovasz": lovasz,
     }
-    terms = [(weight, functions[name]) for name, weight in parse_loss(recipe.loss).items()]
+    weights = parse_loss(recipe.loss)
+    terms = [(weight, functions[name]) for name, weight in weights.items() if name in functions]
 
-    def loss(mask: Tensor, probability: Tensor) -> Tensor:
-        mask = ops.cast(mask, "float32")
+    def loss(truth: Tensor, probability: Tensor) -> Tensor:
+        truth = ops.cast(truth, "float32")
         probability = ops.cast(probability, "float32")
-        return sum(weight * term(mask, probability) for weight, term in terms)
+        total = sum(weight * term(truth[..., :1], probability) for weight, term in terms)
+        return total + boundary(truth[..., 1:], probability) if "boundary" in weights else total
 
     return loss
-
-
-def mean_soft_dice(recipe: Recipe) -> keras.metrics.Metric:
-    """Return the mean of the per-image soft Dice; its sum is divided once, at the end of the epoch."""
-    return keras.metrics.MeanMetricWrapper(partial(soft_dice, smooth=recipe.smooth), name="mean_dice")
 
 
 def _sum_of_batch(values: Tensor) -> Tensor:

@@ -1,0 +1,55 @@
+"""What Keras reports of each epoch: the mean Dice of the images, soft and hard, and the empty head's AUC.
+
+Means over images at network size; sums are divided once, at the end of the epoch.
+"""
+
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from pneumothorax.model.losses import PIXELS, soft_dice
+from pneumothorax.recipe import Recipe
+
+Tensor = Any
+MASK_SCORES = ("mean_dice", "hard_dice")
+
+
+def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
+    """Return the Dice of each image's mask, both cut at 0.5; 1 where both are empty, shape (N,)."""
+    mask, found = (ops.cast(values > 0.5, "float32") for values in (truth, probability))
+    areas = ops.sum(mask, axis=PIXELS) + ops.sum(found, axis=PIXELS)
+    overlap = ops.sum(mask * found, axis=PIXELS)
+    return ops.where(areas > 0, 2.0 * overlap / ops.maximum(areas, 1.0), 1.0)
+
+
+def find_metrics(recipe: Recipe) -> Any:
+    """Return the recipe's metrics as `compile` takes them: a list, or one for each output by its name."""
+    functions = (partial(soft_dice, smooth=recipe.smooth), hard_dice)
+    masks = [
+        keras.metrics.MeanMetricWrapper(_of_mask(function), name=name)
+        for function, name in zip(functions, MASK_SCORES, strict=True)
+    ]
+    if not recipe.empty_head:
+        return masks
+    return {"probability": masks, "presence": [keras.metrics.AUC(name="auc")]}
+
+
+def monitored(recipe: Recipe) -> str:
+    """Return the name, in the history, of what picks the best epochs; higher is better."""
+    return {"soft_dice": "val_mean_dice", "hard_dice": "val_hard_dice"}[recipe.monitor]
+
+
+def plain_names(logs: dict[str, float]) -> dict[str, float]:
+    """Return Keras' logs with the names that a network without an empty head gives them.
+
+    Keras puts the output's name before a score's when there is more than one output.
+    """
+    names = {f"{part}probability_{name}": f"{part}{name}" for part in ("", "val_") for name in MASK_SCORES}
+    return {names.get(name, name): value for name, value in logs.items()}
+
+
+def _of_mask(function: Any) -> Any:
+    """Return a score that leaves out of the truth what boundary puts behind the mask."""
+    return lambda truth, probability: function(truth[..., :1], probability)
