@@ -27,12 +27,12 @@ def make_our_step(precision: str, *, fast: bool) -> Callable[[], float]:
 
     from pneumothorax.model import unet
     from pneumothorax.recipe import Recipe
-    from pneumothorax.training import fit
+    from pneumothorax.training import compiling
 
     if not fast:
-        unet.on_one_cpu = fit.on_one_cpu = lambda: False
+        unet.on_one_cpu = compiling.on_one_cpu = lambda: False
     recipe = Recipe(size=SIZE, encoder_weights="none")
-    model = fit.compile_model(recipe, precision)
+    model = compiling.compile_model(recipe, precision)
     if not fast:
         model.jit_compile = False
     generator = np.random.default_rng(0)

@@ -77,6 +77,19 @@ def test_every_field_has_a_help_text_and_a_default_among_its_choices():
         ("shift", 1.0),
         ("zoom", -0.1),
         ("zoom", 1),
+        ("positive_rate", 1.1),
+        ("positive_rate_end", -0.1),
+        ("elastic", 1.0),
+        ("gamma", -0.1),
+        ("gamma", 5.0),
+        ("tone_share", 1.5),
+        ("ema", 1.0),
+        ("accumulate", 0),
+        ("clip_norm", -1.0),
+        ("average_best", 0),
+        ("monitor", "loss"),
+        ("schedule", "linear"),
+        ("boundary_schedule", "falling"),
         ("brightness", 2.0),
         ("contrast", float("inf")),
         ("encoder", None),
@@ -222,3 +235,52 @@ def test_differences_name_each_field_with_both_values():
     new = replace(old, size=256, flip=True)
     assert differences(old, new) == ["size 128 -> 256", "flip False -> True"]
     assert differences(new, old) == ["size 256 -> 128", "flip True -> False"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": "bce + empty"}, "--empty-head"),
+        ({"empty_head": True}, "bce \\+ log_dice \\+ 0.1 \\* empty"),
+        ({"loss": "boundary"}, "judges every mask"),
+        ({"loss": "boundary + empty", "empty_head": True}, "judges every mask"),
+        ({"loss": "bce + boundary", "boundary_schedule": "rebalanced"}, "a weight below 1"),
+        ({"positive_rate": 0.5}, "--no-positives-only"),
+        ({"positives_only": False, "positive_rate_end": 0.5}, "--positive-rate 0.8"),
+        ({"positives_only": False, "hard_negatives": True}, "--positive-rate 0.8"),
+        ({"schedule": "cosine", "epochs": 3, "warmup_epochs": 3.0}, "ends before training"),
+        ({"warmup_epochs": 1.0}, "--schedule cosine"),
+    ],
+    ids=str,
+)
+def test_fields_that_need_each_other_are_refused_apart(changes, words):
+    with pytest.raises(UserError, match=words):
+        replace(Recipe(), **changes)
+
+
+def test_a_recipe_from_before_the_strong_one_reads_as_trained_without_it():
+    old = {name: value for name, value in asdict(Recipe()).items() if name not in LATER}
+    assert from_json(json.dumps(old)) == Recipe()
+
+
+LATER = (
+    *(
+        "architecture",
+        "flip_tta",
+        "focal_gamma",
+        "positive_rate",
+        "positive_rate_end",
+        "hard_negatives",
+        "gamma",
+    ),
+    *(
+        "elastic",
+        "tone_share",
+        "geometry_share",
+        "empty_head",
+        "init_from",
+        "boundary_schedule",
+        "boundary_rise",
+    ),
+    *("accumulate", "clip_norm", "schedule", "warmup_epochs", "ema", "average_best", "monitor"),
+)

@@ -26,7 +26,7 @@ _LEAST = {
     "boundary_rise": 0,
 }
 _BETWEEN_0_AND_1 = ("prior", "batch_norm_momentum", "plateau_factor")
-_SHARES_BELOW_1 = ("shift", "zoom", "brightness", "contrast", "elastic", "ema")
+_SHARES_BELOW_1 = ("shift", "zoom", "brightness", "contrast", "ema")
 _SHARES = ("positive_rate", "positive_rate_end", "tone_share", "geometry_share")
 # What the size must be divisible by where it is not 32, and why.
 _STEPS = {"pspnet": (48, "pspnet cuts an eighth of it into 2, 3 and 6 parts")}
@@ -58,6 +58,7 @@ def check_values(recipe: Recipe) -> None:
         (_SHARES_BELOW_1, lambda value: 0 <= value < 1, "a share: 0 or more, below 1"),
         (_SHARES, lambda value: 0 <= value <= 1, "a share from 0 to 1"),
         (("gamma",), lambda value: 0 <= value <= 4, "0 to 4"),
+        (("elastic",), lambda value: 0 <= value <= 0.05, "0 to 0.05, above which tissue would fold"),
         (("learning_rate",), lambda value: value > 0, "a number above 0"),
         *(
             ((name,), lambda value, least=least: value >= least, f"at least {least}")

@@ -1,13 +1,23 @@
 """The order of training follows from seed and epoch alone, and loses no image."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumothorax.data.batches import epoch_batches, fixed_batches, gather
+from pneumothorax.data.batches import (
+    draw_epoch,
+    epoch_batches,
+    epoch_size,
+    fixed_batches,
+    gather,
+    positive_rate,
+)
 from pneumothorax.data.cache import Cache
+from pneumothorax.recipe import Recipe
 
 ROWS = np.arange(3, 203, 2)
 
@@ -66,3 +76,49 @@ def test_gather_reads_images_and_their_own_masks(tmp_path):
     np.testing.assert_array_equal(found[..., 0], images[[4, 0, 4]])
     np.testing.assert_allclose(masks[..., 0], 1 - images[[4, 0, 4]] / 255, atol=1e-6)
     assert 0 <= masks.min() <= masks.max() <= 1
+
+
+SLIDING = Recipe(positives_only=False, positive_rate=0.8, positive_rate_end=0.25, epochs=12)
+STUDIES = np.arange(100, 400)
+POSITIVE = np.arange(300) % 5 == 0  # 60 of 300
+
+
+def test_the_positive_rate_slides_in_a_straight_line_over_the_planned_epochs():
+    rates = [positive_rate(SLIDING, epoch) for epoch in range(14)]
+    np.testing.assert_allclose(rates[:12], np.linspace(0.8, 0.25, 12))
+    assert rates[12:] == rates[11:12] * 2
+    assert positive_rate(Recipe(positives_only=False, positive_rate=0.5), 7) == 0.5
+
+
+@given(st.integers(0, 11), st.integers(0, 99))
+def test_an_epoch_has_every_positive_and_the_negatives_its_rate_leaves(epoch, seed):
+    recipe = dataclasses.replace(SLIDING, seed=seed)
+    drawn = draw_epoch(STUDIES, POSITIVE, recipe, epoch)
+    assert len(drawn) == len(set(drawn.tolist())) == epoch_size(recipe, 60, 240, epoch)
+    assert set(STUDIES[POSITIVE]) <= set(drawn.tolist()) <= set(STUDIES.tolist())
+    assert 60 / len(drawn) == pytest.approx(positive_rate(recipe, epoch), abs=0.01)
+
+
+def test_each_epoch_draws_other_negatives_and_a_seed_draws_them_again():
+    first, second, again = (draw_epoch(STUDIES, POSITIVE, SLIDING, epoch) for epoch in (4, 5, 4))
+    np.testing.assert_array_equal(first, again)
+    assert set(second) - set(first)
+
+
+def test_where_negatives_run_short_all_of_them_come():
+    few = STUDIES[:70], np.arange(70) < 60
+    assert len(draw_epoch(*few, SLIDING, 11)) == 70
+
+
+def test_without_a_rate_all_images_come():
+    np.testing.assert_array_equal(draw_epoch(STUDIES, POSITIVE, Recipe(positives_only=False), 3), STUDIES)
+
+
+def test_hard_negatives_come_about_four_times_as_often():
+    hard = set(STUDIES[~POSITIVE][:24].tolist())
+    recipe = dataclasses.replace(SLIDING, positive_rate=0.75, positive_rate_end=0.0)  # 20 of 240 an epoch
+    drawn = [draw_epoch(STUDIES, POSITIVE, recipe, epoch, hard) for epoch in range(400)]
+    hits = sum(len(hard & set(rows.tolist())) for rows in drawn)
+    negatives = sum(len(rows) - 60 for rows in drawn)
+    odds = (hits / 24) / ((negatives - hits) / 216)
+    assert 3.2 < odds < 4.2  # a little below four, for none is drawn twice

@@ -44,20 +44,24 @@ def tiny() -> Recipe:
 @pytest.fixture
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a few layers in the U-Net's place: with all kinds of state a resume may forget, but quick."""
-    monkeypatch.setattr("pneumothorax.training.fit.build_model", _build_small)
+    monkeypatch.setattr("pneumothorax.training.compiling.build_model", _build_small)
+    monkeypatch.setattr("pneumothorax.training.beginning.build_model", _build_small)
     monkeypatch.setattr("pneumothorax.inference.predict.build_model", _build_small)
 
 
 def _build_small(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:
     images = keras.Input((recipe.size, recipe.size, 1), dtype="uint8")
     hidden = keras.layers.Rescaling(1 / 127.5, -1)(images)
-    for filters in (8, 8):
-        hidden = keras.layers.Conv2D(filters, 5, padding="same")(hidden)
-        hidden = keras.layers.BatchNormalization(momentum=0.8)(hidden)
+    for name in ("first", "second"):
+        hidden = keras.layers.Conv2D(8, 5, padding="same", name=f"{name}_convolution")(hidden)
+        hidden = keras.layers.BatchNormalization(momentum=0.8, name=f"{name}_norm")(hidden)
         hidden = keras.layers.SpatialDropout2D(0.1)(keras.layers.Activation("relu")(hidden))
-    return keras.Model(
-        images, keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(hidden), name="small"
-    )
+    probability = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")(hidden)
+    if not recipe.empty_head:
+        return keras.Model(images, probability, name="small")
+    pooled = keras.layers.GlobalAveragePooling2D()(hidden)
+    presence = keras.layers.Dense(1, activation="sigmoid", name="presence")(pooled)
+    return keras.Model(images, {"probability": probability, "presence": presence}, name="small")
 
 
 def _make_discs(folder: Path, count: int = 24, size: int = 32, seed: int = 0) -> Cache:

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from pneumothorax.recipe import RECIPES
 from pneumothorax.training.augmentation import KEPT, RandomGamma, augment, make_augmentation
 
 MOVES = {"rotation_degrees": 20.0, "shift": 0.1, "zoom": 0.1, "elastic": 0.02}
@@ -71,33 +70,6 @@ def test_a_flip_is_a_mirror_image(elastic, tiny):
     mirrored = [np.array_equal(image, SQUARE[0, :, ::-1]) for image in images]
     assert set(kinds) == {"same", "other"}
     assert mirrored == [kind == "other" for kind in kinds]
-
-
-@pytest.mark.parametrize("fields", [RECIPES["smoke"], OLD], ids=["smoke", "all of the old"])
-def test_without_the_newer_fields_results_are_those_of_keras_layers_in_turn(fields, tiny):
-    recipe = fields if fields is RECIPES["smoke"] else replace(tiny, **fields)
-    edges = {"fill_mode": "constant", "fill_value": 0.0}
-    layers = [
-        keras.layers.RandomFlip("horizontal"),
-        keras.layers.RandomRotation(recipe.rotation_degrees / 360, **edges),
-        keras.layers.RandomTranslation(recipe.shift, recipe.shift, **edges),
-    ]
-    if recipe.zoom:
-        layers += [
-            keras.layers.RandomZoom(recipe.zoom, **edges),
-            keras.layers.RandomBrightness(recipe.brightness, value_range=(0, 255)),
-            keras.layers.RandomContrast(recipe.contrast, value_range=(0, 255)),
-        ]
-    seeds = np.random.default_rng([3, 1, 4]).integers(0, 2**31 - 1, size=len(layers))
-    images, masks = keras.ops.convert_to_tensor(NOISE, "float32"), keras.ops.convert_to_tensor(MASK)
-    for layer, seed in zip(layers, seeds.tolist(), strict=True):
-        drawn = layer.get_random_transformation({"images": images}, training=True, seed=seed)
-        images = layer.transform_images(images, drawn, training=True)
-        masks = layer.transform_segmentation_masks(masks, drawn, training=True)
-    found = augment(make_augmentation(recipe), NOISE, MASK, [3, 1, 4])
-    expected = keras.ops.convert_to_numpy(images).round().clip(0, 255)
-    np.testing.assert_array_equal(found[0], expected)
-    np.testing.assert_array_equal(found[1], keras.ops.convert_to_numpy(masks))
 
 
 @pytest.mark.parametrize("name", ["tone_share", "geometry_share"])

@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from pneumothorax.data.distances import signed_distances
 from pneumothorax.training.feed import Feed, FixedFeed
 
 
@@ -17,6 +19,52 @@ def test_a_feed_begun_at_an_epoch_goes_on_like_one_that_came_there(discs, tiny):
 
 def test_a_fixed_feed_keeps_the_order(discs, tiny):
     rows = np.array([7, 3, 5])
-    images, masks = FixedFeed(discs, rows, 8)[0]
+    images, masks = FixedFeed(discs, rows, tiny)[0]
     np.testing.assert_array_equal(images[..., 0], discs.images[rows])
     np.testing.assert_allclose(masks[..., 0], discs.masks[rows] / 255)
+
+
+def test_keras_expects_the_longest_epoch_and_gets_each_as_long_as_it_is(discs, tiny):
+    recipe = replace(tiny, positive_rate=1.0, positive_rate_end=0.7, batch_size=4)
+    feed = Feed(discs, np.arange(24), recipe)
+    assert feed.lengths() == [4, 5, 6]
+    assert feed.num_batches == 6
+    feed.started = True
+    for epoch, length in enumerate(feed.lengths()):
+        feed.begin(epoch)
+        assert feed.num_batches == len(feed) == length
+
+
+def test_the_empty_head_is_told_who_has_a_pneumothorax_at_full_size(discs, tiny):
+    recipe = replace(tiny, empty_head=True, loss="bce + empty")
+    images, truth = FixedFeed(discs, np.array([0, 1, 2]), recipe)[0]
+    assert images.shape == (3, 32, 32, 1)
+    np.testing.assert_array_equal(truth["presence"], [[0], [1], [1]])
+    np.testing.assert_array_equal(truth["probability"], FixedFeed(discs, np.array([0, 1, 2]), tiny)[0][1])
+
+
+def test_distances_are_those_of_the_augmented_mask(discs, tiny):
+    recipe = replace(tiny, loss="bce + 0.5 * boundary", flip=True, shift=0.1)
+    _, truth = Feed(discs, np.arange(24), recipe)[0]
+    assert truth.shape == (8, 32, 32, 2)
+    np.testing.assert_allclose(truth[..., 1:], 0.5 * signed_distances(truth[..., :1]), rtol=1e-6)
+    assert truth[..., 1].any()
+
+
+def test_boundary_counts_for_nothing_when_validating(discs, tiny):
+    _, truth = FixedFeed(discs, np.arange(8), replace(tiny, loss="bce + boundary"))[0]
+    assert not truth[..., 1].any()
+
+
+@pytest.mark.parametrize("headed", [False, True])
+def test_rebalanced_terms_share_a_weight_of_one(headed, discs, tiny):
+    head = (
+        {"empty_head": True, "loss": "bce + 0.2 * boundary + empty"}
+        if headed
+        else {"loss": "bce + 0.2 * boundary"}
+    )
+    recipe = replace(tiny, boundary_schedule="rebalanced", boundary_rise=0.1, **head)
+    _, truth, weights = Feed(discs, np.arange(8), recipe, first_epoch=1)[0]
+    truth, weights = (truth["probability"], weights["probability"]) if headed else (truth, weights)
+    np.testing.assert_allclose(weights, 0.7)
+    np.testing.assert_allclose(0.7 * truth[..., 1:], 0.3 * signed_distances(truth[..., :1]), rtol=1e-5)

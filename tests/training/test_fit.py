@@ -17,8 +17,11 @@ import pytest
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
+from pneumothorax.model.losses import find_losses
+from pneumothorax.model.scores import find_metrics
 from pneumothorax.recipe import to_json
-from pneumothorax.training import callbacks, fit
+from pneumothorax.training import callbacks, compiling, fit, resume
+from pneumothorax.training.feed import Feed
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, read_history
 
@@ -101,7 +104,7 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
 ):
     recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda: Interrupt(*at))
+        patch.setattr(fit, "Progress", lambda feed: Interrupt(*at))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert (load_state(fold).epoch if at[0] else load_state(fold)) == (at[0] or None)
@@ -120,6 +123,7 @@ def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_on
             )
             patch.setattr(fit, "time", clock)
             patch.setattr(callbacks, "time", clock)
+            patch.setattr(resume, "time", clock)
             # Looked at before training, and at both ends of each epoch: a second epoch would end too late.
             assert not train(recipe, discs, fold, deadline=2500)
         assert (load_state(fold).epoch, load_state(fold).finished) == (done, False)
@@ -127,6 +131,126 @@ def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_on
     assert load_state(fold).epoch == 2
     assert train(recipe, discs, fold, deadline=time.monotonic() + 3600)
     assert_equal_runs(straight, fold)
+
+
+# Everything that a resume may forget at once.
+STRONG = {
+    "epochs": 5,
+    "flip": True,
+    "shift": 0.05,
+    "positive_rate": 0.9,
+    "positive_rate_end": 0.5,
+    "hard_negatives": True,
+    "empty_head": True,
+    "loss": "bce + log_dice + 0.2 * boundary + 0.1 * empty",
+    "boundary_schedule": "rebalanced",
+    "schedule": "cosine",
+    "warmup_epochs": 1.5,
+    "learning_rate": 0.01,
+    "clip_norm": 1.0,
+    "accumulate": 2,
+    "ema": 0.9,
+    "average_best": 2,
+    "monitor": "hard_dice",
+    "batch_size": 4,
+}
+
+
+@pytest.fixture
+def strong(discs, tiny, tmp_path, small_network):
+    fold = FoldFolder(tmp_path / "strong" / "fold0")
+    assert train(replace(tiny, **STRONG), discs, fold)
+    return fold
+
+
+@pytest.mark.parametrize("at", [(1, 0), (3, 1)], ids=str)
+def test_a_strong_run_interrupted_and_resumed_equals_the_uninterrupted_one(
+    at, strong, discs, tiny, tmp_path, monkeypatch
+):
+    recipe, fold = replace(tiny, **STRONG), FoldFolder(tmp_path / "fold0")
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "Progress", lambda feed: Interrupt(*at))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, discs, fold)
+    assert load_state(fold).epoch == at[0]
+    assert train(recipe, discs, fold)
+    assert_equal_runs(strong, fold)
+
+
+def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_nothing(
+    discs, tiny, tmp_path, monkeypatch
+):
+    drawn = []
+    begin = fit.Feed.begin
+
+    def watched(self, epoch, hard=()):
+        begin(self, epoch, hard)
+        drawn.append((epoch, len(np.concatenate(self.batches))))
+
+    monkeypatch.setattr(fit.Feed, "begin", watched)
+    seen = []
+    monkeypatch.setattr(fit, "Progress", lambda feed: Steps(seen))
+    fold = FoldFolder(tmp_path / "fold0")
+    recipe = replace(tiny, **STRONG)
+    split = divide(discs.studies, recipe, 0)
+    fit_fold(recipe, discs, split, fold)
+    sizes = dict(drawn)
+    assert sorted(sizes) == list(range(5))
+    assert sizes[4] > sizes[0]
+    assert seen == [max(1, -(-sizes[epoch] // 4)) for epoch in range(5)]
+    rates = read_history(fold)["learning_rate"].to_numpy()
+    assert rates.argmax() in (0, 1, 2)
+    assert rates[-1] < 0.15 * rates.max()
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts the steps that each epoch really took."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen[-1] += 1
+
+
+def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, tiny, tmp_path):
+    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.training.feed import FixedFeed
+
+    recipe, fold = replace(tiny, **STRONG | {"average_best": 1}), FoldFolder(tmp_path / "fold0")
+    train(recipe, discs, fold)
+    model = load_fold(fold)
+    model.compile(loss=find_losses(recipe), metrics=find_metrics(recipe))
+    split = divide(discs.studies, recipe, 0)
+    scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
+    history = read_history(fold)
+    best = history.loc[history["val_hard_dice"].idxmax()]
+    assert scores["probability_mean_dice"] == pytest.approx(best["val_mean_dice"], rel=1e-4)
+    assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+
+
+def test_no_weights_but_the_result_are_left(strong):
+    assert [path.name for path in strong.path.glob("*.weights.h5")] == ["best.weights.h5"]
+
+
+def test_hard_negatives_are_those_that_the_network_got_wrong(discs, tiny, tmp_path, monkeypatch):
+    recipe = replace(tiny, **STRONG | {"epochs": 1, "learning_rate": 1e-12, "warmup_epochs": 0.0})
+    fold = FoldFolder(tmp_path / "fold0")
+    monkeypatch.setattr(
+        keras.Model,
+        "predict_on_batch",
+        lambda self, images: {"probability": np.float32(images.mean(axis=(1, 2, 3), keepdims=True) > 44)},
+    )
+    train(recipe, discs, fold)
+    rows = divide(discs.studies, recipe, 0).train
+    feed = Feed(discs, rows, recipe)
+    drawn = np.concatenate(feed.batches)
+    expected = [int(row) for row in sorted(drawn) if row % 3 == 0 and discs.images[row].mean() > 44]
+    assert load_state(fold).callbacks["HardNegatives"]["hard"] == expected
 
 
 def test_a_finished_run_is_left_alone(straight, discs, tiny):
@@ -142,11 +266,9 @@ def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
 
     recipe = replace(tiny, **IMPATIENT)
     model = load_fold(straight)
-    model.compile(loss=fit.find_loss(recipe), metrics=[fit.mean_soft_dice(recipe)])
+    model.compile(loss=find_losses(recipe), metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
-    scores = model.evaluate(
-        FixedFeed(discs, split.validation, recipe.batch_size), return_dict=True, verbose=0
-    )
+    scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
     assert scores["mean_dice"] == pytest.approx(read_history(straight)["val_mean_dice"].max(), rel=1e-5)
 
 
@@ -188,7 +310,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     discs, tiny, tmp_path, monkeypatch
 ):
     recipe, fold = replace(tiny, epochs=3), FoldFolder(tmp_path / "fold0")
-    loss = fit.find_loss(recipe)
+    loss = find_losses(recipe)
     poison = {"calls": 0}
 
     def poisoned(mask, probability):
@@ -203,7 +325,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
             masks = masks + 2
         return images, masks
 
-    monkeypatch.setattr(fit, "find_loss", lambda recipe: poisoned)
+    monkeypatch.setattr(compiling, "find_losses", lambda recipe: poisoned)
     monkeypatch.setattr(fit.Feed, "__getitem__", spoilt)
     with pytest.raises(UserError, match=r"loss nan in epoch 2, batch 2 \(disc\d\d"):
         train(recipe, discs, fold)
@@ -231,7 +353,11 @@ def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path,
     def stop(self, *args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "Feed", lambda cache, rows, recipe, first: seen.update(train=rows))
+    monkeypatch.setattr(
+        fit,
+        "Feed",
+        lambda cache, rows, recipe, first: seen.update(train=rows) or Feed(cache, rows, recipe, first),
+    )
     monkeypatch.setattr(fit, "FixedFeed", lambda cache, rows, size: seen.update(validation=rows))
     monkeypatch.setattr(keras.Model, "fit", stop)
     with pytest.raises(KeyboardInterrupt):

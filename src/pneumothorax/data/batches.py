@@ -1,12 +1,17 @@
 """Cache -> batches, in an order that follows from seed and epoch alone; knows nothing of networks."""
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Rows
+from pneumothorax.recipe import Recipe
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
+
+HARD = 4.0  # how much oftener than others a hard negative is drawn
 
 
 def epoch_batches(rows: Rows, batch_size: int, *, seed: int, epoch: int) -> list[Rows]:
@@ -25,6 +30,52 @@ def epoch_batches(rows: Rows, batch_size: int, *, seed: int, epoch: int) -> list
 def fixed_batches(rows: Rows, batch_size: int) -> list[Rows]:
     """Cut rows into batches of at most `batch_size`, in their order and nearly equal in size."""
     return np.array_split(rows, max(1, -(-len(rows) // batch_size)))
+
+
+def positive_rate(recipe: Recipe, epoch: int) -> float:
+    """Return the share of positives of an epoch: a straight line from the first epoch to the last planned.
+
+    Args:
+        recipe: With a positive rate.
+        epoch: Counted from 0.
+    """
+    last = recipe.positive_rate_end or recipe.positive_rate
+    passed = min(epoch / max(recipe.epochs - 1, 1), 1.0)
+    return recipe.positive_rate + (last - recipe.positive_rate) * passed
+
+
+def epoch_size(recipe: Recipe, positives: int, negatives: int, epoch: int) -> int:
+    """Count the images of an epoch: all positives, and the negatives that its positive rate leaves."""
+    if not recipe.positive_rate:
+        return positives + negatives
+    rate = positive_rate(recipe, epoch)
+    return positives + min(negatives, round(positives * (1 - rate) / rate))
+
+
+def draw_epoch(
+    rows: Rows, positive: npt.NDArray[np.bool_], recipe: Recipe, epoch: int, hard: Collection[int] = ()
+) -> Rows:
+    """Choose the rows of one epoch: all positives, and as many negatives as its positive rate leaves.
+
+    Negatives are drawn without repetition; where there are too few of them, all come. The same arguments give
+    the same rows.
+
+    Args:
+        rows: Row numbers to train on.
+        positive: Whether each of them shows a pneumothorax, bool of the same shape.
+        recipe: Positive rate, planned epochs and seed; without a rate all rows come.
+        epoch: Counted from 0.
+        hard: Negatives that are drawn four times as often.
+    """
+    if not recipe.positive_rate:
+        return rows
+    negatives = rows[~positive]
+    count = epoch_size(recipe, int(positive.sum()), len(negatives), epoch) - int(positive.sum())
+    weights = np.where(np.isin(negatives, list(hard)), HARD, 1.0)
+    drawn = np.random.default_rng([recipe.seed, epoch, 1]).choice(
+        negatives, count, replace=False, p=weights / weights.sum() if len(weights) else None
+    )
+    return np.concatenate([rows[positive], np.sort(drawn)])
 
 
 def gather(cache: Cache, rows: Rows) -> Batch:

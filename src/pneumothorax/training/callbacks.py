@@ -1,85 +1,88 @@
-"""Keras callbacks: the exact resume, the stop at a loss that is no number, the progress of a long run."""
+"""Keras callbacks: what an epoch draws, the stop at a loss that is no number, the progress of a long run."""
 
 import sys
 import time
-from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
+from pneumothorax.data.batches import fixed_batches, gather
 from pneumothorax.errors import UserError
-from pneumothorax.model.unet import save_weights
+from pneumothorax.model.scores import plain_names
 from pneumothorax.training.feed import Feed
-from pneumothorax.training.run import FoldFolder, State, load_state, save_state, write_history
-
-MONITOR = "val_mean_dice"
-# What Keras' own BackupAndRestore forgets: the memories of the callbacks that end training or slow it down.
-MEMORIES = {
-    "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
-    "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
-}
 
 
-class ExactResume(keras.callbacks.Callback):
-    """Saves all of training's state at each epoch's end, and restores it when training begins.
+class EpochDraw(keras.callbacks.Callback):
+    """Draws each epoch's images when it begins, and gives the scores of its end their plain names.
 
-    It must come after the callbacks that it watches: it saves what they have become, and restores what they
-    reset when training begins.
+    It must come first.
 
     Args:
-        fold: Where to.
-        watched: The callbacks whose memories belong to the state.
+        feed: What training draws from.
+        hard: Knows which negatives to draw more often, or None.
     """
 
-    def __init__(self, fold: FoldFolder, watched: list[keras.callbacks.Callback]) -> None:
+    def __init__(self, feed: Feed, hard: "HardNegatives | None" = None) -> None:
         super().__init__()
-        self.fold, self.watched = fold, watched
-        self.history: list[dict[str, float]] = []
-        self.began = 0.0
-
-    def variables(self) -> list[keras.Variable]:
-        """List all that training changes, in a fixed order."""
-        self.model.optimizer.build(self.model.trainable_variables)
-        return [*self.model.variables, *self.model.optimizer.variables]
+        self.feed, self.hard = feed, hard
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Restore the state, if there is one."""
-        state = load_state(self.fold)
-        if state is None:
-            return
-        for variable, array in zip(self.variables(), state.variables, strict=True):
-            variable.assign(array)
-        for callback in self.watched:
-            for name, value in state.callbacks[type(callback).__name__].items():
-                setattr(callback, name, value)
-        self.history = state.history
-        write_history(self.fold, self.history)
+        """Say that Keras has asked how many batches to expect."""
+        self.feed.started = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Start the clock."""
-        self.began = time.perf_counter()
+        """Draw."""
+        self.feed.begin(epoch, self.hard.hard if self.hard is not None else ())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Save weights if they are the best yet, and then the state."""
-        row = {"epoch": epoch + 1.0, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["seconds"] = round(time.perf_counter() - self.began, 3)
-        # A kill between the two leaves newer weights beside the older state; the epoch then comes again,
-        # bit for bit, and writes the same weights.
-        if all(row[MONITOR] > before[MONITOR] for before in self.history):
-            save_weights(self.model, self.fold.weights)
-        self.history.append(row)
-        finished = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
-        arrays = [np.asarray(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()]
-        memories = {type(callback).__name__: _memories(callback) for callback in self.watched}
-        save_state(self.fold, State(epoch + 1, arrays, memories, self.history, finished))
-        write_history(self.fold, self.history)
+        """Rename, and add the learning rate where no other callback does."""
+        if logs is None:
+            return
+        plain = plain_names(logs)
+        plain["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        logs.clear()
+        logs.update(plain)
+
+
+class HardNegatives(keras.callbacks.Callback):
+    """Remembers the negatives in which the last epoch that drew them found a pneumothorax.
+
+    Each epoch ends with a look at the negatives it has drawn, as they are in the cache: one is hard when any
+    pixel of it is above one half.
+
+    Args:
+        feed: What training draws from.
+
+    Attributes:
+        hard: Their rows.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.hard: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look."""
+        drawn = np.sort(np.concatenate(self.feed.batches))
+        drawn = drawn[~self.feed.positive[drawn]]
+        wrong = set(self.hard) - set(drawn.tolist())
+        if len(drawn):
+            for rows in fixed_batches(drawn, self.feed.recipe.batch_size):
+                images, _ = gather(self.feed.cache, rows)
+                seen = self.model.predict_on_batch(images)
+                maps = keras.ops.convert_to_numpy(seen["probability"] if isinstance(seen, dict) else seen)
+                wrong.update(rows[maps.max(axis=(1, 2, 3)) > 0.5].tolist())
+        self.hard = sorted(wrong)
+        if logs is not None:
+            logs["hard_negatives"] = float(len(self.hard))
 
 
 class TimeLimit(keras.callbacks.Callback):
     """Ends training after an epoch when the next would end too late; the state stays resumable.
 
-    It must come after `ExactResume`, which would else take training for finished.
+    It must come after `resume.ExactResume`, which would else take training for finished.
 
     Args:
         deadline: When to have ended, by `time.monotonic`.
@@ -131,13 +134,21 @@ class StopAtNaN(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar for each epoch and a line at its end, on stderr."""
+    """A bar for each epoch and a line at its end, on stderr.
+
+    Args:
+        feed: Knows how many batches the epoch has.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Begin the epoch's bar."""
         self.began = time.perf_counter()
         title = f"epoch {epoch + 1}/{self.params['epochs']}"
-        self.bar = tqdm(total=self.params["steps"], desc=title, unit="batch", leave=False, disable=None)
+        self.bar = tqdm(total=len(self.feed), desc=title, unit="batch", leave=False, disable=None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Advance the bar."""
@@ -156,9 +167,3 @@ class Progress(keras.callbacks.Callback):
         """Close the bar of an epoch that was interrupted."""
         if hasattr(self, "bar"):
             self.bar.close()
-
-
-def _memories(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return the attributes of a callback that its next decision depends on, as plain numbers."""
-    values = {name: getattr(callback, name) for name in MEMORIES[type(callback).__name__]}
-    return {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}

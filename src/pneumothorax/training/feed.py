@@ -1,60 +1,140 @@
-"""Batches for Keras: the cache as a `keras.utils.PyDataset`, augmented by Keras' own layers."""
+"""Batches for Keras: the cache as a `keras.utils.PyDataset`, augmented, with the truth the loss wants."""
+
+from collections.abc import Collection
+from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
-from pneumothorax.data.batches import Batch, epoch_batches, fixed_batches, gather
+from pneumothorax.data.batches import draw_epoch, epoch_batches, epoch_size, fixed_batches, gather
 from pneumothorax.data.cache import Cache
+from pneumothorax.data.distances import signed_distances
 from pneumothorax.data.folds import Rows
+from pneumothorax.loss_text import parse_loss
+from pneumothorax.model.losses import boundary_weight
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.augmentation import augment, make_augmentation
+
+Arrays = npt.NDArray[np.float32]
 
 
 class Feed(keras.utils.PyDataset):
     """Shuffled, augmented batches to train on.
 
-    Every batch follows from (seed, epoch, number of the batch), so that nothing needs saving for a resume but
-    the epoch.
+    Every batch follows from (seed, epoch, number of the batch) and, if the recipe asks for hard negatives,
+    from which those are, so that nothing else needs saving for a resume.
 
     Args:
         cache: Images and masks.
         rows: Which of them.
-        recipe: Batch size, seed and augmentation.
+        recipe: Batch size, seed, positive rate, augmentation and loss.
         first_epoch: The epoch that training begins with.
     """
 
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe, first_epoch: int = 0) -> None:
         super().__init__()
         self.cache, self.rows, self.recipe = cache, rows, recipe
+        self.positive = cache.studies["area"].to_numpy() > 0  # of every row of the cache
         self.augmentation = make_augmentation(recipe) if recipe.augments else None
+        self.started = False
         self.begin(first_epoch)
+
+    @property
+    def num_batches(self) -> int:
+        """Count the batches of this epoch; of the longest while Keras asks how many to expect at most.
+
+        Keras asks once, before training begins, and takes an epoch that ends earlier for what it is.
+        """
+        return len(self.batches) if self.started else max(self.lengths())
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, number: int) -> Batch:
-        images, masks = gather(self.cache, self.batches[number])
-        if self.augmentation is None:
-            return images, masks
-        return augment(self.augmentation, images, masks, [self.recipe.seed, self.epoch, number])
+    def __getitem__(self, number: int) -> Any:
+        rows = self.batches[number]
+        images, masks = gather(self.cache, rows)
+        if self.augmentation is not None:
+            images, masks = augment(self.augmentation, images, masks, [self.recipe.seed, self.epoch, number])
+        return make_batch(self.recipe, images, masks, self.positive[rows], self.epoch)
 
-    def begin(self, epoch: int) -> None:
-        """Draw an epoch's order.
+    def begin(self, epoch: int, hard: Collection[int] = ()) -> None:
+        """Draw an epoch's rows and their order.
 
         Training calls it, for Keras' own `on_epoch_end` also comes between epochs.
+
+        Args:
+            epoch: Counted from 0.
+            hard: Rows of negatives to draw more often.
         """
         self.epoch = epoch
-        self.batches = epoch_batches(self.rows, self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+        chosen = draw_epoch(self.rows, self.positive[self.rows], self.recipe, epoch, hard)
+        self.batches = epoch_batches(chosen, self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+
+    def lengths(self) -> list[int]:
+        """Count the batches of every planned epoch."""
+        positives = int(self.positive[self.rows].sum())
+        negatives = len(self.rows) - positives
+        sizes = (epoch_size(self.recipe, positives, negatives, epoch) for epoch in range(self.recipe.epochs))
+        return [max(1, -(-size // self.recipe.batch_size)) for size in sizes]
 
 
 class FixedFeed(keras.utils.PyDataset):
-    """The same batches every time, not augmented, to validate or predict on."""
+    """The same batches every time, not augmented, to validate on.
 
-    def __init__(self, cache: Cache, rows: Rows, batch_size: int) -> None:
+    Args:
+        cache: Images and masks.
+        rows: Which of them.
+        recipe: Batch size and loss.
+    """
+
+    def __init__(self, cache: Cache, rows: Rows, recipe: Recipe) -> None:
         super().__init__()
-        self.cache, self.batches = cache, fixed_batches(rows, batch_size)
+        self.cache, self.recipe, self.batches = cache, recipe, fixed_batches(rows, recipe.batch_size)
+        self.positive = cache.studies["area"].to_numpy() > 0
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, number: int) -> Batch:
-        return gather(self.cache, self.batches[number])
+    def __getitem__(self, number: int) -> Any:
+        rows = self.batches[number]
+        return make_batch(self.recipe, *gather(self.cache, rows), self.positive[rows])
+
+
+def make_batch(
+    recipe: Recipe,
+    images: npt.NDArray[np.uint8],
+    masks: Arrays,
+    positive: npt.NDArray[np.bool_],
+    epoch: int | None = None,
+) -> Any:
+    """Arrange a batch as Keras and the recipe's loss take it.
+
+    Args:
+        recipe: Names loss and heads.
+        images: uint8 array of shape (B, S, S, 1).
+        masks: float32 array of shape (B, S, S, 1), values [0, 1].
+        positive: Whether each shows a pneumothorax, bool of shape (B,).
+        epoch: Which epoch of training, counted from 0; None to validate, where boundary counts for nothing:
+            it may be negative, and its weight changes.
+
+    Returns:
+        Images; the truth (see `model.losses.find_losses`); and, only where the other terms of the loss weigh
+        less than 1, the weight of each image.
+    """
+    terms = parse_loss(recipe.loss)
+    truth, share = masks, 1.0
+    if "boundary" in terms:
+        distances = np.zeros_like(masks)
+        if epoch is not None:
+            weight, share = boundary_weight(recipe, epoch)
+            distances = signed_distances(masks) * np.float32(weight / share)
+        truth = np.concatenate([masks, distances], axis=-1)  # (B, S, S, 2)
+    weights = np.full(len(images), share, np.float32)
+    if not recipe.empty_head:
+        return (images, truth, weights) if share != 1 else (images, truth)
+    labels = positive.astype(np.float32)[:, None]
+    whole = {"probability": truth, "presence": labels}
+    if share == 1:
+        return images, whole
+    return images, whole, {"probability": weights, "presence": np.ones_like(weights)}

@@ -4,6 +4,7 @@ Knows nothing of 1024 pixels, thresholds or submissions.
 """
 
 import time
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,13 +13,14 @@ import keras
 from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
-from pneumothorax.model.devices import count_gpus, on_one_cpu, on_tensorflow
-from pneumothorax.model.losses import find_loss, mean_soft_dice
-from pneumothorax.model.unet import build_model
+from pneumothorax.model.scores import monitored
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
-from pneumothorax.training.callbacks import MONITOR, ExactResume, Progress, StopAtNaN, TimeLimit
+from pneumothorax.training.beginning import find_beginning, load_beginning
+from pneumothorax.training.callbacks import EpochDraw, HardNegatives, Progress, StopAtNaN, TimeLimit
+from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import Feed, FixedFeed
+from pneumothorax.training.resume import ExactResume
 from pneumothorax.training.run import FoldFolder, claim, load_state
 
 
@@ -58,6 +60,7 @@ def fit_fold(
             "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
         )
     precision = hardware.choose_precision(recipe.precision)
+    begin_with = find_beginning(recipe, fold)
     claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
     state = load_state(fold, with_variables=False)
     if state is not None and state.finished:
@@ -67,52 +70,52 @@ def fit_fold(
         return False
     hardware.begin(recipe)
     first = state.epoch if state is not None else 0
-    with hardware.scope_of(strategy):
-        model = compile_model(recipe, precision, trained=state is not None)
     feed = Feed(cache, split.train, recipe, first)
-    plateau = keras.callbacks.ReduceLROnPlateau(
-        "val_loss", factor=recipe.plateau_factor, patience=recipe.plateau_patience, min_delta=0.0
-    )
-    stop = keras.callbacks.EarlyStopping(MONITOR, mode="max", patience=recipe.early_stop_patience)
-    order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: feed.begin(epoch))
-    callbacks = [order, Progress(), StopAtNaN(feed, cache.studies["ImageId"].to_numpy()), plateau, stop]
+    with hardware.scope_of(strategy):
+        loaded = state is not None or begin_with is not None
+        model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
+    if state is None and begin_with is not None:
+        load_beginning(model, begin_with, recipe)
+    callbacks = _callbacks(recipe, feed, fold)
     if tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(str(fold.path / "tensorboard"), write_graph=False))
-    callbacks.append(ExactResume(fold, [plateau, stop]))
+        callbacks.insert(-1, keras.callbacks.TensorBoard(str(fold.path / "tensorboard"), write_graph=False))
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, longest))
-    model.fit(
-        feed,
-        validation_data=FixedFeed(cache, split.validation, recipe.batch_size),
-        epochs=recipe.epochs,
-        initial_epoch=first,
-        callbacks=callbacks,
-        shuffle=False,  # the feed does it, so that a resumed run repeats it
-        verbose=0,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # a shorter epoch than the longest
+        model.fit(
+            feed,
+            validation_data=FixedFeed(cache, split.validation, recipe),
+            epochs=recipe.epochs,
+            initial_epoch=first,
+            callbacks=callbacks,
+            shuffle=False,  # the feed does it, so that a resumed run repeats it
+            verbose=0,
+        )
     state = load_state(fold, with_variables=False)
     return state is not None and state.finished
 
 
-def compile_model(recipe: Recipe, precision: str, *, trained: bool = False) -> keras.Model:
-    """Build the recipe's network with its loss, metric and Adam."""
-    model = build_model(recipe, precision, trained=trained)
-    optimizer = _find_adam()(recipe.learning_rate)
-    # Under mixed_float16 compile() itself scales the loss. XLA pays on a GPU; on a CPU it is several times
-    # slower, and with several GPUs the strategy does the work.
-    model.compile(
-        optimizer,
-        loss=find_loss(recipe),
-        metrics=[mean_soft_dice(recipe)],
-        jit_compile=not on_tensorflow() or count_gpus() == 1,
-    )
-    return model
-
-
-def _find_adam() -> type[keras.optimizers.Adam]:
-    """Return Keras' Adam, or on one CPU its twin of a fused kernel."""
-    if not on_one_cpu():
-        return keras.optimizers.Adam
-    from pneumothorax.model.fast import Adam
-
-    return Adam
+def _callbacks(recipe: Recipe, feed: Feed, fold: FoldFolder) -> list[keras.callbacks.Callback]:
+    """List the recipe's callbacks in the order that each of them needs; the exact resume comes last."""
+    monitor = monitored(recipe)
+    hard = [HardNegatives(feed)] if recipe.hard_negatives else []
+    ema = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    watched: list[keras.callbacks.Callback] = [
+        *hard,
+        keras.callbacks.EarlyStopping(monitor, mode="max", patience=recipe.early_stop_patience),
+    ]
+    if recipe.schedule == "plateau":
+        watched.append(
+            keras.callbacks.ReduceLROnPlateau(
+                "val_loss", factor=recipe.plateau_factor, patience=recipe.plateau_patience, min_delta=0.0
+            )
+        )
+    return [
+        EpochDraw(feed, *hard),
+        *ema,
+        Progress(feed),
+        StopAtNaN(feed, feed.cache.studies["ImageId"].to_numpy()),
+        *watched,
+        ExactResume(fold, watched, monitor, recipe.average_best, *ema),
+    ]

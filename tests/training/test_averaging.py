@@ -1,0 +1,38 @@
+"""The mean of weights files is the mean of each array, and the best epochs are the best."""
+
+import keras
+import numpy as np
+import pytest
+
+from pneumothorax.model.unet import save_weights
+from pneumothorax.training.averaging import average_weights, best_epochs
+
+
+def make_network() -> keras.Model:
+    images = keras.Input((8, 8, 1))
+    hidden = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))
+    return keras.Model(images, keras.layers.Conv2D(1, 3)(hidden))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_mean_of_files_is_the_mean_of_each_array(count, tmp_path):
+    generator, values, paths = np.random.default_rng(0), [], []
+    for number in range(count):
+        model = make_network()
+        model.set_weights([generator.normal(size=array.shape) for array in model.get_weights()])
+        values.append(model.get_weights())
+        paths.append(tmp_path / f"epoch{number}.weights.h5")
+        save_weights(model, paths[-1])
+    average_weights(paths, tmp_path / "best.weights.h5")
+    model = make_network()
+    model.load_weights(tmp_path / "best.weights.h5")
+    for found, *each in zip(model.get_weights(), *values, strict=True):
+        np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5, atol=1e-7)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["best.weights.h5", *(p.name for p in paths)]
+    )
+
+
+def test_the_best_epochs_are_the_highest_and_of_equals_the_earlier():
+    assert best_epochs([0.1, 0.5, 0.3, 0.5], 3) == [1, 3, 2]
+    assert best_epochs([0.2], 3) == [0]
