@@ -2,8 +2,13 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Flags of a command, for example: make train ARGS="--recipe seed --encoder-weights none"
+# Flags of a command, for example: make train RECIPE=strong ARGS="--size 512 --init-from strong --run strong512"
 ARGS ?=
+# Which recipe to prepare and train; which run to tune, predict, draw and submit: by default the recipe's name.
+RECIPE ?=
+RUN ?= $(RECIPE)
+BY_RECIPE = $(if $(RECIPE),--recipe $(RECIPE))
+OF_RUN = $(if $(RUN),--run $(RUN))
 
 .DEFAULT_GOAL := help
 # Of the targets on Kaggle's notebooks, for example: make push KERNEL=train FOLDS=0,1,2,3,4
@@ -35,22 +40,22 @@ download: install ## fetch the competition and a source of training images from 
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 prepare: install ## decode and resize all radiographs once
-	$(BIN)/pneumothorax $@ $(ARGS)
+	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(ARGS)
 
 augmentations: install ## draw images as a recipe's augmentation shows them
-	$(BIN)/pneumothorax $@ $(ARGS)
+	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(ARGS)
 
-train: install ## train a recipe; the same command resumes
-	$(BIN)/pneumothorax $@ $(ARGS)
+train: install ## train all folds of a recipe: RECIPE=strong; the same command resumes
+	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(OF_RUN) $(ARGS)
 
 tune: install ## choose the rule from probability to mask on held-out images
-	$(BIN)/pneumothorax $@ $(ARGS)
+	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 predict: install ## predict the test set, or a folder of radiographs
-	$(BIN)/pneumothorax $@ $(ARGS)
+	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 submit: install ## write and validate a submission CSV, and submit it to Kaggle
-	$(BIN)/pneumothorax $@ $(ARGS)
+	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 validate: install ## check a submission CSV
 	$(BIN)/pneumothorax $@ $(ARGS)
@@ -62,7 +67,7 @@ ensemble: install ## average several runs into one: ARGS="--runs strong,seed=0.5
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 figures: install ## draw curves, histogram and overlays of a run
-	$(BIN)/pneumothorax $@ $(ARGS)
+	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 leaderboard: install ## fetch the scores of all submissions: submissions/README.md
 	$(BIN)/pneumothorax $@ $(ARGS)

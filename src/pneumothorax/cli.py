@@ -148,7 +148,7 @@ def _demo(options: argparse.Namespace) -> int:
     for words in (
         ["phantom", *counts, *workers],
         ["prepare", "--recipe", "smoke", *workers],
-        ["train", "--recipe", "smoke"],
+        ["train", "--recipe", "smoke", "--fold", "0"],
         ["tune", "--run", "smoke"],
         ["predict", "--run", "smoke", *workers],
         ["submit", "--run", "smoke", "--write-only", "--out", str(csv)],

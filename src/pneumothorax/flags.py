@@ -91,7 +91,7 @@ def run(command: argparse._ActionsContainer) -> None:
 def train(command: argparse.ArgumentParser) -> None:
     """Add the flags of `train`."""
     command.add_argument(
-        "--fold", type=words.folds, default="0", help="which folds: 0, or 0,2, or 0-4 (default: %(default)s)"
+        "--fold", type=words.folds, help="which folds: 0, or 0,2, or 0-4 (default: all that the recipe has)"
     )
     command.add_argument(
         "--max-hours",

@@ -175,6 +175,6 @@ def test_a_fold_that_is_not_is_an_error(split, fold, message):
 @pytest.mark.parametrize(("positive", "negative"), [(0, 50), (1, 50), (2, 0)])
 def test_a_part_without_images_to_learn_from_is_an_error(positive, negative):
     with pytest.raises(
-        UserError, match="positive studies to train on and 0 to validate; expected at least one"
+        UserError, match="positive studies to train on and 0 to validate in fold 0; expected at least one"
     ):
         divide(positives_only_table(positive, negative), Recipe(), 0)

@@ -29,7 +29,10 @@ def train(options: Namespace) -> int:
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
     run = workspace.runs / (options.run or recipe.name)
     cache = open_prepared(workspace, recipe, "train")
-    splits = {number: folds.divide(cache.studies, recipe, number) for number in options.fold}
+    if read_ensemble(run) is not None:
+        raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
+    numbers = folds.fold_numbers(recipe) if options.fold is None else options.fold
+    splits = {number: folds.divide(cache.studies, recipe, number) for number in numbers}
     if recipe.split == "paper":
         warn("the paper's split is by image: patients lie on both sides of it")
         positives = int((cache.studies["area"] > 0).sum())

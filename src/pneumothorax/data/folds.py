@@ -46,10 +46,10 @@ def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
     Raises:
         UserError: There is no such fold, or a part has no image to learn from.
     """
-    folds = recipe.folds if recipe.split == "folds" else 1
-    if not 0 <= fold < folds:
+    if fold not in fold_numbers(recipe):
         remedy = "use --split folds" if recipe.split == "paper" else ""
-        raise UserError(f"fold {fold}", f"0 to {folds - 1} under the split {recipe.split!r}", remedy)
+        last = fold_numbers(recipe)[-1]
+        raise UserError(f"fold {fold}", f"0 to {last} under the split {recipe.split!r}", remedy)
     if recipe.split == "folds":
         assigned = assign_folds(table, recipe.folds, recipe.seed)
         parts = np.where(assigned == fold, "validation", "train")
@@ -60,14 +60,19 @@ def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
     validation = held_out
     if recipe.positives_only:
         train, validation = train[positive[train]], held_out[positive[held_out]]
-    if not len(train) or not len(validation):
-        kind = "positive studies" if recipe.positives_only else "studies"
+    positives = (int(positive[train].sum()), int(positive[validation].sum()))
+    if not all(positives):
         raise UserError(
-            f"{len(train)} {kind} to train on and {len(validation)} to validate",
+            f"{positives[0]} positive studies to train on and {positives[1]} to validate in fold {fold}",
             "at least one of each",
-            "prepare more annotated images",
+            "prepare more annotated images, or use fewer folds",
         )
     return Split(train, validation, held_out, test)
+
+
+def fold_numbers(recipe: Recipe) -> list[int]:
+    """List the folds that a recipe's split has; the paper's has one."""
+    return list(range(recipe.folds if recipe.split == "folds" else 1))
 
 
 def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.int64]:

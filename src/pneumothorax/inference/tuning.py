@@ -5,7 +5,7 @@ The score that is reported is nested: each fold is judged by the rule that the o
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,25 @@ RESAMPLES = 2000
 Rounds = Sequence[tuple[Flags, Flags]]  # (images that choose, images that are judged)
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A rule, and how each image fared by rules that it had no part in choosing.
+
+    Attributes:
+        decision: The rule that is best on all images, with the nested score.
+        each: The nested Dice of each image, shape (N,).
+        ill: Which of them have a pneumothorax, shape (N,).
+        scores: What tells the ill from the others (see `screening.image_scores`), shape (N,).
+        patients: Whose they are, shape (N,).
+    """
+
+    decision: Decision
+    each: Floats
+    ill: Flags
+    scores: Floats
+    patients: npt.NDArray[np.object_]
+
+
 def tune(parts: Sequence[Predictions]) -> Decision:
     """Choose the rule by the competition's metric on out-of-fold probabilities, and score it on others.
 
@@ -44,6 +63,15 @@ def tune(parts: Sequence[Predictions]) -> Decision:
     Returns:
         The rule that is best on all images; its score is that of the rules which the other folds chose (or,
         of a single fold, the other patients), so that no image judges a rule it has chosen.
+
+    Raises:
+        UserError: Only some of the folds tell a presence.
+    """
+    return tune_images(parts).decision
+
+
+def tune_images(parts: Sequence[Predictions]) -> Tuned:
+    """Do what `tune` does, and also return how each image fared, in the order of the parts.
 
     Raises:
         UserError: Only some of the folds tell a presence.
@@ -69,8 +97,9 @@ def tune(parts: Sequence[Predictions]) -> Decision:
     empty = counts.truth == 0
     plain = dice(counts.overlap, counts.truth[:, None], counts.area)[:, final.threshold]
     low, high = bootstrap(nested, patients)
-    screening = screen(~empty, np.concatenate([image_scores(part) for part in parts]), found)
-    return replace(
+    scores = np.concatenate([image_scores(part) for part in parts])
+    screening = screen(~empty, scores, found)
+    decision = replace(
         to_decision(final),
         score=float(nested.mean()),
         low=low,
@@ -83,6 +112,7 @@ def tune(parts: Sequence[Predictions]) -> Decision:
         images=len(empty),
         **asdict(screening),
     )
+    return Tuned(decision, nested, ~empty, scores, patients)
 
 
 def bootstrap(

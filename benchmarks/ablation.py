@@ -1,0 +1,289 @@
+"""From `seed` to `strong`, one ingredient at a time, on the artificial competition: what each of them gives.
+
+    python benchmarks/ablation.py --write docs/method.md
+
+Resumable: what is trained stays in build/ablation, and the same command goes on. Two hours on two cores.
+Every row sees as many images in training (smaller epochs, more of them), with the same network: a ResNet18
+U-Net at 64 pixels from random weights, since ImageNet's cannot be had everywhere and Xception would take a
+day. What is held out is judged at 1024x1024 by the rule that the other folds chose.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from benchmarks.timing import describe_machine
+from sklearn.metrics import roc_auc_score
+
+from pneumothorax.data.batches import epoch_size
+from pneumothorax.data.cache import read_studies
+from pneumothorax.data.folds import divide
+from pneumothorax.inference.counting import judge
+from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.tuning import Tuned, bootstrap, tune_images
+from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.training.run import FoldFolder, read_recipe
+from pneumothorax.workspace import write_text
+
+MARK = "<!-- written by benchmarks/ablation.py -->"
+COMMAND = "python benchmarks/ablation.py --write docs/method.md"
+STRONG = asdict(RECIPES["strong"])
+# What all rows share, so that two cores can train them from random weights in minutes.
+BASE = {
+    "size": 64,
+    "interpolation": "area",
+    "split": "folds",
+    "folds": 3,
+    "encoder": "resnet18",
+    "encoder_weights": "none",
+    "decoder_filters": (128, 64, 32, 16, 16),
+    "prior": 0.01,
+    "batch_norm_momentum": 0.9,
+    "learning_rate": 1e-3,
+}
+EMA = 0.97  # the moving average of so short a training must follow faster than `strong`'s
+
+
+def of_strong(*names: str) -> dict[str, object]:
+    """Return some fields as `strong` has them."""
+    return {name: STRONG[name] for name in names}
+
+
+# Each adds to all before it: run, what it is called in the table, and the fields that change.
+STEPS: list[tuple[str, str, dict[str, object]]] = [
+    ("seed", "`seed`", {}),
+    ("studies", "+ all studies", {"positives_only": False, "monitor": "hard_dice"}),
+    ("rate", "+ sliding positive rate", of_strong("positive_rate", "positive_rate_end")),
+    ("image", "+ loss per image", of_strong("loss_reduction")),
+    ("head", "+ empty head", {"empty_head": True, "loss": "bce + log_dice + 0.1 * empty"}),
+    ("cosine", "+ warm-up, cosine, clipping", of_strong("schedule", "warmup_epochs", "clip_norm")),
+    (
+        "augmented",
+        "+ augmentation",
+        of_strong(
+            *("flip", "rotation_degrees", "shift", "zoom", "brightness", "contrast", "gamma", "elastic"),
+            *("geometry_share", "tone_share"),
+        ),
+    ),
+    ("ema", "+ moving average", {"ema": EMA}),
+    ("tta", "+ mirror image in prediction", {"flip_tta": True}),
+]
+# Each changes the last of those above alone.
+ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
+    ("hard", "hard negatives", {"hard_negatives": True}),
+    ("best3", "mean of the 3 best epochs", {"average_best": 3}),
+    ("boundary", "+ 0.1 boundary", {"loss": "bce + log_dice + 0.1 * boundary + 0.1 * empty"}),
+    ("focal", "3 bce + dice + 4 focal", {"loss": "3 * bce + dice + 4 * focal + 0.1 * empty"}),
+    ("lovasz", "bce + Lovasz", {"loss": "bce + lovasz + 0.1 * empty"}),
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: how each held-out image fared."""
+
+    text: str
+    each: np.ndarray
+    ill: np.ndarray
+    scores: np.ndarray | None
+    patients: np.ndarray
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path("build/ablation"), help="where the runs lie")
+    parser.add_argument("--images", type=int, default=900, help="train images of the artificial competition")
+    parser.add_argument("--seen", type=int, default=9600, help="images that each training sees in all")
+    parser.add_argument("--folds", type=int, default=3, help="how many of the three folds to train and judge")
+    parser.add_argument("--only", nargs="+", help="train these rows alone, and print what is there")
+    parser.add_argument(
+        "--write", type=Path, help="put the table into this file, in the place of the last one"
+    )
+    options = parser.parse_args()
+    command(
+        options.root, "phantom", f"--train={options.images}", "--test=8", "--area-scale=3", "--hard-share=0.5"
+    )
+    command(options.root, "prepare", *flags(BASE, ("size", "interpolation")))
+    fields: dict[str, object] = {}
+    for name, text, changes in STEPS:
+        fields = {**fields, **changes}
+        if set(changes) == {"flip_tta"}:
+            copy_weights(options, "ema", name)
+        train_row(options, name, text, fields)
+    for name, text, changes in ALTERNATIVES:
+        train_row(options, name, text, {**fields, **changes})
+    table = write_table(make_rows(options.root / "runs"), options)
+    print(table)
+    if options.write:
+        before, _, rest = options.write.read_text(encoding="utf-8").partition(MARK)
+        after = rest.partition(MARK)[2]
+        options.write.write_text(f"{before}{MARK}\n{table}\n{MARK}{after}", encoding="utf-8")
+
+
+def command(root: Path, *words: str, each: tuple[str, ...] = ("",)) -> None:
+    """Run one command of the package, once for each of some last words, all of these side by side."""
+    program = "import sys; from pneumothorax.cli import main; sys.exit(main(sys.argv[1:]))"
+    running = []
+    for last in each:
+        line = [*words, *([last] if last else []), "--root", str(root)]
+        print("$ pneumothorax", *line, file=sys.stderr, flush=True)
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        running.append(
+            subprocess.Popen([sys.executable, "-c", program, *line], stdout=sys.stderr, env=environment)
+        )
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise SystemExit(f"`pneumothorax {' '.join(words)}` failed")
+
+
+def train_row(options: argparse.Namespace, name: str, text: str, changes: dict[str, object]) -> None:
+    """Train the folds of one row, for as many epochs as its images make."""
+    if options.only and name not in options.only:
+        return
+    fields = {**BASE, **changes}
+    epochs = count_epochs(options, Recipe(**fields))
+    print(f"{text}: {epochs} epochs", file=sys.stderr)
+    words = flags({**fields, "epochs": epochs}, (*fields, "epochs"))
+    # A network this small leaves a core idle, so the folds train side by side.
+    each = tuple(f"--fold={number}" for number in range(options.folds))
+    command(options.root, "train", "--recipe=seed", f"--run={name}", *words, each=each)
+
+
+def copy_weights(options: argparse.Namespace, source: str, name: str) -> None:
+    """Begin a row that differs from another in prediction alone with what that one has learnt."""
+    for fold in (FoldFolder(path) for path in sorted((options.root / "runs" / source).glob("fold*"))):
+        target = FoldFolder(options.root / "runs" / name / fold.path.name)
+        if not target.path.exists():
+            shutil.copytree(
+                fold.path, target.path, ignore=shutil.ignore_patterns("out_of_fold", "scores.json")
+            )
+            write_text(target.recipe, to_json(replace(read_recipe(target), flip_tta=True)))
+
+
+def count_epochs(options: argparse.Namespace, recipe: Recipe) -> int:
+    """Count the epochs in which a recipe sees the wanted number of images."""
+    folder = options.root / "data" / "cache" / f"{recipe.size}-{recipe.interpolation}" / "train"
+    studies = read_studies(folder / "studies.csv")
+    train = divide(studies, recipe, 0).train
+    positives = int((studies["area"].to_numpy()[train] > 0).sum())
+
+    def seen(epochs: int) -> int:
+        planned = Recipe(**{**asdict(recipe), "epochs": epochs})
+        return sum(epoch_size(planned, positives, len(train) - positives, at) for at in range(epochs))
+
+    return next(epochs for epochs in range(2, 10_000) if seen(epochs) >= options.seen)
+
+
+def flags(fields: dict[str, object], names: tuple[str, ...]) -> list[str]:
+    """Write fields as flags of the command line."""
+    words = []
+    for name in names:
+        value, flag = fields[name], name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return words
+
+
+def make_rows(runs: Path) -> list[Row]:
+    """Judge what is trained."""
+    rows: list[Row] = []
+    for name, text, _ in [*STEPS, *ALTERNATIVES]:
+        parts = read_folds(runs / name)
+        if not parts:
+            continue
+        tuned = tune_images(parts)
+        if name == "seed":
+            rows += seed_rows(parts, tuned)
+        else:
+            last = STEPS[-1][1] if (name, text, _) in ALTERNATIVES else ""
+            rows.append(to_row(f"last with {text}" if last else text, tuned))
+    return rows
+
+
+def read_folds(run: Path) -> list[Predictions]:
+    """Read the held-out probabilities of a run's folds, if all of them are there."""
+    folders = sorted(run.glob("fold*"))
+    found = [FoldFolder(folder).out_of_fold for folder in folders if FoldFolder(folder).scores.is_file()]
+    return [read_predictions(folder) for folder in found] if len(found) == len(folders) else []
+
+
+def to_row(text: str, tuned: Tuned) -> Row:
+    return Row(text, tuned.each, tuned.ill, tuned.scores, tuned.patients)
+
+
+def seed_rows(parts: list[Predictions], tuned: Tuned) -> list[Row]:
+    """Return all-empty, the paper's network as it is, and with the least area that other folds chose."""
+    plain = np.concatenate([judge(part, Decision()) for part in parts])
+    empty = (~tuned.ill).astype(float)
+    return [
+        Row("all-empty", empty, tuned.ill, None, tuned.patients),
+        Row("`seed`, cut at 0.5", plain, tuned.ill, tuned.scores, tuned.patients),
+        to_row("`seed` with the tuned rule (minimum area)", tuned),
+    ]
+
+
+def write_table(rows: list[Row], options: argparse.Namespace) -> str:
+    """Write the rows as a Markdown table; each difference is to the row above, image by image."""
+    lines = [
+        "| | metric | Dice, positives | Dice, negatives | AUC | metric against the row above |",
+        "|---|---|---|---|---|---|",
+    ]
+    base: Row | None = None
+    for place, row in enumerate(rows):
+        above = base if row.text.startswith("last with") else (rows[place - 1] if place else None)
+        if not row.text.startswith("last with"):
+            base = row
+        cells = [
+            interval(row.each, row.patients),
+            interval(row.each[row.ill], row.patients[row.ill]),
+            interval(row.each[~row.ill], row.patients[~row.ill]),
+            auc(row),
+            "" if above is None else interval(row.each - above.each, row.patients, signed=True),
+        ]
+        lines.append("| " + " | ".join([row.text, *cells]) + " |")
+    first = rows[0]
+    recipe = read_recipe(FoldFolder(options.root / "runs" / "seed" / "fold0"))
+    lines += [
+        "",
+        f"{len(first.each)} held-out images of {len(set(first.patients))} artificial patients "
+        f"({options.folds} of {recipe.folds} folds), half of them with a finding that mimics a pneumothorax; "
+        f"{options.seen:,} images seen in training; 95 % intervals by drawing patients. By `{COMMAND}` on "
+        f"{describe_machine('tensorflow', 'keras')}.",
+    ]
+    return "\n".join(lines)
+
+
+def interval(values: np.ndarray, patients: np.ndarray, *, signed: bool = False) -> str:
+    """Write a mean with its 95 % interval."""
+    low, high = bootstrap(values, patients)
+    sign = "+" if signed else ""
+    return f"{values.mean():{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def auc(row: Row) -> str:
+    """Write the area under the ROC curve with its 95 % interval over patients."""
+    if row.scores is None:
+        return "-"
+    names, codes = np.unique(row.patients, return_inverse=True)
+    generator = np.random.default_rng(0)
+
+    def drawn() -> float:
+        weights = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))[codes]
+        return roc_auc_score(row.ill, row.scores, sample_weight=weights)
+
+    low, high = np.quantile([drawn() for _ in range(500)], [0.025, 0.975])
+    return f"{roc_auc_score(row.ill, row.scores):.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()
