@@ -36,7 +36,8 @@ session.begin(ACCELERATOR)
 session.install_library()
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
-gathered = session.gather_runs(PREVIOUS, workspace, RUN or RECIPE)
+# A run that begins with another's weights (--init-from) finds that one alone at first.
+gathered = session.gather_runs(PREVIOUS, workspace, "" if "--init-from" in FLAGS else RUN or RECIPE)
 print("goes on from:", *gathered or ["nothing, begins anew"])
 
 

@@ -1,5 +1,6 @@
 """A run may begin with another's weights: the same fold, the same network, any size, any heads."""
 
+import time
 from dataclasses import replace
 
 import keras
@@ -91,3 +92,13 @@ def test_an_unfinished_run_is_refused(first, discs, tiny, tmp_path):
     save_state(first, state)
     with pytest.raises(UserError, match="not finished"):
         train(replace(tiny, init_from="first"), discs, FoldFolder(tmp_path / "second" / "fold0"))
+
+
+def test_a_resumed_run_no_longer_needs_the_one_that_it_began_with(first, discs, tiny, tmp_path, monkeypatch):
+    fold = FoldFolder(tmp_path / "second" / "fold0")
+    recipe = replace(tiny, init_from="first", epochs=2)
+    assert not fit_fold(
+        recipe, discs, divide(discs.studies, recipe, 0), fold, deadline=time.monotonic() + 1e-3
+    )
+    first.path.rename(tmp_path / "away")
+    assert train(recipe, discs, fold)

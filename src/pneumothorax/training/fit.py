@@ -60,9 +60,9 @@ def fit_fold(
             "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
         )
     precision = hardware.choose_precision(recipe.precision)
-    begin_with = find_beginning(recipe, fold)
-    claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
     state = load_state(fold, with_variables=False)
+    begin_with = find_beginning(recipe, fold) if state is None else None
+    claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
     if state is not None and state.finished:
         return True
     longest = max((row["seconds"] for row in state.history), default=0.0) if state is not None else 0.0
@@ -74,7 +74,7 @@ def fit_fold(
     with hardware.scope_of(strategy):
         loaded = state is not None or begin_with is not None
         model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
-    if state is None and begin_with is not None:
+    if begin_with is not None:
         load_beginning(model, begin_with, recipe)
     callbacks = _callbacks(recipe, feed, fold)
     if tensorboard:
