@@ -27,7 +27,7 @@ from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures")
 COMMANDS = (
-    *("demo", "ensemble", "validate", "download", "leaderboard", *ROAD),
+    *("demo", "augmentations", "ensemble", "validate", "download", "leaderboard", *ROAD),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),
 )
 HEAVY = (

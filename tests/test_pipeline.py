@@ -75,3 +75,41 @@ def test_another_recipe_under_the_same_name_is_refused(root, capsys):
     flags = ["--root", str(root), "--recipe", "smoke", "--run", "smoke", "--learning-rate", "0.5"]
     assert main(["train", *flags]) == 2
     assert "learning_rate 0.001 -> 0.5" in capsys.readouterr().err
+
+
+SMALL = ("--size=64", "--encoder=resnet18", "--encoder-weights=none", "--decoder-filters=16,16,8,8,8")
+
+
+def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys):
+    def run(*words):
+        assert main([*words, "--root", str(root)]) == 0
+        return capsys.readouterr().out
+
+    run("train", "--recipe=strong", *SMALL, "--folds=2", "--epochs=2")
+    strong = root / "runs" / "strong"
+    assert sorted(path.name for path in strong.glob("fold*")) == ["fold0", "fold1"]
+    assert "without the gate" in run("tune", "--run=strong")
+    assert {"gate", "auc"} <= set(json.loads((strong / "decision.json").read_text()))
+    run("predict", "--run=strong")
+    studies = read_predictions(strong / "predictions" / "test").studies
+    assert studies["presence"].between(0, 1).all()
+    csv = root / "submissions" / "strong.csv"
+    run("submit", "--run=strong", "--gate=0.01", "--write-only", f"--out={csv}")
+    assert len(pd.read_csv(csv)) == 9
+
+
+def test_a_run_goes_on_at_a_larger_size_and_joins_an_ensemble(root, capsys):
+    flags = ["--root", str(root), "--recipe=strong", *SMALL, "--folds=2", "--epochs=1", "--warmup-epochs=0"]
+    for words in (["--run=small", "--size=32"], ["--run=large", "--init-from=small"]):
+        if words[1] == "--size=32":
+            assert main(["prepare", "--root", str(root), "--recipe=strong", "--size=32"]) == 0
+        assert main(["train", *flags, *words]) == 0
+    assert main(["ensemble", "--root", str(root), "--runs=large,small=0.5", "--run=both", "--set=none"]) == 2
+    assert "none" in capsys.readouterr().err
+    for name in ("large", "small"):
+        assert main(["predict", "--root", str(root), f"--run={name}"]) == 0
+    assert main(["ensemble", "--root", str(root), "--runs=large,small=0.5", "--run=both"]) == 0
+    assert main(["tune", "--root", str(root), "--run=both"]) == 0
+    assert main(["submit", "--root", str(root), "--run=both", "--write-only"]) == 0
+    assert main(["train", *flags, "--run=both"]) == 2
+    assert "is an ensemble" in capsys.readouterr().err
