@@ -9,6 +9,9 @@ HERE = Path(__file__).parent
 INIT = (HERE / "src/pneumothorax/__init__.py").read_text(encoding="utf-8")
 VERSION = re.search(r'__version__ = "(.+)"', INIT).group(1)
 
+# What Keras computes on, one of them: an extra, because no extra could take away a requirement.
+TENSORFLOW, JAX = "tensorflow>=2.20,<2.22", "jax>=0.10,<0.11"
+
 setup(
     name="pneumothorax",
     version=VERSION,
@@ -20,7 +23,6 @@ setup(
     packages=find_packages("src"),
     python_requires=">=3.11",
     install_requires=[
-        "tensorflow>=2.20,<2.22",
         "keras>=3.13,<4",
         "segmentation-models>=1.0.1,<2",
         "pydicom>=3,<4",
@@ -38,9 +40,13 @@ setup(
         "tqdm>=4.66,<5",
     ],
     extras_require={
-        "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "tensorflow": [TENSORFLOW],
+        "gpu": [TENSORFLOW.replace("tensorflow", "tensorflow[and-cuda]")],
+        "jax": [JAX],
         "tensorboard": ["tensorboard"],
         "dev": [
+            TENSORFLOW,
+            JAX,
             "hypothesis",
             "import-linter",
             "ipykernel",

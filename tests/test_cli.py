@@ -32,6 +32,7 @@ COMMANDS = (
 )
 HEAVY = (
     "tensorflow",
+    "jax",
     "keras",
     "segmentation_models",
     "pandas",

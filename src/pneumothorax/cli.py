@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +20,11 @@ from pneumothorax.errors import UserError
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
+)
+# What to do where the backend that Keras is to run on is missing.
+_BACKENDS = (
+    "expected TensorFlow (pip install -e '.[tensorflow]', or '.[gpu]') or JAX (pip install -e '.[jax]'); "
+    "KERAS_BACKEND=tensorflow or jax chooses where both are there"
 )
 
 
@@ -43,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "command" not in options:
         parser.print_help()
         return 2
-    # TensorFlow reads these when it is first imported.
+    # TensorFlow and Keras read these when they are first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("KERAS_BACKEND", _find_backend())
     try:
         return _demo(options) if options.command == "demo" else _find(options)(options)
     except UserError as error:
@@ -55,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        backend = os.environ["KERAS_BACKEND"]
+        if options.debug or error.name != backend:
+            raise
+        message = f"{backend}, on which Keras is to run, is not installed; {_BACKENDS}"
     except OSError as error:
         if options.debug or error.errno not in DISK_ERRORS:
             raise
@@ -129,6 +140,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("kernels-deps", "kernels", "upload what notebooks need without internet", flags.kernels_deps, kaggle)
     add("quota", "kernels", "tell how many GPU hours are left this week", kaggle)
     return parser
+
+
+def _find_backend() -> str:
+    """Name what Keras runs on where the user has not: TensorFlow, or JAX where that alone is installed."""
+    return "jax" if find_spec("tensorflow") is None and find_spec("jax") is not None else "tensorflow"
 
 
 def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:

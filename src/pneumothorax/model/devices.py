@@ -14,7 +14,12 @@ def count_gpus() -> int:
         import tensorflow as tf
 
         return len(tf.config.list_logical_devices("GPU"))
-    return len(keras.distribution.list_devices("gpu")) if keras.backend.backend() == "jax" else 0
+    return _count_jax_devices("gpu")
+
+
+def count_tpus() -> int:
+    """Count the TPU cores of this machine; they are JAX's alone."""
+    return _count_jax_devices("tpu")
 
 
 def count_replicas() -> int:
@@ -29,3 +34,12 @@ def count_replicas() -> int:
 def on_one_cpu() -> bool:
     """Tell whether TensorFlow computes on one CPU alone."""
     return on_tensorflow() and not count_gpus() and count_replicas() == 1
+
+
+def _count_jax_devices(platform: str) -> int:
+    """Count the devices of one kind; Keras' own `list_devices` raises where there is none."""
+    if keras.backend.backend() != "jax":
+        return 0
+    import jax
+
+    return sum(device.platform == platform for device in jax.local_devices())

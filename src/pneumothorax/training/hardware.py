@@ -1,15 +1,18 @@
 """What the machine can do: precision, several GPUs, bit-equal runs."""
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from pneumothorax.model.devices import count_gpus, on_tensorflow
+from pneumothorax.errors import warn
+from pneumothorax.model.devices import count_gpus, count_tpus, on_tensorflow
 from pneumothorax.recipe import Recipe
 
+XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"  # read when JAX is first imported
 CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # processor flags of bfloat16 arithmetic
 
 
@@ -19,15 +22,25 @@ def choose_precision(precision: str) -> str:
         return precision
     if count_gpus():
         return "mixed_float16"
+    if not on_tensorflow():  # a TPU computes in bfloat16; JAX on a CPU is no faster in it
+        return "mixed_bfloat16" if count_tpus() else "float32"
     flags = Path("/proc/cpuinfo")
     words = flags.read_text(encoding="utf-8").split() if flags.is_file() else []
     return "mixed_bfloat16" if any(flag in words for flag in CPU_BFLOAT16) else "float32"
 
 
 def begin(recipe: Recipe) -> None:
-    """Seed everything, and ask for bit-equal operations if the recipe does."""
+    """Seed everything, and ask for bit-equal operations if the recipe does.
+
+    Under JAX only the environment can ask for them, and only a GPU needs it.
+    """
     keras.utils.set_random_seed(recipe.seed)
-    if recipe.deterministic and on_tensorflow():
+    if not on_tensorflow():
+        if not count_gpus() + count_tpus():
+            warn("JAX without a GPU or TPU: on a CPU TensorFlow trains several times as fast")
+        elif recipe.deterministic and count_gpus() and XLA_DETERMINISM not in os.environ.get("XLA_FLAGS", ""):
+            warn(f"a resume may not be exact: JAX needs XLA_FLAGS={XLA_DETERMINISM} for it on a GPU")
+    elif recipe.deterministic:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
