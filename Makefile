@@ -100,7 +100,7 @@ lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict tune training feed download; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict tune training feed download memory; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,6 +27,7 @@ setup(
         "segmentation-models>=1.0.1,<2",
         "pydicom>=3,<4",
         "pillow>=11",
+        "h5py>=3.11,<4",
         "pandas>=2.2,<4",
         "numpy>=2,<3",
         "opencv-python-headless>=4.11,<6",

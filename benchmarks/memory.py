@@ -1,0 +1,210 @@
+"""How much memory a training step takes: an estimate, checked on this machine, and what it says of a 16 GB T4.
+
+    python benchmarks/memory.py [--recipe strong] [--skip-measuring]
+
+The estimate counts what must be there when the backward pass begins:
+
+- weights, gradients, Adam's two moments, the averaged weights (EMA) and accumulated gradients in float32, and
+  under mixed precision the weights' copies in the narrow type;
+- each tensor whose values the backward pass needs, once, in its own type: the inputs of convolutions, batch
+  normalisations, products and maximum pooling, the outputs of activations and maximum pooling, and what a
+  separable convolution makes between its two halves. Sums, joins and enlargements keep nothing of their own;
+- the gradients of the one layer with the largest input and output, and the loss's maps in float32.
+
+It does not count workspace: cuDNN may take some hundred MB for a convolution, TensorFlow keeps freed blocks,
+and a CUDA context takes about 0.5 GB; the verdict leaves room for them. XLA, which the kit uses on one GPU, may need less: it joins element-wise
+operations and computes some again. The column 'unfused' is for where it does not: Keras casts what a batch
+normalisation takes to float32, and that copy is then kept in place of the narrow one.
+
+The check: the peak resident memory of a process that takes two steps, less what it had before it built the
+network. A constant part of that is TensorFlow's graph and threads; the growth from batch 4 to batch 8 is free
+of it and is what the activations cost. The kit's own CPU layers (`model/fast.py`) and those of plain Keras,
+which a GPU gets, are both measured; the largest growth over the estimate's is the factor by which the table
+multiplies everything that grows with the batch.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+
+from pneumothorax.model import unet
+from pneumothorax.model.unet import build_model
+from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.training import compiling
+from timing import describe_machine, print_ratio
+
+GB = 1024**3
+T4 = 14.5  # GB of 1024**3 bytes: the 15,360 MiB that the driver reports, less a CUDA context
+WORKSPACE = 1.0  # GB that must be left for cuDNN's workspace and for what the allocator cannot use
+# Size, precision, and whose layers: the kit's CPU layers or plain Keras', which keep what 'unfused' counts.
+CHECKS = (
+    (128, "float32", "fast"),
+    (256, "float32", "fast"),
+    (256, "float32", "plain"),
+    (256, "mixed_bfloat16", "plain"),
+)
+LOSS_MAPS = 8  # masks, probabilities, logits, their logarithms, products and gradients, in float32
+READS_INPUT = (
+    keras.layers.Conv2D,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.BatchNormalization,
+    keras.layers.MaxPooling2D,
+    keras.layers.Multiply,
+)
+READS_OUTPUT = (keras.layers.Activation, keras.layers.ReLU, keras.layers.MaxPooling2D)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one training step: what is there at any batch, and what each image adds."""
+
+    weights: int  # one float32 copy
+    copies: int  # all copies, the moments and the narrow ones
+    image: int  # activations, gradients and maps of one image
+    image_unfused: int
+
+    def total(self, batch: int, factor: float = 1.0, *, fused: bool = True) -> float:
+        return self.copies + batch * factor * (self.image if fused else self.image_unfused)
+
+
+def estimate(recipe: Recipe, precision: str) -> Memory:
+    """Count the bytes of a training step."""
+    model = build_model(recipe, precision, trained=True)
+    weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) * 4
+    copies = 1 + 1 + 2 + 1 + 1  # values, gradients, Adam, EMA, accumulated gradients
+    narrow = 0 if precision == "float32" else weights // 2
+    kept: dict[int, int] = {}
+    unfused, between, largest = 0, 0, 0
+    for layer in list_layers(model):
+        inputs, outputs = keras.tree.flatten(layer.input), keras.tree.flatten(layer.output)
+        if isinstance(layer, READS_INPUT):
+            kept |= {id(tensor): count_bytes(tensor) for tensor in inputs}
+        if isinstance(layer, READS_OUTPUT):
+            kept |= {id(tensor): count_bytes(tensor) for tensor in outputs}
+        if isinstance(layer, keras.layers.SeparableConv2D):
+            between += count_bytes(outputs[0]) // layer.filters * inputs[0].shape[-1]
+        if isinstance(layer, keras.layers.BatchNormalization) and precision != "float32":
+            unfused += count_bytes(inputs[0])  # four bytes a value instead of two
+        largest = max(largest, sum(map(count_bytes, inputs + outputs)))
+    image = sum(kept.values()) + between + largest + LOSS_MAPS * 4 * recipe.size**2
+    return Memory(weights, copies * weights + narrow, image, image + unfused)
+
+
+def list_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """List the layers of a network and of the networks inside it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from list_layers(layer)
+        else:
+            yield layer
+
+
+def count_bytes(tensor: keras.KerasTensor) -> int:
+    """Return the bytes of one image's part of a tensor."""
+    width = 1 if tensor.dtype == "uint8" else np.dtype(tensor.dtype.replace("bfloat16", "float16")).itemsize
+    return int(np.prod(tensor.shape[1:])) * width
+
+
+def measure(recipe: Recipe, batch: int, precision: str, side: str) -> None:
+    """Take two steps, and print by how many bytes this process's peak has grown."""
+    if side == "plain":
+        unet.on_one_cpu = compiling.on_one_cpu = lambda: False
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (batch, recipe.size, recipe.size, 1), dtype=np.uint8)
+    masks = (generator.random(images.shape) < 0.1).astype(np.float32)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    model = compiling.compile_model(recipe, precision)
+    model.jit_compile = False
+    truth = {"probability": masks, "presence": masks.max(axis=(1, 2))}
+    for _ in range(2):
+        model.train_on_batch(images, truth if isinstance(model.output, dict) else masks)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+
+
+def compare(recipe_name: str) -> float:
+    """Print estimates beside measurements; return the largest ratio of what four more images take."""
+    ratios = []
+    print(f"\n{'on this CPU':<44} {'measured':>9} {'estimate':>9} {'ratio':>6}")
+    for size, precision, side in CHECKS:
+        recipe = find_recipe(recipe_name, size=size, encoder_weights="none")
+        memory, fused = estimate(recipe, precision), precision == "float32"
+        what, measured = f"{size} px, {precision}, {side}", {}
+        for batch in (4, 8):
+            words = f"{size},{batch},{precision},{side}"
+            command = [sys.executable, __file__, "--recipe", recipe_name, "--measure", words]
+            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            measured[batch] = int(output.splitlines()[-1])
+            print_row(f"{what}, batch {batch}", measured[batch], memory.total(batch, fused=fused))
+        grown = measured[8] - measured[4]
+        expected = memory.total(8, fused=fused) - memory.total(4, fused=fused)
+        print_row(f"{what}, 4 more images", grown, expected)
+        ratios.append(grown / expected)
+    return max(ratios)
+
+
+def print_row(what: str, measured: float, estimated: float) -> None:
+    print(f"{what:<44} {measured / GB:>6.2f} GB {estimated / GB:>6.2f} GB {measured / estimated:>6.2f}")
+
+
+def print_parts(recipe: Recipe, batch: int, precision: str) -> None:
+    memory = estimate(recipe, precision)
+    print(f"\n{recipe.name} at {recipe.size} px, batch {batch}, {precision}")
+    for what, count in (
+        ("weights, float32", memory.weights),
+        ("gradients, Adam, EMA, accumulation, copies", memory.copies - memory.weights),
+        ("activations, gradients, maps", batch * memory.image),
+        ("the same, unfused", batch * memory.image_unfused),
+    ):
+        print(f"  {what:<44} {count / GB:>6.2f} GB")
+
+
+def print_table(recipe_name: str, factor: float, precision: str) -> None:
+    print(f"\n{precision}, growth x {factor:.2f} (unfused)   of the {T4} GB of a T4, {WORKSPACE} GB left")
+    for size in (256, 512, 768):
+        recipe = find_recipe(recipe_name, size=size, encoder_weights="none")
+        memory = estimate(recipe, precision)
+        for batch in (4, 8, 16):
+            fused, unfused = (memory.total(batch, factor, fused=way) / GB for way in (True, False))
+            room = T4 - WORKSPACE
+            verdict = "fits" if unfused < room else "fits if XLA fuses" if fused < room else "does not fit"
+            print(f"{size} px, batch {batch:>2}   {fused:>6.1f} GB ({unfused:>5.1f} GB)   {verdict}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--recipe", default="strong")
+    parser.add_argument("--skip-measuring", action="store_true", help="print the estimates alone")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        size, batch, precision, side = options.measure.split(",")
+        recipe = find_recipe(options.recipe, size=int(size), encoder_weights="none")
+        measure(recipe, int(batch), precision, side)
+        return
+    print(describe_machine("keras", "segmentation-models"))
+    factor = 1.0 if options.skip_measuring else compare(options.recipe)
+    recipe = find_recipe(options.recipe, size=512, encoder_weights="none")
+    print_parts(recipe, 16, "mixed_float16")
+    print_table(options.recipe, max(1.0, factor), "mixed_float16")
+    needed = estimate(recipe, "mixed_float16").total(16, max(1.0, factor), fused=False) / GB
+    print()
+    print_ratio("512 px, batch 16, mixed_float16, unfused: GB", needed, f"below {T4 - WORKSPACE}")
+
+
+if __name__ == "__main__":
+    main()
