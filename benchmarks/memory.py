@@ -1,4 +1,4 @@
-"""How much memory a training step takes: an estimate, checked on this machine, and what it says of a 16 GB T4.
+"""How much memory a training step takes: an estimate, checked here, and what it says of a 16 GB T4.
 
     python benchmarks/memory.py [--recipe strong] [--skip-measuring]
 
@@ -12,9 +12,10 @@ The estimate counts what must be there when the backward pass begins:
 - the gradients of the one layer with the largest input and output, and the loss's maps in float32.
 
 It does not count workspace: cuDNN may take some hundred MB for a convolution, TensorFlow keeps freed blocks,
-and a CUDA context takes about 0.5 GB; the verdict leaves room for them. XLA, which the kit uses on one GPU, may need less: it joins element-wise
-operations and computes some again. The column 'unfused' is for where it does not: Keras casts what a batch
-normalisation takes to float32, and that copy is then kept in place of the narrow one.
+and a CUDA context takes about 0.5 GB; the verdict leaves room for them. XLA, which the kit uses on one GPU,
+may need less: it joins element-wise operations and computes some again. The column 'unfused' is for where it
+does not: Keras casts what a batch normalisation takes to float32, and that copy is then kept in place of the
+narrow one.
 
 The check: the peak resident memory of a process that takes two steps, less what it had before it built the
 network. A constant part of that is TensorFlow's graph and threads; the growth from batch 4 to batch 8 is free
@@ -77,6 +78,7 @@ class Memory:
     image_unfused: int
 
     def total(self, batch: int, factor: float = 1.0, *, fused: bool = True) -> float:
+        """Return the bytes of a step, what grows with the batch times a factor."""
         return self.copies + batch * factor * (self.image if fused else self.image_unfused)
 
 

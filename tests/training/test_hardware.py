@@ -1,0 +1,43 @@
+import pytest
+
+from pneumothorax.recipe import Recipe
+from pneumothorax.training import hardware
+
+
+def pretend(monkeypatch, *, tensorflow=False, gpus=0, tpus=0):
+    monkeypatch.setattr(hardware, "on_tensorflow", lambda: tensorflow)
+    monkeypatch.setattr(hardware, "count_gpus", lambda: gpus)
+    monkeypatch.setattr(hardware, "count_tpus", lambda: tpus)
+
+
+@pytest.mark.parametrize(
+    ("machine", "precision"),
+    [
+        ({"gpus": 1}, "mixed_float16"),
+        ({"gpus": 1, "tensorflow": True}, "mixed_float16"),
+        ({"tpus": 8}, "mixed_bfloat16"),
+        ({}, "float32"),
+    ],
+)
+def test_precision_is_the_fastest_of_the_machine_unless_it_is_named(machine, precision, monkeypatch):
+    pretend(monkeypatch, **machine)
+    assert hardware.choose_precision("auto") == precision
+    assert hardware.choose_precision("mixed_float16") == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "warning"),
+    [
+        ({}, "", "on a CPU TensorFlow trains several times as fast"),
+        ({"tpus": 8}, "", ""),
+        ({"gpus": 1}, "", f"XLA_FLAGS={hardware.XLA_DETERMINISM}"),
+        ({"gpus": 1}, f"--xla_a=b {hardware.XLA_DETERMINISM}", ""),
+    ],
+)
+def test_jax_says_what_to_expect_of_it(machine, flags, warning, monkeypatch, capsys):
+    pretend(monkeypatch, **machine)
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    hardware.begin(Recipe())
+    err = capsys.readouterr().err
+    assert warning in err
+    assert err.count("\n") == bool(warning)
