@@ -74,6 +74,10 @@ STEPS: list[tuple[str, str, dict[str, object]]] = [
     ("ema", "+ moving average", {"ema": EMA}),
     ("tta", "+ mirror image in prediction", {"flip_tta": True}),
 ]
+NO_AUGMENTATION = {
+    "flip": False,
+    **dict.fromkeys(("rotation_degrees", "shift", "zoom", "elastic", "brightness", "contrast", "gamma"), 0.0),
+}
 # Each changes the last of those above alone.
 ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
     ("hard", "hard negatives", {"hard_negatives": True}),
@@ -81,6 +85,8 @@ ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
     ("boundary", "+ 0.1 boundary", {"loss": "bce + log_dice + 0.1 * boundary + 0.1 * empty"}),
     ("focal", "3 bce + dice + 4 focal", {"loss": "3 * bce + dice + 4 * focal + 0.1 * empty"}),
     ("lovasz", "bce + Lovasz", {"loss": "bce + lovasz + 0.1 * empty"}),
+    ("long", "twice the images", {}),
+    ("long_plain", "twice the images, no augmentation", NO_AUGMENTATION),
 ]
 
 
@@ -149,7 +155,7 @@ def train_row(options: argparse.Namespace, name: str, text: str, changes: dict[s
     if options.only and name not in options.only:
         return
     fields = {**BASE, **changes}
-    epochs = count_epochs(options, Recipe(**fields))
+    epochs = count_epochs(options, Recipe(**fields), 2 if name.startswith("long") else 1)
     print(f"{text}: {epochs} epochs", file=sys.stderr)
     words = flags({**fields, "epochs": epochs}, (*fields, "epochs"))
     # A network this small leaves a core idle, so the folds train side by side.
@@ -168,8 +174,8 @@ def copy_weights(options: argparse.Namespace, source: str, name: str) -> None:
             write_text(target.recipe, to_json(replace(read_recipe(target), flip_tta=True)))
 
 
-def count_epochs(options: argparse.Namespace, recipe: Recipe) -> int:
-    """Count the epochs in which a recipe sees the wanted number of images."""
+def count_epochs(options: argparse.Namespace, recipe: Recipe, times: int = 1) -> int:
+    """Count the epochs in which a recipe sees the wanted number of images, or so many times it."""
     folder = options.root / "data" / "cache" / f"{recipe.size}-{recipe.interpolation}" / "train"
     studies = read_studies(folder / "studies.csv")
     train = divide(studies, recipe, 0).train
@@ -179,7 +185,7 @@ def count_epochs(options: argparse.Namespace, recipe: Recipe) -> int:
         planned = Recipe(**{**asdict(recipe), "epochs": epochs})
         return sum(epoch_size(planned, positives, len(train) - positives, at) for at in range(epochs))
 
-    return next(epochs for epochs in range(2, 10_000) if seen(epochs) >= options.seen)
+    return next(epochs for epochs in range(2, 10_000) if seen(epochs) >= times * options.seen)
 
 
 def flags(fields: dict[str, object], names: tuple[str, ...]) -> list[str]:
@@ -258,7 +264,7 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
         f"{len(first.each)} held-out images of {len(set(first.patients))} artificial patients "
         f"({options.folds} of {recipe.folds} folds), half of them with a finding that mimics a pneumothorax; "
         f"{options.seen:,} images seen in training; 95 % intervals by drawing patients. By `{COMMAND}` on "
-        f"{describe_machine('tensorflow', 'keras')}.",
+        f"{describe_machine('keras')}.",
     ]
     return "\n".join(lines)
 

@@ -184,8 +184,6 @@ RECIPES = {
     # The paper, exactly: total Dice 37.85 %, mean Dice 30.03 % on positives at 128 pixels.
     # `pneumothorax train --recipe seed`; 1,802 images an epoch, about 100 seconds of one on two CPU cores.
     "seed": Recipe(),
-    # Proves the road, not the method: positives and negatives at 64 pixels, from random weights.
-    # `make demo`; about two minutes on two cores; competition metric .87 where all-empty scores .78.
     # What the winners' ideas are worth with the paper's network: docs/method.md says what each of them gave.
     # `make train RECIPE=strong` trains five folds; `--size 512 --init-from strong --run strong512` goes on.
     "strong": Recipe(
@@ -219,6 +217,8 @@ RECIPES = {
         monitor="hard_dice",
         epochs=40,
     ),
+    # Proves the road, not the method: positives and negatives at 64 pixels, from random weights.
+    # `make demo`; about two minutes on two cores; competition metric .87 where all-empty scores .78.
     "smoke": Recipe(
         name="smoke",
         size=64,
