@@ -32,7 +32,6 @@ from pneumothorax.training.run import FoldFolder, read_recipe
 from pneumothorax.workspace import write_text
 
 MARK = "<!-- written by benchmarks/ablation.py -->"
-COMMAND = "python benchmarks/ablation.py --write docs/method.md"
 STRONG = asdict(RECIPES["strong"])
 # What all rows share, so that two cores can train them from random weights in minutes.
 BASE = {
@@ -47,7 +46,7 @@ BASE = {
     "batch_norm_momentum": 0.9,
     "learning_rate": 1e-3,
 }
-EMA = 0.97  # the moving average of so short a training must follow faster than `strong`'s
+EMA = 0.97  # a moving average that follows fast enough for so short a training
 
 
 def of_strong(*names: str) -> dict[str, object]:
@@ -71,7 +70,6 @@ STEPS: list[tuple[str, str, dict[str, object]]] = [
             *("geometry_share", "tone_share"),
         ),
     ),
-    ("ema", "+ moving average", {"ema": EMA}),
     ("tta", "+ mirror image in prediction", {"flip_tta": True}),
 ]
 NO_AUGMENTATION = {
@@ -80,6 +78,7 @@ NO_AUGMENTATION = {
 }
 # Each changes the last of those above alone.
 ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
+    ("ema", "moving average", {"ema": EMA}),
     ("hard", "hard negatives", {"hard_negatives": True}),
     ("best3", "mean of the 3 best epochs", {"average_best": 3}),
     ("boundary", "+ 0.1 boundary", {"loss": "bce + log_dice + 0.1 * boundary + 0.1 * empty"}),
@@ -122,7 +121,7 @@ def main() -> None:
     for name, text, changes in STEPS:
         fields = {**fields, **changes}
         if set(changes) == {"flip_tta"}:
-            copy_weights(options, "ema", name)
+            copy_weights(options, "augmented", name)
         train_row(options, name, text, fields)
     for name, text, changes in ALTERNATIVES:
         train_row(options, name, text, {**fields, **changes})
@@ -257,13 +256,21 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
             "" if above is None else interval(row.each - above.each, row.patients, signed=True),
         ]
         lines.append("| " + " | ".join([row.text, *cells]) + " |")
+    last, compared = (base or rows[-1]), [row for row in rows[:3] if row is not base]
+    against = [
+        f"{interval(last.each - row.each, row.patients, signed=True)} against {row.text}" for row in compared
+    ]
     first = rows[0]
     recipe = read_recipe(FoldFolder(options.root / "runs" / "seed" / "fold0"))
     lines += [
         "",
+        f"All of it together: {'; '.join(against)}, image by image.",
+        "",
         f"{len(first.each)} held-out images of {len(set(first.patients))} artificial patients "
         f"({options.folds} of {recipe.folds} folds), half of them with a finding that mimics a pneumothorax; "
-        f"{options.seen:,} images seen in training; 95 % intervals by drawing patients. By `{COMMAND}` on "
+        f"{options.seen:,} images seen in training; 95 % intervals by drawing patients. By "
+        f"`python benchmarks/ablation.py --seen {options.seen} --folds {options.folds} "
+        f"--write docs/method.md` on "
         f"{describe_machine('keras')}.",
     ]
     return "\n".join(lines)
