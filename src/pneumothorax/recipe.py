@@ -153,8 +153,9 @@ class Recipe:
     average_best: int = _option(1, "how many of the best epochs' weights are averaged at the end")
     monitor: str = _option(
         "soft_dice",
-        "the mean Dice on the validation images that picks the best epochs: soft, or of masks cut at 0.5",
-        ("soft_dice", "hard_dice"),
+        "the mean Dice on the validation images that picks the best epochs: soft; of masks cut at 0.5; or half "
+        "that of positives, half that of negatives",
+        ("soft_dice", "hard_dice", "balanced_dice"),
     )
     epochs: int = _option(200, "most epochs to train")
     plateau_patience: int = _option(4, "epochs without a lower validation loss before the rate falls")
@@ -214,7 +215,7 @@ RECIPES = {
         clip_norm=1.0,
         schedule="cosine",
         warmup_epochs=1.0,
-        monitor="hard_dice",
+        monitor="balanced_dice",
         epochs=40,
     ),
     # Proves the road, not the method: positives and negatives at 64 pixels, from random weights.

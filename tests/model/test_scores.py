@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from pneumothorax.model.metrics import dice
-from pneumothorax.model.scores import MASK_SCORES, find_metrics, hard_dice, monitored, plain_names
+from pneumothorax.model.scores import (
+    MASK_SCORES,
+    BalancedDice,
+    find_metrics,
+    hard_dice,
+    monitored,
+    plain_names,
+)
 from pneumothorax.recipe import Recipe
 
 GENERATOR = np.random.default_rng(5)
@@ -37,6 +44,22 @@ def test_with_an_empty_head_each_output_has_its_own():
     metrics = find_metrics(HEADED)
     assert [metric.name for metric in metrics["probability"]] == list(MASK_SCORES)
     assert [metric.name for metric in metrics["presence"]] == ["auc"]
+
+
+def test_balanced_dice_gives_each_kind_half_whatever_the_batches_and_all_empty_one_half():
+    def score(probability, *rows):
+        metric = BalancedDice()
+        for some in rows:
+            metric.update_state(MASK[some], probability[some])
+        return float(metric.result())
+
+    each = np.asarray(hard_dice(MASK, PROBABILITY))
+    expected = (each[:2].mean() + each[2:].mean()) / 2
+    assert score(PROBABILITY, [0, 1, 2, 3]) == pytest.approx(expected, rel=1e-6)
+    assert score(PROBABILITY, [0], [1, 2, 3]) == pytest.approx(expected, rel=1e-6)
+    assert score(np.zeros_like(MASK), [0, 1, 2, 3]) == 0.5
+    assert score(np.zeros_like(MASK), [2, 3]) == 1.0
+    assert score(PROBABILITY, [0, 1]) == pytest.approx(each[:2].mean(), rel=1e-6)
 
 
 def test_names_are_plain_whatever_the_heads():

@@ -13,7 +13,7 @@ from pneumothorax.model.losses import PIXELS, soft_dice
 from pneumothorax.recipe import Recipe
 
 Tensor = Any
-MASK_SCORES = ("mean_dice", "hard_dice")
+MASK_SCORES = ("mean_dice", "hard_dice", "balanced_dice")
 
 
 def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
@@ -24,13 +24,41 @@ def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
     return ops.where(areas > 0, 2.0 * overlap / ops.maximum(areas, 1.0), 1.0)
 
 
+class BalancedDice(keras.metrics.Metric):
+    """The mean hard Dice of the positives and that of the negatives, each half.
+
+    What leaves every image empty scores one half, and so does what finds every lesion and marks every healthy
+    image; the mean over all images would give the first of them four fifths, and pick it while little is
+    learnt. An image is positive if its mask is not empty. Where one kind is missing, the other alone counts.
+    """
+
+    def __init__(self, name: str = "balanced_dice") -> None:
+        super().__init__(name=name)
+        self.sums = self.add_variable((2,), "zeros", name="sums")
+        self.counts = self.add_variable((2,), "zeros", name="counts")
+
+    def update_state(self, truth: Tensor, probability: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Add the images of a batch."""
+        mask = truth[..., :1]
+        ill = ops.cast(ops.max(mask, axis=PIXELS) > 0.5, "float32")
+        kinds = ops.stack([ill, 1.0 - ill])  # (2, N)
+        self.sums.assign_add(ops.sum(kinds * hard_dice(mask, probability), axis=1))
+        self.counts.assign_add(ops.sum(kinds, axis=1))
+
+    def result(self) -> Tensor:
+        """Return the mean over the kinds that there are."""
+        there = ops.cast(self.counts > 0, "float32")
+        return ops.sum(self.sums / ops.maximum(self.counts, 1.0)) / ops.maximum(ops.sum(there), 1.0)
+
+
 def find_metrics(recipe: Recipe) -> Any:
     """Return the recipe's metrics as `compile` takes them: a list, or one for each output by its name."""
     functions = (partial(soft_dice, smooth=recipe.smooth), hard_dice)
-    masks = [
+    masks: list[keras.metrics.Metric] = [
         keras.metrics.MeanMetricWrapper(_of_mask(function), name=name)
-        for function, name in zip(functions, MASK_SCORES, strict=True)
+        for function, name in zip(functions, MASK_SCORES, strict=False)
     ]
+    masks.append(BalancedDice())
     if not recipe.empty_head:
         return masks
     return {"probability": masks, "presence": [keras.metrics.AUC(name="auc")]}
@@ -38,7 +66,8 @@ def find_metrics(recipe: Recipe) -> Any:
 
 def monitored(recipe: Recipe) -> str:
     """Return the name, in the history, of what picks the best epochs; higher is better."""
-    return {"soft_dice": "val_mean_dice", "hard_dice": "val_hard_dice"}[recipe.monitor]
+    names = {"soft_dice": "mean_dice", "hard_dice": "hard_dice", "balanced_dice": "balanced_dice"}
+    return f"val_{names[recipe.monitor]}"
 
 
 def plain_names(logs: dict[str, float]) -> dict[str, float]:
