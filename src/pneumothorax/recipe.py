@@ -153,8 +153,8 @@ class Recipe:
     average_best: int = _option(1, "how many of the best epochs' weights are averaged at the end")
     monitor: str = _option(
         "soft_dice",
-        "the mean Dice on the validation images that picks the best epochs: soft; of masks cut at 0.5; or that "
-        "of positives and of negatives, each half",
+        "the mean Dice on the validation images that picks the best epochs: soft; of masks cut at 0.5; or of "
+        "positives and of negatives, each half",
         ("soft_dice", "hard_dice", "balanced_dice"),
     )
     epochs: int = _option(200, "most epochs to train")
