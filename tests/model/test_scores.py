@@ -68,7 +68,8 @@ def test_names_are_plain_whatever_the_heads():
 
 
 @pytest.mark.parametrize(
-    ("monitor", "name"), [("soft_dice", "val_mean_dice"), ("hard_dice", "val_hard_dice")]
+    ("monitor", "name"),
+    [("soft_dice", "val_mean_dice"), ("hard_dice", "val_hard_dice"), ("balanced_dice", "val_balanced_dice")],
 )
 def test_the_recipe_says_what_picks_the_epochs(monitor, name):
     assert monitored(replace(HEADED, monitor=monitor)) == name

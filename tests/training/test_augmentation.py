@@ -9,7 +9,6 @@ from pneumothorax.training.augmentation import KEPT, RandomGamma, augment, make_
 MOVES = {"rotation_degrees": 20.0, "shift": 0.1, "zoom": 0.1, "elastic": 0.02}
 TONES = {"brightness": 0.3, "contrast": 0.5, "gamma": 0.5}
 ALL = {"flip": True, **MOVES, **TONES}
-OLD = {"flip": True, "rotation_degrees": 20.0, "shift": 0.1, "zoom": 0.1, "brightness": 0.3, "contrast": 0.5}
 SQUARE = np.zeros((6, 64, 64, 1), np.uint8)
 SQUARE[:, 16:36, 8:28] = 255
 MASK = (SQUARE / 255).astype(np.float32)
@@ -51,7 +50,7 @@ def test_grey_levels_change_and_masks_do_not(part, share, tiny):
     np.testing.assert_array_equal(masks, MASK)
 
 
-@pytest.mark.parametrize("fields", [OLD, ALL, {**ALL, "geometry_share": 0.5, "tone_share": 0.5}], ids=str)
+@pytest.mark.parametrize("fields", [ALL, {**ALL, "geometry_share": 0.5, "tone_share": 0.5}], ids=str)
 def test_the_same_seed_draws_the_same_and_another_does_not(fields, tiny):
     first, again, other = (
         run(tiny, NOISE, MASK, seed, **fields) for seed in ([5, 0, 1], [5, 0, 1], [5, 1, 1])
@@ -61,11 +60,8 @@ def test_the_same_seed_draws_the_same_and_another_does_not(fields, tiny):
         assert not np.array_equal(first[number], other[number])
 
 
-@pytest.mark.parametrize("elastic", [0.0, 1e-9])
-def test_a_flip_is_a_mirror_image(elastic, tiny):
-    images, _ = run(
-        tiny, SQUARE, MASK, [1], flip=True, elastic=elastic, geometry_share=0.0 if elastic else 1.0
-    )
+def test_a_flip_is_a_mirror_image(tiny):
+    images, _ = run(tiny, SQUARE, MASK, [1], flip=True)
     kinds = ["same" if np.array_equal(image, SQUARE[0]) else "other" for image in images]
     mirrored = [np.array_equal(image, SQUARE[0, :, ::-1]) for image in images]
     assert set(kinds) == {"same", "other"}

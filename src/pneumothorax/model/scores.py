@@ -1,4 +1,4 @@
-"""What Keras reports of each epoch: the mean Dice of the images, soft and hard, and the empty head's AUC.
+"""What Keras reports of each epoch: the Dice of the images, soft, hard and balanced; the empty head's AUC.
 
 Means over images at network size; sums are divided once, at the end of the epoch.
 """
@@ -53,12 +53,11 @@ class BalancedDice(keras.metrics.Metric):
 
 def find_metrics(recipe: Recipe) -> Any:
     """Return the recipe's metrics as `compile` takes them: a list, or one for each output by its name."""
-    functions = (partial(soft_dice, smooth=recipe.smooth), hard_dice)
-    masks: list[keras.metrics.Metric] = [
-        keras.metrics.MeanMetricWrapper(_of_mask(function), name=name)
-        for function, name in zip(functions, MASK_SCORES, strict=False)
+    masks = [
+        keras.metrics.MeanMetricWrapper(_of_mask(partial(soft_dice, smooth=recipe.smooth)), name="mean_dice"),
+        keras.metrics.MeanMetricWrapper(_of_mask(hard_dice), name="hard_dice"),
+        BalancedDice(),
     ]
-    masks.append(BalancedDice())
     if not recipe.empty_head:
         return masks
     return {"probability": masks, "presence": [keras.metrics.AUC(name="auc")]}
@@ -66,8 +65,7 @@ def find_metrics(recipe: Recipe) -> Any:
 
 def monitored(recipe: Recipe) -> str:
     """Return the name, in the history, of what picks the best epochs; higher is better."""
-    names = {"soft_dice": "mean_dice", "hard_dice": "hard_dice", "balanced_dice": "balanced_dice"}
-    return f"val_{names[recipe.monitor]}"
+    return "val_mean_dice" if recipe.monitor == "soft_dice" else f"val_{recipe.monitor}"
 
 
 def plain_names(logs: dict[str, float]) -> dict[str, float]:
