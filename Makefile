@@ -16,7 +16,7 @@ KERNEL ?=
 FOLDS ?=
 NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
 
-.PHONY: help install demo phantom download prepare augmentations train tune predict ensemble figures submit validate
+.PHONY: help install demo phantom download prepare augmentations train tune predict ensemble figures report submit validate
 .PHONY: score leaderboard kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast lint benchmarks clean
 
@@ -68,6 +68,9 @@ ensemble: install ## average several runs into one: ARGS="--runs strong,seed=0.5
 
 figures: install ## draw curves, histogram and overlays of a run
 	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
+
+report: install ## write one HTML page on a run: RUN=strong, or on several: RUN="strong seed"
+	$(BIN)/pneumothorax $@ $(or $(RUN),seed) $(ARGS)
 
 leaderboard: install ## fetch the scores of all submissions: submissions/README.md
 	$(BIN)/pneumothorax $@ $(ARGS)

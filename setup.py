@@ -21,6 +21,7 @@ setup(
     license="MIT",
     package_dir={"": "src"},
     packages=find_packages("src"),
+    package_data={"pneumothorax": ["report/web/*"]},  # the pages' own HTML, CSS and JavaScript
     python_requires=">=3.11",
     install_requires=[
         "keras>=3.13,<4",
@@ -38,6 +39,7 @@ setup(
         "six",  # kaggle and efficientnet import it without declaring it
         "scikit-learn>=1.6,<2",
         "matplotlib>=3.10,<4",
+        "jinja2>=3.1,<4",
         "tqdm>=4.66,<5",
     ],
     extras_require={
@@ -45,9 +47,11 @@ setup(
         "gpu": [TENSORFLOW.replace("tensorflow", "tensorflow[and-cuda]")],
         "jax": [JAX],
         "tensorboard": ["tensorboard"],
+        "dicom": ["highdicom>=0.27,<1"],
         "dev": [
             TENSORFLOW,
             JAX,
+            "highdicom>=0.27,<1",
             "hypothesis",
             "import-linter",
             "ipykernel",
@@ -59,6 +63,7 @@ setup(
             "pylibjpeg-openjpeg",
             "pytest",
             "ruff",
+            "selenium>=4.20",
             "tensorboard",
             "pycocotools",
             "types-requests",

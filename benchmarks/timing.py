@@ -5,7 +5,8 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
+
+from pneumothorax.training.sessions import describe_processor
 
 
 def interleave(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -23,12 +24,12 @@ def interleave(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 def describe_machine(*packages: str) -> str:
     """Name the processor and the versions that a figure belongs to."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    processor = f"{len(models)} x {models[0]}" if models else platform.processor()
     return ", ".join(
-        [processor, f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+        [
+            describe_processor(),
+            f"Python {platform.python_version()}",
+            *(f"{p} {version(p)}" for p in packages),
+        ]
     )
 
 

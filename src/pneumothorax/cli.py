@@ -122,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)
     add("figures", "runs", "draw curves, histogram and overlays of a run", flags.run)
+    add("report", "reports", "write one HTML page on a run, or on several side by side", flags.report)
     add("submit", "submissions", "write and validate a CSV, and submit it to Kaggle", flags.submit, kaggle)
     add("validate", "submissions", "check a submission CSV", flags.validate)
     add("score", "submissions", "score a submission CSV against a truth", flags.score)
@@ -170,10 +171,12 @@ def _demo(options: argparse.Namespace) -> int:
         ["submit", "--run", "smoke", "--write-only", "--out", str(csv)],
         ["score", str(csv), "--truth", str(truth)],
         ["figures", "--run", "smoke"],
+        ["report", "smoke"],
     ):
         line = [*words, "--root", str(root)]
         print(f"\n$ pneumothorax {' '.join(line)}", flush=True)
         if code := main(line + ["--debug"] * options.debug):
             return code
     print(f"\nAll of it lies below {root}: data, runs/smoke (figures in runs/smoke/figures) and {csv}")
+    print(f"Open {root / 'runs' / 'smoke' / 'report.html'} in a browser: scores, figures, and every case")
     return 0

@@ -120,6 +120,30 @@ def predict(command: argparse.ArgumentParser) -> None:
     )
 
 
+def report(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `report`."""
+    command.add_argument(
+        "runs", nargs="+", type=words.name, metavar="RUN", help="names of the runs below ROOT/runs"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="HTML file (default: report.html of the run; of several runs ROOT/figures/report-RUN-RUN.html)",
+    )
+    command.add_argument(
+        "--cases",
+        type=words.positive,
+        default=400,
+        metavar="NUMBER",
+        help="show the pictures of at most so many cases, fewer where they would not fit in 30 MB; scores and "
+        "figures are of all (default: %(default)s)",
+    )
+    command.add_argument(
+        "--common", action="store_true", help="compare runs on the images that all of them hold out"
+    )
+    command.add_argument("--identify", action="store_true", help="show the patient's id of each case")
+
+
 def ensemble(command: argparse.ArgumentParser) -> None:
     """Add the flags of `ensemble`."""
     command.add_argument(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 GIT_SECONDS = 10
+SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
+AT_HOME = Path("data/phantom")  # Kaggle has the real competition, and takes no large notebook
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
@@ -22,22 +24,24 @@ LAYERS = (
 
 
 def list_files(folder: Path = FOLDER) -> list[Path]:
-    """List the package's Python files, relative to its folder, in the order in which a newcomer reads them.
+    """List the package's files, relative to its folder, in the order in which a newcomer reads them.
 
     That is the order of the layers: errors first, the command line last. Within a folder ``__init__.py``
-    comes first and every other file after those that it imports; what is free goes by the alphabet.
+    comes first and every other file after those that it imports; what is free goes by the alphabet. What no
+    notebook needs (`AT_HOME`) is left out.
     """
-    needs = {path.relative_to(folder): _imports(path, folder.name) for path in folder.rglob("*.py")}
-    return _arrange(Path(), {path: names for path, names in needs.items() if not _is_hidden(path)})
+    found = [path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
+    needs = {path.relative_to(folder): _imports(path, folder.name) for path in found}
+    return _arrange(Path(), {path: names for path, names in needs.items() if not _is_left_out(path)})
 
 
 def read_files(folder: Path = FOLDER) -> dict[Path, bytes]:
-    """Read the package's Python files, in the order of `list_files`."""
+    """Read the package's files, in the order of `list_files`."""
     return {path: (folder / path).read_bytes() for path in list_files(folder)}
 
 
 def digest(folder: Path = FOLDER) -> str:
-    """Digest the names and contents of the package's files, as 12 hexadecimal digits."""
+    """Digest the names and contents of the files of `list_files`, as 12 hexadecimal digits."""
     return digest_files(read_files(folder))
 
 
@@ -65,8 +69,8 @@ def find_commit(folder: Path = FOLDER) -> str:
     return commit + "+changes" * bool(changed)
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__pycache__")) for part in path.parts)
+def _is_left_out(path: Path) -> bool:
+    return path.is_relative_to(AT_HOME) or any(part.startswith((".", "__pycache__")) for part in path.parts)
 
 
 def _arrange(folder: Path, needs: dict[Path, set[str]]) -> list[Path]:
@@ -109,6 +113,8 @@ def _order(wants: dict[str, set[str]]) -> list[str]:
 def _imports(path: Path, package: str) -> set[str]:
     """Return the modules of the package that a file imports, such as ``data.rle``."""
     found: set[str] = set()
+    if path.suffix != ".py":
+        return found
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # being edited; it takes its place by the alphabet

@@ -55,12 +55,12 @@ from pathlib import Path
 import keras, numpy as np, pandas as pd
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
-from pneumothorax.model.scores import monitored, plain_names
+from pneumothorax.model.scores import plain_names
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import compiling, fit
 from pneumothorax.training.callbacks import TimeLimit
 from pneumothorax.training.feed import FixedFeed
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.run import FoldFolder, load_state, monitored
 
 def build_small(recipe, precision="float32", *, trained=False):
     images = keras.Input((32, 32, 1), dtype="uint8")

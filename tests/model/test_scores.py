@@ -1,19 +1,10 @@
 """What Keras reports of an epoch is the mean over images, whatever the batches and the heads."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from pneumothorax.model.metrics import dice
-from pneumothorax.model.scores import (
-    MASK_SCORES,
-    BalancedDice,
-    find_metrics,
-    hard_dice,
-    monitored,
-    plain_names,
-)
+from pneumothorax.model.scores import MASK_SCORES, BalancedDice, find_metrics, hard_dice, plain_names
 from pneumothorax.recipe import Recipe
 
 GENERATOR = np.random.default_rng(5)
@@ -65,11 +56,3 @@ def test_balanced_dice_gives_each_kind_half_whatever_the_batches_and_all_empty_o
 def test_names_are_plain_whatever_the_heads():
     logs = {"loss": 3.0, "probability_mean_dice": 1.0, "val_probability_hard_dice": 2.0, "presence_auc": 4.0}
     assert plain_names(logs) == {"loss": 3.0, "mean_dice": 1.0, "val_hard_dice": 2.0, "presence_auc": 4.0}
-
-
-@pytest.mark.parametrize(
-    ("monitor", "name"),
-    [("soft_dice", "val_mean_dice"), ("hard_dice", "val_hard_dice"), ("balanced_dice", "val_balanced_dice")],
-)
-def test_the_recipe_says_what_picks_the_epochs(monitor, name):
-    assert monitored(replace(HEADED, monitor=monitor)) == name

@@ -3,7 +3,6 @@ import sys
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 from pneumothorax.report.figures import (
     Case,
     draw_cases,
-    draw_curves,
     draw_histogram,
+    draw_sheet,
     overlay,
     pick_cases,
 )
@@ -27,22 +26,6 @@ def make_case(shape=(200, 200), truth=True):
     true[height // 4 : height // 2, : width // 2] = True
     predicted[height // 4 : height // 2, width // 4 : 3 * width // 4] = True
     return Case("a case", np.full(shape, GREY, np.uint8), true if truth else None, predicted)
-
-
-def make_history(epochs, **columns):
-    steps = np.arange(epochs)
-    return pd.DataFrame(
-        {
-            "epoch": steps + 1.0,
-            "loss": 2.0 / (steps + 1),
-            "mean_dice": steps / (epochs + 1),
-            "val_loss": 2.5 / (steps + 1),
-            "val_mean_dice": steps / (epochs + 2),
-            "learning_rate": 1e-4,
-            "seconds": 1.0,
-            **columns,
-        }
-    )
 
 
 def read_png(path):
@@ -143,28 +126,12 @@ def test_a_histogram_is_a_picture(tmp_path, dice):
     read_png(tmp_path / "histogram.png")
 
 
-@pytest.mark.parametrize(
-    "histories",
-    [
-        {"fold0": make_history(1)},
-        {"fold0": make_history(30)},
-        {f"fold{number}": make_history(3 + number) for number in range(12)},
-        {"fold0": make_history(3, val_loss=[1358.6, 3.0, 1.0])},
-        {"fold0": make_history(3, val_loss=[0.5, -0.1, -0.2])},
-        {"fold0": make_history(2, loss=0.0, val_loss=0.0, val_mean_dice=0.0)},
-    ],
-    ids=["one epoch", "one fold", "twelve folds", "explosion", "negative loss", "zeros"],
-)
-def test_curves_are_a_picture(tmp_path, histories):
-    draw_curves(histories, tmp_path / "curves.png")
-    read_png(tmp_path / "curves.png")
-
-
 def test_a_failed_drawing_leaves_the_old_picture(tmp_path):
-    (tmp_path / "curves.png").write_bytes(b"old")
-    with pytest.raises(KeyError):
-        draw_curves({"fold0": make_history(3).drop(columns="loss")}, tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes() == b"old"
+    (tmp_path / "sheet.png").write_bytes(b"old")
+    with pytest.raises(TypeError):
+        draw_sheet([("row", [("title", np.zeros((4, 4), object))])], "title", tmp_path / "sheet.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+    assert (tmp_path / "sheet.png").read_bytes() == b"old"
 
 
 def test_drawing_needs_no_display_and_leaves_a_notebooks_backend_alone(tmp_path):

@@ -24,6 +24,7 @@ from pneumothorax.training import callbacks, compiling, fit, resume
 from pneumothorax.training.feed import Feed
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, read_history
+from pneumothorax.training.sessions import read_sessions
 
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {
@@ -110,6 +111,9 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
     assert (load_state(fold).epoch if at[0] else load_state(fold)) == (at[0] or None)
     train(recipe, discs, fold)
     assert_equal_runs(straight, fold)
+    begun = read_sessions(fold)
+    assert [one.epoch for one in begun] == [0, at[0]]
+    assert begun[0].images == len(divide(discs.studies, recipe, 0).train)
 
 
 def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_one(

@@ -12,6 +12,7 @@ from pneumothorax.training.run import (
     claim,
     find_folds,
     load_state,
+    monitored,
     read_recipe,
     save_state,
 )
@@ -123,3 +124,11 @@ def test_a_run_without_weights_is_refused(fold, tiny):
     claim(fold, tiny, ENVIRONMENT)
     with pytest.raises(UserError, match="no trained fold"):
         find_folds(fold.path.parent)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "name"),
+    [("soft_dice", "val_mean_dice"), ("hard_dice", "val_hard_dice"), ("balanced_dice", "val_balanced_dice")],
+)
+def test_the_recipe_says_what_picks_the_epochs(monitor, name, tiny):
+    assert monitored(replace(tiny, monitor=monitor)) == name

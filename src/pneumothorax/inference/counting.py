@@ -76,7 +76,7 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
     area, overlap = np.zeros((2, number, len(thresholds)), dtype=np.int64)
     truth = np.zeros(number, dtype=np.int64)
     edges = np.append(thresholds * STEPS, np.inf).astype(np.float32)
-    for row, mask in enumerate(tqdm(_true_masks(predictions), "count", number, unit="image", disable=None)):
+    for row, mask in enumerate(tqdm(true_masks(predictions), "count", number, unit="image", disable=None)):
         above = upsample(predictions.probabilities[row])
         candidates = above > edges[0]
         area[row] = _above(above[candidates], edges)
@@ -115,33 +115,54 @@ def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -
     return Pieces(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def judge(predictions: Predictions, decision: Decision) -> Floats:
-    """Decide on every image at 1024x1024 and return its Dice, float64 of shape (N,)."""
+def measure_masks(predictions: Predictions, decision: Decision) -> tuple[Integers, Integers, Integers]:
+    """Decide on every image at 1024x1024 and count the pixels of the masks.
+
+    Returns:
+        Pixels in both masks, in the true mask and in the predicted mask, each int64 of shape (N,).
+    """
     each = []
     told = presences(predictions, decision)
-    for (probability, truth), presence in zip(_with_truth(predictions), told, strict=True):
+    images = zip(_with_truth(predictions), told, strict=True)
+    for (probability, truth), presence in tqdm(
+        images, "decide", len(predictions.studies), unit="image", disable=None
+    ):
         mask = decide(probability, decision, presence=presence)
         true = np.zeros_like(mask) if truth is None else truth
         each.append(tuple(map(np.count_nonzero, (mask & true, true, mask))))
-    overlap, areas, found = np.array(each, dtype=np.int64).reshape(-1, 3).T
-    return dice(overlap, areas, found)
+    overlap, truths, areas = np.array(each, dtype=np.int64).reshape(-1, 3).T
+    return overlap, truths, areas
+
+
+def judge(predictions: Predictions, decision: Decision) -> Floats:
+    """Decide on every image at 1024x1024 and return its Dice, float64 of shape (N,)."""
+    return dice(*measure_masks(predictions, decision))
 
 
 def _with_truth(predictions: Predictions) -> Iterator[tuple[npt.NDArray[np.uint8], Flags | None]]:
-    return zip(predictions.probabilities, _true_masks(predictions), strict=True)
+    return zip(predictions.probabilities, true_masks(predictions), strict=True)
 
 
-def _true_masks(predictions: Predictions) -> Iterator[Flags | None]:
+def true_masks(predictions: Predictions) -> Iterator[Flags | None]:
     """Draw the truth of each image at 1024x1024; None where it is empty."""
     columns = predictions.studies[["EncodedPixels", "height", "width"]]
     for code, height, width in columns.itertuples(index=False, name=None):
-        if code == rle.EMPTY:
-            yield None
-            continue
-        mask = rle.decode(code, (height, width))
-        if mask.shape != rle.SHAPE:
-            mask = cv2.resize(mask, rle.SHAPE[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-        yield mask.astype(bool)
+        yield true_mask(code, (height, width))
+
+
+def true_mask(code: str, shape: tuple[int, int]) -> Flags | None:
+    """Draw a true mask at 1024x1024, bool of that shape; None where it is empty.
+
+    Args:
+        code: Run-length code.
+        shape: (H, W) that the code has.
+    """
+    if code == rle.EMPTY:
+        return None
+    mask = rle.decode(code, shape)
+    if mask.shape != rle.SHAPE:
+        mask = cv2.resize(mask, rle.SHAPE[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+    return mask.astype(bool)
 
 
 def _above(values: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> Integers:

@@ -84,7 +84,7 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
             "train them by one recipe",
         )
     counts = join([count(part) for part in parts])
-    patients = np.concatenate([_patients(part.studies) for part in parts])
+    patients = np.concatenate([patients_of(part.studies) for part in parts])
     rounds = _rounds(_groups(parts, patients), counts.truth > 0)
     # Without the gate the search is repeated: the best of those rules is what the gate must beat.
     searched = [counts] if counts.presence is None else [counts, replace(counts, presence=None)]
@@ -146,7 +146,7 @@ def _groups(parts: Sequence[Predictions], patients: npt.NDArray[np.object_]) -> 
     return np.asarray(order[codes] % GROUPS, dtype=np.int64)
 
 
-def _patients(studies: pd.DataFrame) -> npt.NDArray[np.object_]:
+def patients_of(studies: pd.DataFrame) -> npt.NDArray[np.object_]:
     """Return each image's patient; one that is not known is its own."""
     ids = studies["ImageId"].astype(object)
     if "patient" not in studies:

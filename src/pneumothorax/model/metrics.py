@@ -37,12 +37,18 @@ def soft_dice(
     """
     overlap = np.einsum("nhw,nhw->n", masks, probabilities, dtype=np.float64)
     areas = masks.sum(axis=(1, 2), dtype=np.float64) + probabilities.sum(axis=(1, 2), dtype=np.float64)
-    each = _smoothed(overlap, areas, smooth)
-    return each, float(_smoothed(overlap.sum(), areas.sum(), smooth))
+    each = smoothed_dice(overlap, areas, smooth)
+    return each, float(smoothed_dice(overlap.sum(), areas.sum(), smooth))
 
 
-def _smoothed(overlap: Counts, areas: Counts, smooth: float) -> Scores:
-    """Return the smoothed ratio, and 1 for 0 / 0 (two empties without smoothing)."""
+def smoothed_dice(overlap: Counts, areas: Counts, smooth: float) -> Scores:
+    """Return the soft Dice from its sums, (2 overlap + s) / (areas + s); 1 for 0 / 0; broadcasts.
+
+    Args:
+        overlap: sum(y p).
+        areas: sum y + sum p.
+        smooth: s, in pixels.
+    """
     below = np.asarray(areas + smooth)
     return np.divide(2 * overlap + smooth, below, out=np.ones_like(below), where=below > 0)
 

@@ -63,11 +63,6 @@ def find_metrics(recipe: Recipe) -> Any:
     return {"probability": masks, "presence": [keras.metrics.AUC(name="auc")]}
 
 
-def monitored(recipe: Recipe) -> str:
-    """Return the name, in the history, of what picks the best epochs; higher is better."""
-    return "val_mean_dice" if recipe.monitor == "soft_dice" else f"val_{recipe.monitor}"
-
-
 def plain_names(logs: dict[str, float]) -> dict[str, float]:
     """Return Keras' logs with the names that a network without an empty head gives them.
 

@@ -1,17 +1,16 @@
-"""The paper's figures: curves, histogram of per-image Dice, overlays of the best, typical and worst cases.
+"""The paper's figures: histogram of per-image Dice, overlays of the best, typical and worst cases.
 
 Draws what it is given; knows nothing of networks or run folders. Overlays: truth red, prediction green, both
 yellow.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib.figure import Figure  # without pyplot: needs no display, changes no notebook's settings
 from matplotlib.ticker import MaxNLocator
 
@@ -139,44 +138,6 @@ def draw_histogram(dice: npt.NDArray[np.float64], path: Path, paper_mean: float)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     save_figure(figure, path)
-
-
-def draw_curves(histories: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Draw loss, Dice and learning rate by epoch, a colour for each fold, the best epoch marked.
-
-    Args:
-        histories: history.csv of each fold, by its name.
-        path: The PNG file.
-    """
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for number, (name, rows) in enumerate(histories.items()):
-        colour, mark = f"C{number % 10}", "." if len(rows) == 1 else None
-        for axis, column in ((axes[0], "loss"), (axes[1], "mean_dice")):
-            axis.plot(rows["epoch"], rows[column], "--", marker=mark, color=colour, alpha=0.6)
-            axis.plot(rows["epoch"], rows[f"val_{column}"], "-", marker=mark, color=colour)
-        best = rows.iloc[int(rows["val_mean_dice"].to_numpy().argmax())]
-        label = f"{name}: best {best['val_mean_dice']:.3f} in epoch {best['epoch']:.0f}"
-        axes[1].plot(best["epoch"], best["val_mean_dice"], "o", color=colour, label=label)
-        axes[2].plot(rows["epoch"], rows["learning_rate"], "-", marker=mark, color=colour)
-    for axis, title in zip(axes, ("loss", "mean soft Dice", "learning rate"), strict=True):
-        axis.set(xlabel="epoch", title=title)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.3)
-    if _spread(histories.values()) > 20:  # the first epochs would press all others flat
-        axes[0].set_yscale("log")
-        axes[0].set_title("loss (logarithmic)")
-    axes[1].set_ylim(-0.02, 1.02)
-    axes[2].set_yscale("log")
-    figure.suptitle("solid: validation, dashed: training", fontsize=11)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    save_figure(figure, path)
-
-
-def _spread(histories: Iterable[pd.DataFrame]) -> float:
-    """Return the ratio of the highest to the lowest loss; 0 where a loss is not above 0."""
-    losses = np.concatenate([rows[["loss", "val_loss"]].to_numpy().ravel() for rows in histories])
-    return float(losses.max() / losses.min()) if losses.min() > 0 else 0.0
 
 
 def pick_cases(dice: npt.NDArray[np.float64], number: int) -> dict[str, npt.NDArray[np.int64]]:

@@ -7,12 +7,14 @@ import numpy as np
 from pneumothorax.data import rle
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.inference.counting import judge
-from pneumothorax.inference.decision import Decision, decide, read_decision
-from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
+from pneumothorax.inference.decision import Decision, decide
+from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
-from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.report.figures import Case, draw_cases, draw_curves, draw_histogram, pick_cases
-from pneumothorax.training.run import FoldFolder, find_folds, read_history, read_recipe
+from pneumothorax.inference.predictions import Predictions
+from pneumothorax.report.curves import draw_curves, read_course
+from pneumothorax.report.evaluation import evaluated_parts, rule_of
+from pneumothorax.report.figures import Case, draw_cases, draw_histogram, pick_cases, save_figure
+from pneumothorax.training.run import find_folds
 
 COLUMNS = 5  # cases in a row of the sheet
 
@@ -33,11 +35,9 @@ def draw_run(run: Path) -> list[Path]:
     curves, histogram, sheet = (folder / name for name in ("curves.png", "histogram.png", "cases.png"))
     drawn = [curves] if folds else []
     if folds:
-        draw_curves({fold.path.name: read_history(fold) for fold in folds}, curves)
-    parts = [_evaluated(fold) for fold in folds] or out_of_fold_parts(run)
-    # Trained on positives alone, a network is judged as the paper's: tuned, it would leave most images empty.
-    plain = bool(folds) and read_recipe(folds[0]).positives_only
-    decision = Decision() if plain else read_decision(run / "decision.json")
+        save_figure(draw_curves({fold.path.name: read_course(fold) for fold in folds}), curves)
+    parts = evaluated_parts(run, folds)
+    decision = rule_of(run, folds)
     scored = [_positive_dice(part, decision) for part in parts]
     each = np.concatenate([scores for _, scores in scored])
     if not len(each):
@@ -50,10 +50,6 @@ def draw_run(run: Path) -> list[Path]:
     }
     draw_cases(groups, sheet)
     return [*drawn, histogram, sheet]
-
-
-def _evaluated(fold: FoldFolder) -> Predictions:
-    return read_predictions(fold.test if fold.test.is_dir() else fold.out_of_fold)
 
 
 def _positive_dice(part: Predictions, decision: Decision) -> tuple[np.ndarray, np.ndarray]:

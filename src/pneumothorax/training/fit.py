@@ -13,7 +13,6 @@ import keras
 from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
-from pneumothorax.model.scores import monitored
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
 from pneumothorax.training.beginning import find_beginning, load_beginning
@@ -21,7 +20,8 @@ from pneumothorax.training.callbacks import EpochDraw, HardNegatives, Progress, 
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import Feed, FixedFeed
 from pneumothorax.training.resume import ExactResume
-from pneumothorax.training.run import FoldFolder, claim, load_state
+from pneumothorax.training.run import FoldFolder, claim, load_state, monitored
+from pneumothorax.training.sessions import record_session
 
 
 def fit_fold(
@@ -70,6 +70,7 @@ def fit_fold(
         return False
     hardware.begin(recipe)
     first = state.epoch if state is not None else 0
+    _record(fold, first, cache, split)
     feed = Feed(cache, split.train, recipe, first)
     with hardware.scope_of(strategy):
         loaded = state is not None or begin_with is not None
@@ -94,6 +95,20 @@ def fit_fold(
         )
     state = load_state(fold, with_variables=False)
     return state is not None and state.finished
+
+
+def _record(fold: FoldFolder, epoch: int, cache: Cache, split: Split) -> None:
+    """Note that a session begins: on which machine, and on how many images."""
+    rows = cache.studies.iloc[split.train]
+    patients = rows["patient"][rows["patient"] != ""] if "patient" in rows else rows["ImageId"][:0]
+    record_session(
+        fold,
+        epoch,
+        machine=hardware.describe_machine(),
+        images=len(rows),
+        positives=int((rows["area"] > 0).sum()),
+        patients=int(patients.nunique()),
+    )
 
 
 def _callbacks(recipe: Recipe, feed: Feed, fold: FoldFolder) -> list[keras.callbacks.Callback]:

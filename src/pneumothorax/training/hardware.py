@@ -11,6 +11,7 @@ import numpy as np
 from pneumothorax.errors import warn
 from pneumothorax.model.devices import count_gpus, count_tpus, on_tensorflow
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.sessions import describe_processor
 
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"  # read when JAX is first imported
 CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # processor flags of bfloat16 arithmetic
@@ -72,3 +73,21 @@ def describe(precision: str) -> dict[str, str]:
     backend = keras.backend.backend()
     version = __import__(backend).__version__
     return {"keras": keras.__version__, backend: version, "numpy": np.__version__, "precision": precision}
+
+
+def describe_machine() -> str:
+    """Name what trains: the GPUs, the number of TPU cores, or else the processor."""
+    if tpus := count_tpus():
+        return f"{tpus} TPU cores"
+    if not (gpus := count_gpus()):
+        return describe_processor()
+    if on_tensorflow():
+        import tensorflow as tf
+
+        first = tf.config.list_physical_devices("GPU")[0]
+        name = tf.config.experimental.get_device_details(first).get("device_name", "GPU")
+    else:
+        import jax
+
+        name = jax.local_devices()[0].device_kind
+    return f"{gpus} x {name}"

@@ -1,8 +1,9 @@
 """The run folder's contract: what is in it, how it is read and written; needs no network library.
 
 ``runs/<name>/fold<k>/`` holds ``recipe.json``, ``environment.json`` (versions, precision),
-``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), and after training the
-probabilities in ``out_of_fold/`` and ``test/`` and the scores in ``scores.json``.
+``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), ``sessions.json`` (when, where and
+from which commit it was trained), and after training the probabilities in ``out_of_fold/`` and ``test/`` and
+the scores in ``scores.json``.
 ``runs/<name>/decision.json`` comes from `tune`.
 """
 
@@ -187,6 +188,11 @@ def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None
         count = len(file.files) - 1
         variables = [file[f"variable{number}"] for number in range(count)] if with_variables else []
     return State(variables=variables, **notes)
+
+
+def monitored(recipe: Recipe) -> str:
+    """Return the column of the history that picks the best epochs; higher is better."""
+    return "val_mean_dice" if recipe.monitor == "soft_dice" else f"val_{recipe.monitor}"
 
 
 def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:

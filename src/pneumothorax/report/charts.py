@@ -1,0 +1,248 @@
+"""Figures of how evaluated images fared: Dice, area, groups, ROC, precision and recall, reliability.
+
+Each takes evaluations, the first of which is the page's main run, and returns a matplotlib figure and the links
+of its parts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pneumothorax.inference.counting import THRESHOLDS, Flags, Floats
+from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.report.evaluation import Evaluation
+from pneumothorax.report.svg import BLUE, DASHES, GREEN, GREY, ORANGE, RED, RUNS, case_link, cases_link
+
+Drawn = tuple[Figure, dict[str, str]]
+
+SIZE = (5.2, 3.6)  # inches of one chart
+MOST_POINTS = 1500  # of a scatter: more are slow to show and hide each other
+PIXELS = 1024 * 1024
+
+
+def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
+    """Draw the paper's histogram: the Dice of each image with a pneumothorax; a bar leads to its cases."""
+    figure, axis = _start()
+    edges = np.round(np.linspace(0, 1, 21), 2)
+    links = {}
+    for number, run in enumerate(runs):
+        values = run.dice[run.ill]
+        if number:
+            axis.hist(
+                values,
+                edges.tolist(),
+                histtype="step",
+                color=RUNS[number % len(RUNS)],
+                linestyle=DASHES[number % len(DASHES)],
+                linewidth=2,
+                label=run.name,
+            )
+            continue
+        counts, _, bars = axis.hist(values, edges.tolist(), color=BLUE, ec="white", label=run.name)
+        for bar, low, high, images in zip(bars.patches, edges[:-1], edges[1:], counts, strict=True):
+            address = cases_link(dice=f"{low:g}-{high:g}")
+            links[address] = f"{images:.0f} images with a Dice of {low:g} to {high:g}"
+            bar.set_url(address)
+    mean = float(runs[0].dice[runs[0].ill].mean())
+    axis.axvline(mean, color="black", linewidth=1.5, label=f"mean {mean:.3f}")
+    axis.axvline(
+        PAPER["mean"], color=RED, linestyle="--", label=f"the paper's mean {PAPER['mean']:.3f} (soft)"
+    )
+    axis.set(xlabel="Dice of one image, at 1024x1024", ylabel="images", xlim=(-0.01, 1.01))
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    return figure, links
+
+
+def draw_dice_by_area(run: Evaluation) -> Drawn:
+    """Draw each positive's Dice against the area of its lesion, with the mean of each fifth of a decade."""
+    figure, axis = _start()
+    rows = _some(np.flatnonzero(run.ill))
+    links = _scatter(axis, run, rows, run.truth[rows], run.dice[rows])
+    area, values = run.truth[run.ill], run.dice[run.ill]
+    bins = np.floor(np.log10(area) * 3).astype(int)
+    means = pd.Series(values).groupby(bins).mean()
+    axis.plot(10 ** ((means.index + 0.5) / 3), means, color=ORANGE, linewidth=2, label="mean")
+    axis.set(
+        xscale="log", xlabel="true area, pixels at 1024x1024 (log scale)", ylabel="Dice", ylim=(-0.03, 1.03)
+    )
+    return figure, links
+
+
+def draw_area(run: Evaluation) -> Drawn:
+    """Draw the predicted against the true area of images with a pneumothorax, on logarithmic axes."""
+    figure, axis = _start()
+    rows = _some(np.flatnonzero(run.ill))
+    least = max(1, int(run.truth[run.ill].min()) // 4)
+    links = _scatter(axis, run, rows, run.truth[rows], np.maximum(run.area[rows], least))
+    ends = [least, int(max(run.truth.max(), run.area.max())) * 1.3]
+    axis.plot(ends, ends, color=GREY, linewidth=1, linestyle="--")
+    axis.set(
+        xscale="log", yscale="log", xlabel="true area, pixels at 1024x1024", ylabel="predicted area, pixels"
+    )
+    axis.set_title(f"none predicted: drawn at {least:,}", fontsize=9)
+    return figure, links
+
+
+def draw_groups(run: Evaluation) -> Drawn:
+    """Draw the mean Dice of positives by view, sex, age and side, with 95 % intervals; a bar leads to its cases."""
+    columns = [(name, _groups_of(run, name)) for name in ("view", "sex", "age", "side")]
+    columns = [(name, groups) for name, groups in columns if len(groups) > 1]
+    figure = Figure(figsize=(max(SIZE[0], 2.7 * max(len(columns), 1)), 3.2), layout="constrained")
+    links: dict[str, str] = {}
+    for axis, (name, groups) in zip(
+        figure.subplots(1, max(len(columns), 1), sharey=True, squeeze=False)[0], columns, strict=False
+    ):
+        for place, (label, value, rows) in enumerate(groups):
+            values = run.dice[rows]
+            low, high = bootstrap(values, patients_of(run.studies[rows]), resamples=500)
+            (bar,) = axis.bar([place], [values.mean()], color=BLUE, width=0.7)
+            axis.errorbar([place], [(low + high) / 2], yerr=(high - low) / 2, color="black", capsize=3)
+            address = cases_link(**{name: value})
+            links[address] = f"{len(values):,} images, {name} {label}, mean Dice {values.mean():.3f}"
+            bar.set_url(address)
+        axis.set_xticks(
+            range(len(groups)), [f"{label}\n{rows.sum():,}" for label, _, rows in groups], fontsize=8
+        )
+        axis.set_title({"age": "age, years"}.get(name, name), fontsize=10)
+        axis.set_ylim(0, 1)
+    figure.supylabel("mean Dice of positives", fontsize=10)
+    return figure, links
+
+
+def draw_roc(runs: Sequence[Evaluation]) -> Drawn:
+    """Draw how images with a pneumothorax are told from others: ROC, with the rule's operating point."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    figure, axis = _start()
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for number, run in enumerate(runs):
+        false, true, _ = roc_curve(run.ill, run.scores)
+        _line(axis, number, false, true, f"{run.name}: AUC {roc_auc_score(run.ill, run.scores):.3f}")
+        found = run.area > 0
+        axis.plot(
+            found[~run.ill].mean(), found[run.ill].mean(), "o", color=RUNS[number % len(RUNS)], markersize=8
+        )
+    axis.set(xlabel="healthy images marked (1 - specificity)", ylabel="positives marked (sensitivity)")
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.legend(loc="lower right", frameon=False, fontsize=8)
+    return figure, {}
+
+
+def draw_precision(runs: Sequence[Evaluation]) -> Drawn:
+    """Draw precision against recall by image, with the rule's operating point."""
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    figure, axis = _start()
+    share = float(runs[0].ill.mean())
+    axis.axhline(share, color=GREY, linewidth=1, linestyle="--")
+    for number, run in enumerate(runs):
+        precision, recall, _ = precision_recall_curve(run.ill, run.scores)
+        average = average_precision_score(run.ill, run.scores)
+        _line(axis, number, recall, precision, f"{run.name}: average precision {average:.3f}")
+        if (found := run.area > 0).any():
+            axis.plot(
+                found[run.ill].mean(),
+                run.ill[found].mean(),
+                "o",
+                color=RUNS[number % len(RUNS)],
+                markersize=8,
+            )
+    axis.set(xlabel="positives marked (recall)", ylabel="marked images that are positive (precision)")
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.legend(loc="lower left", frameon=False, fontsize=8)
+    return figure, {}
+
+
+def draw_reliability(runs: Sequence[Evaluation]) -> Drawn:
+    """Draw how often pixels, and images where a presence is told, are what their probability says."""
+    figure, axis = _start()
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for number, run in enumerate(runs):
+        told, true = pixel_reliability(run)
+        _line(axis, number, told, true, f"{run.name}: pixels", marker=".")
+        if run.counts.presence is not None:
+            told, true = image_reliability(run.ill, run.counts.presence)
+            style = {"marker": "s", "markersize": 4, "alpha": 0.6}
+            _line(axis, number, told, true, f"{run.name}: images, by presence", **style)
+    axis.set(xlabel="probability", ylabel="share that is truly pneumothorax")
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.legend(loc="upper left", frameon=False, fontsize=8)
+    return figure, {}
+
+
+def pixel_reliability(run: Evaluation) -> tuple[Floats, Floats]:
+    """Return the middle of each step of probability that has pixels, and the share of them that is true.
+
+    Pixels at 1024x1024 between two neighbouring thresholds, from the counts above each.
+    """
+    above = run.counts.area.sum(axis=0), run.counts.overlap.sum(axis=0)
+    whole = len(run.studies) * PIXELS, int(run.truth.sum())
+    pixels, true = (
+        -np.diff(np.concatenate([[every], part, [0]])) for every, part in zip(whole, above, strict=True)
+    )
+    edges = np.concatenate([[0.0], THRESHOLDS, [1.0]])
+    there = pixels > 0
+    return ((edges[1:] + edges[:-1]) / 2)[there], (true[there] / pixels[there]).astype(np.float64)
+
+
+def image_reliability(ill: Flags, presence: Floats) -> tuple[Floats, Floats]:
+    """Return the mean presence of each tenth of its range that has images, and the share that is ill."""
+    bins = np.minimum((presence * 10).astype(int), 9)
+    table = pd.DataFrame({"bin": bins, "told": presence, "true": ill}).groupby("bin").mean()
+    return table["told"].to_numpy(np.float64), table["true"].to_numpy(np.float64)
+
+
+def _groups_of(run: Evaluation, name: str) -> list[tuple[str, str, Flags]]:
+    """Return label, link's value and rows of each group of positives that has any."""
+    column = run.studies[name]
+    if name == "age":
+        ages = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+        tests: list[tuple[str, str, Flags]] = [
+            (f"{low}-{high - 1}" if high < 200 else f"{low}+", f"{low}-{high}", (ages >= low) & (ages < high))
+            for low, high in ((0, 20), (20, 40), (40, 60), (60, 80), (80, 200))
+        ]
+    else:
+        values = column.fillna("").astype(str).to_numpy()
+        tests = [(value, value, values == value) for value in sorted(set(values) - {""})[:6]]
+    return [(label, value, rows & run.ill) for label, value, rows in tests if (rows & run.ill).any()]
+
+
+def _scatter(axis: Axes, run: Evaluation, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, str]:
+    """Draw one point for each image, which leads to it."""
+    names = run.studies["ImageId"].iloc[rows]
+    points = axis.scatter(x, y, s=16, color=GREEN, alpha=0.55, linewidths=0)
+    points.set_urls([case_link(name) for name in names])
+    return {
+        case_link(name): f"{name}: Dice {value:.3f}"
+        for name, value in zip(names, run.dice[rows], strict=True)
+    }
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """Return rows, or of too many some that are drawn evenly."""
+    return rows if len(rows) <= MOST_POINTS else rows[np.linspace(0, len(rows) - 1, MOST_POINTS).astype(int)]
+
+
+def _start() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axis = figure.subplots()
+    axis.grid(alpha=0.25)
+    axis.set_axisbelow(True)
+    return figure, axis
+
+
+def _line(axis: Axes, number: int, x: np.ndarray, y: np.ndarray, label: str, **style: object) -> None:
+    axis.plot(
+        x,
+        y,
+        color=RUNS[number % len(RUNS)],
+        linestyle=DASHES[number % len(DASHES)],
+        label=label,
+        **style,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,118 @@
+"""Training's course as curves: loss, Dice, learning rate and positive rate by epoch, a colour for each fold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pneumothorax.data.batches import positive_rate
+from pneumothorax.training.run import FoldFolder, monitored, read_history, read_recipe
+from pneumothorax.training.sessions import read_sessions, resumed_epochs
+
+MONITORS = {
+    "val_mean_dice": "mean soft Dice",
+    "val_hard_dice": "mean Dice, cut at 0.5",
+    "val_balanced_dice": "balanced Dice",
+}
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the training of one fold went.
+
+    Attributes:
+        history: One row an epoch, as in ``history.csv``; values may be missing.
+        monitor: The column that picks the best epoch.
+        resumed: After which epochs training was taken up again.
+        rates: Share of positives in each epoch's images, shape (E,); None where images come as they are.
+    """
+
+    history: pd.DataFrame
+    monitor: str = "val_mean_dice"
+    resumed: tuple[int, ...] = ()
+    rates: npt.NDArray[np.float64] | None = None
+
+    @property
+    def best(self) -> int | None:
+        """The row of the best epoch; None where the monitor has no number."""
+        values = self.history[self.monitor].to_numpy(np.float64)
+        return int(np.nanargmax(values)) if np.isfinite(values).any() else None
+
+
+def read_course(fold: FoldFolder) -> Course:
+    """Read how the training of a fold went.
+
+    Raises:
+        UserError: It has no history.
+    """
+    recipe, history = read_recipe(fold), read_history(fold)
+    monitor = monitored(recipe) if monitored(recipe) in history else "val_mean_dice"
+    rates = None
+    if recipe.positive_rate:
+        rates = np.array([positive_rate(recipe, int(epoch) - 1) for epoch in history["epoch"]])
+    return Course(history, monitor, tuple(resumed_epochs(read_sessions(fold))), rates)
+
+
+def draw_curves(courses: Mapping[str, Course]) -> Figure:
+    """Draw the course of some folds, by their names; solid is validation, dashed training."""
+    rates = any(course.rates is not None for course in courses.values())
+    figure = Figure(figsize=(16 if rates else 12, 4.2), layout="constrained")
+    axes = figure.subplots(1, 3 + rates)
+    for number, (name, course) in enumerate(courses.items()):
+        _draw_course(axes, number, name, course)
+    monitors = {course.monitor for course in courses.values()}
+    shown = MONITORS[next(iter(monitors))] if len(monitors) == 1 else "Dice that picks the epoch"
+    for axis, title in zip(axes, ("loss", shown, "learning rate", "share of positives"), strict=False):
+        axis.set(xlabel="epoch", title=title)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+    if _spread(courses) > 20:  # the first epochs would press all others flat
+        axes[0].set_yscale("log")
+        axes[0].set_title("loss (logarithmic)")
+    axes[1].set_ylim(-0.02, 1.02)
+    axes[2].set_yscale("log")
+    if rates:
+        axes[3].set_ylim(0, 1)
+    resumes = "; vertical: training taken up again" if any(one.resumed for one in courses.values()) else ""
+    figure.suptitle(f"solid: validation, dashed: training{resumes}", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_course(axes: npt.NDArray[np.object_], number: int, name: str, course: Course) -> None:
+    """Draw one fold into all axes."""
+    rows, colour = course.history, f"C{number % 10}"
+    mark = "." if len(rows) == 1 else None
+    for axis, column in ((axes[0], "loss"), (axes[1], course.monitor.removeprefix("val_"))):
+        axis.plot(rows["epoch"], rows[column], "--", marker=mark, color=colour, alpha=0.6)
+        axis.plot(rows["epoch"], rows[f"val_{column}"], "-", marker=mark, color=colour)
+    if (best := course.best) is None:
+        axes[1].plot([], [], color=colour, label=f"{name}: no best epoch, the scores are no numbers")
+    else:
+        epoch, value = rows["epoch"].iloc[best], rows[course.monitor].iloc[best]
+        axes[1].plot(epoch, value, "o", color=colour, label=f"{name}: best {value:.3f} in epoch {epoch:.0f}")
+    axes[2].plot(rows["epoch"], rows["learning_rate"], "-", marker=mark, color=colour)
+    if course.rates is not None:
+        axes[3].plot(rows["epoch"], course.rates, "-", marker=mark, color=colour)
+    for epoch in course.resumed:
+        for axis in axes:
+            _mark_resume(axis, epoch, colour)
+
+
+def _mark_resume(axis: Axes, epoch: int, colour: str) -> None:
+    axis.axvline(epoch + 0.5, color=colour, linewidth=1, linestyle=":", alpha=0.8)
+
+
+def _spread(courses: Mapping[str, Course]) -> float:
+    """Return the ratio of the highest to the lowest loss; 0 where a loss is not above 0, or none is a number."""
+    columns = ["loss", "val_loss"]
+    losses = np.concatenate(
+        [course.history[columns].to_numpy(np.float64).ravel() for course in courses.values()]
+    )
+    losses = losses[np.isfinite(losses)]
+    return float(losses.max() / losses.min()) if len(losses) and losses.min() > 0 else 0.0

@@ -1,0 +1,256 @@
+"""A run folder -> how each of its evaluated images fared: what the report's figures and cases are made of.
+
+The paper's test part where there is one, else the images out of fold. Draws nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from pneumothorax.data import rle
+from pneumothorax.data.cache import shrink
+from pneumothorax.data.sides import side_of
+from pneumothorax.errors import UserError
+from pneumothorax.inference.counting import (
+    THRESHOLDS,
+    Counts,
+    Flags,
+    Floats,
+    Integers,
+    count,
+    join,
+    measure_masks,
+)
+from pneumothorax.inference.decision import Decision, read_decision
+from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
+from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
+from pneumothorax.inference.screening import image_scores
+from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.model.metrics import dice, smoothed_dice, total_dice
+from pneumothorax.recipe import Recipe
+from pneumothorax.training.run import FoldFolder, find_folds, read_recipe
+
+SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
+
+
+@dataclass(frozen=True)
+class Table1:
+    """The paper's measures, on the images with a pneumothorax; None without any.
+
+    Attributes:
+        soft_total: Soft Dice of all of them as one image, at network size.
+        soft_mean: Mean soft Dice, at network size.
+        hard_total: Dice of their masks as one image, at 1024x1024, cut at 0.5.
+        hard_mean: Mean Dice of their masks, at 1024x1024, cut at 0.5.
+    """
+
+    soft_total: float | None = None
+    soft_mean: float | None = None
+    hard_total: float | None = None
+    hard_mean: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run's evaluated images, N together, and what its rule makes of each.
+
+    Attributes:
+        run: The run's folder.
+        folds: Its trained folds; none of an ensemble.
+        recipe: Theirs; None of an ensemble.
+        part: 'test part' or 'out of fold'.
+        parts: The probabilities.
+        studies: Table of N rows with the columns fold and side beside those of `Predictions`.
+        counts: Pixels above every threshold.
+        decision: The rule in force.
+        is_tuned: Whether `tune` chose it.
+        overlap: int64 of shape (N,), pixels in both masks at 1024x1024.
+        area: int64 of shape (N,), pixels of the predicted mask.
+        dice: float64 of shape (N,).
+        scores: float64 of shape (N,), what tells images with a pneumothorax from others.
+        table_1: The paper's measures.
+    """
+
+    run: Path
+    folds: Sequence[FoldFolder]
+    recipe: Recipe | None
+    part: str
+    parts: Sequence[Predictions]
+    studies: pd.DataFrame
+    counts: Counts
+    decision: Decision
+    is_tuned: bool
+    overlap: Integers
+    area: Integers
+    dice: Floats
+    scores: Floats
+    table_1: Table1
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.name
+
+    @property
+    def truth(self) -> Integers:
+        """Pixels of the true mask at 1024x1024, shape (N,)."""
+        return self.counts.truth
+
+    @property
+    def ill(self) -> Flags:
+        """Which images show a pneumothorax, shape (N,)."""
+        return self.counts.truth > 0
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether `tune` has scored these very images by rules that they had no part in choosing."""
+        return self.is_tuned and self.part == "out of fold" and self.decision.images == len(self.studies)
+
+    def metric(self) -> tuple[float, float, float]:
+        """Return the competition's metric and its 95 % bootstrap interval, over patients."""
+        told = (self.decision.score, self.decision.low, self.decision.high)
+        if self.is_nested and None not in told:
+            return told  # type: ignore[return-value]
+        return (float(self.dice.mean()), *bootstrap(self.dice, patients_of(self.studies)))
+
+    def ceiling(self) -> float:
+        """Return what the masks cut at the threshold would score, if someone told which are empty."""
+        at = int(np.abs(THRESHOLDS - self.decision.threshold).argmin())
+        plain = dice(self.counts.overlap[:, at], self.truth, self.counts.area[:, at])
+        return float(np.where(self.ill, plain, 1.0).mean())
+
+
+def rule_of(run: Path, folds: Sequence[FoldFolder]) -> Decision:
+    """Return the rule that a run's cases are shown by: the tuned one, else a cut at 0.5.
+
+    Trained on positives alone, a network is judged as the paper's: tuned, it would leave most images empty.
+    """
+    plain = bool(folds) and read_recipe(folds[0]).positives_only
+    return Decision() if plain else read_decision(run / "decision.json")
+
+
+def evaluated_parts(run: Path, folds: Sequence[FoldFolder]) -> list[Predictions]:
+    """Open what a run is judged by: the paper's test part where there is one, else what is out of fold.
+
+    Raises:
+        UserError: A fold has left no probabilities.
+    """
+    if not folds:
+        return out_of_fold_parts(run)
+    return [read_predictions(fold.test if fold.test.is_dir() else fold.out_of_fold) for fold in folds]
+
+
+def open_run(run: Path) -> tuple[list[FoldFolder], list[Predictions]]:
+    """Open a run's folds (none of an ensemble) and what it is judged by.
+
+    Raises:
+        UserError: The run is missing or incomplete.
+    """
+    folds = [] if read_ensemble(run) else find_folds(run)
+    return folds, evaluated_parts(run, folds)
+
+
+def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predictions]) -> Evaluation:
+    """Count, decide and score every evaluated image of a run.
+
+    Args:
+        run: Its folder.
+        folds: Its trained folds; none of an ensemble.
+        parts: The probabilities, with the truth.
+
+    Raises:
+        UserError: An image is there twice, or the rule has a gate and the parts tell no presence.
+    """
+    studies = _join_studies(run, parts)
+    decision = rule_of(run, folds)
+    counts = join([count(part) for part in parts])
+    measured = [measure_masks(part, decision) for part in parts]
+    overlap, truth, area = (np.concatenate(column) for column in zip(*measured, strict=True))
+    recipe = read_recipe(folds[0]) if folds else None
+    soft, sides = _look_at_truth(parts, recipe)
+    scores = np.concatenate([image_scores(part) for part in parts])
+    return Evaluation(
+        run=run,
+        folds=folds,
+        recipe=recipe,
+        part="test part" if parts[0].folder.name == "test" else "out of fold",
+        parts=parts,
+        studies=studies.assign(side=_sides(parts, decision, sides)),
+        counts=counts,
+        decision=decision,
+        is_tuned=decision.score is not None,
+        overlap=overlap,
+        area=area,
+        dice=dice(overlap, truth, area),
+        scores=scores,
+        table_1=_table_1(soft, counts, SMOOTH if recipe is None else recipe.smooth),
+    )
+
+
+def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
+    """Return the studies of all parts with the name of the fold, and columns for what is not known."""
+    tables = [
+        part.studies.assign(fold="" if part.folder.parent == run else part.folder.parent.name)
+        for part in parts
+    ]
+    studies = pd.concat(tables, ignore_index=True)
+    for name, empty in (("view", ""), ("sex", ""), ("age", np.nan), ("patient", ""), ("path", "")):
+        if name not in studies:
+            studies[name] = empty
+    if (twice := studies["ImageId"].duplicated()).any():
+        first = studies["ImageId"][twice].iloc[0]
+        raise UserError(
+            f"run {run.name} has {int(twice.sum()):,} images twice, such as {first}",
+            "folds that share no image",
+        )
+    return studies
+
+
+def _look_at_truth(parts: Sequence[Predictions], recipe: Recipe | None) -> tuple[Floats, list[str]]:
+    """Look at every true mask once.
+
+    Returns:
+        Of each image with a pneumothorax sum(y p) and sum y + sum p at network size, shape (P, 2); and the
+        patient's side of the mask of every image, '' where it is empty.
+    """
+    sums, sides = [], []
+    interpolation = "area" if recipe is None else recipe.interpolation
+    for part in parts:
+        size = part.probabilities.shape[1]
+        columns = part.studies[["EncodedPixels", "height", "width"]].itertuples(index=False, name=None)
+        images = tqdm(zip(part.probabilities, columns, strict=True), "truth", len(part.studies), disable=None)
+        for probability, (code, height, width) in images:
+            if code == rle.EMPTY:
+                sides.append("")
+                continue
+            mask = rle.decode(code, (height, width))
+            sides.append(side_of(mask))
+            y = shrink(mask * np.uint8(255), size, interpolation).astype(np.float32) / 255
+            p = probability.astype(np.float32) / STEPS
+            sums.append((float((y * p).sum()), float(y.sum() + p.sum())))
+    return np.array(sums, np.float64).reshape(-1, 2), sides
+
+
+def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
+    ill = counts.truth > 0
+    if not ill.any():
+        return Table1()
+    half = int(np.abs(THRESHOLDS - Decision().threshold).argmin())
+    overlap, truth, area = counts.overlap[ill, half], counts.truth[ill], counts.area[ill, half]
+    return Table1(
+        soft_total=float(smoothed_dice(soft[:, 0].sum(), soft[:, 1].sum(), smooth)),
+        soft_mean=float(smoothed_dice(soft[:, 0], soft[:, 1], smooth).mean()),
+        hard_total=total_dice(overlap, truth, area),
+        hard_mean=float(dice(overlap, truth, area).mean()),
+    )
+
+
+def _sides(parts: Sequence[Predictions], decision: Decision, sides: list[str]) -> list[str]:
+    """Fill in the side of what is found where there is no true mask."""
+    maps = (probability for part in parts for probability in part.probabilities)
+    limit = decision.threshold * STEPS
+    return [side or side_of(probability > limit) for side, probability in zip(sides, maps, strict=True)]

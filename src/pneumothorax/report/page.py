@@ -1,0 +1,52 @@
+"""Templates and what fills them -> one HTML file that needs no network and no other file.
+
+The sources lie in ``web/``: Jinja2 templates, one stylesheet, plain JavaScript. Knows nothing of runs or data.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pneumothorax import __version__
+from pneumothorax.workspace import atomic
+
+WEB = Path(__file__).parent / "web"
+
+
+def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
+    """Fill a template and write it in one step (see `atomic`).
+
+    Text is escaped wherever it stands, so that no name in a file or tag becomes part of the page's code.
+
+    Args:
+        path: The HTML file.
+        template: A file of ``web/`` that extends ``base.html``.
+        context: What the template names.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(WEB),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.globals["source"] = read_source
+    environment.globals["version"] = __version__
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(environment.get_template(template).generate(context))
+
+
+def read_source(name: str) -> Markup:
+    """Return a stylesheet or script of ``web/`` as it stands."""
+    return Markup((WEB / name).read_text(encoding="utf-8"))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number for a person: whole ones with separators, others with some digits, '–' for none."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"

@@ -1,0 +1,180 @@
+"""Cases -> what the page carries of each: picture, true mask and probabilities, within a limit of bytes.
+
+Probabilities are packed without loss, so that the page decides as Python does; pictures are as large as fits.
+"""
+
+import base64
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from pneumothorax.data import rle
+from pneumothorax.data.dicom import UnreadableImageError, read_radiograph
+from pneumothorax.inference.counting import true_mask
+
+LIMIT_BYTES = 28_000_000  # of all cases together, as base64; the rest of the page is small
+MOST_CASES = 400
+MAPS_SHARE = 0.6  # of the limit, at most, for probabilities: at least the rest is left for pictures
+# Longer side in pixels and JPEG quality, best first.
+QUALITIES = (
+    (1024, 85),
+    (768, 85),
+    (640, 82),
+    (512, 80),
+    (448, 76),
+    (384, 72),
+    (320, 66),
+    (256, 60),
+    (192, 50),
+)
+PROBES = 12  # pictures that are tried to see what fits
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a case's content comes from.
+
+    Attributes:
+        path: Of the radiograph; it may have been moved.
+        fallback: The image as it was prepared, uint8 of shape (S, S); None where it is not to be had.
+        code: Run-length code of the true mask.
+        shape: (H, W) that the code has.
+        maps: Probability of each run, uint8 of shape (S, S).
+    """
+
+    path: Path
+    fallback: Image | None
+    code: str
+    shape: tuple[int, int]
+    maps: Sequence[Image]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """All cases, packed.
+
+    Attributes:
+        cases: Of each case what `web/cases.js` reads: image, truth and maps as text.
+        side: Longer side of the pictures, in pixels.
+        substituted: How many pictures are of the prepared images.
+        missing: How many have no picture at all.
+    """
+
+    cases: Sequence[Mapping[str, Any]]
+    side: int
+    substituted: int
+    missing: int
+
+
+def pack_map(probability: Image) -> str:
+    """Pack a probability without loss: differences along each row, zlib, base64; see `web/decide.js`."""
+    differences = np.diff(probability, axis=1, prepend=np.uint8(0))  # modulo 256
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(differences).tobytes(), 9)).decode()
+
+
+def limit_cases(maps: Sequence[Sequence[Image]], wanted: int) -> int:
+    """Return for how many cases the probabilities fit, at most as many as are wanted.
+
+    Args:
+        maps: Some cases' probabilities, those of each run.
+        wanted: How many cases.
+    """
+    if not maps:
+        return wanted
+    mean = sum(len(pack_map(one)) for case in maps for one in case) / len(maps)
+    return max(1, min(wanted, int(MAPS_SHARE * LIMIT_BYTES / max(mean, 1))))
+
+
+def pack(sources: Sequence[Source], limit: int = LIMIT_BYTES) -> Packed:
+    """Pack cases so that all of them together stay below a limit of bytes."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        maps = [[pack_map(one) for one in source.maps] for source in sources]
+        truths = [_truth(source) for source in sources]
+        taken = sum(map(len, truths)) + sum(len(one) for case in maps for one in case)
+        read = partial(_draw, quality=_choose_quality(sources, limit - taken))
+        drawn = list(tqdm(pool.map(read, sources), "pictures", len(sources), unit="image", disable=None))
+        at = QUALITIES.index(read.keywords["quality"])
+        while sum(len(image) for image, _ in drawn) + taken > limit and at + 1 < len(QUALITIES):
+            at += 1  # the probes were smaller than most
+            drawn = list(pool.map(partial(_draw, quality=QUALITIES[at]), sources))
+    return Packed(
+        cases=[
+            {"image": image, "truth": truth, "maps": of_case}
+            for (image, _), truth, of_case in zip(drawn, truths, maps, strict=True)
+        ],
+        side=QUALITIES[at][0],
+        substituted=sum(kind == "prepared" for _, kind in drawn),
+        missing=sum(kind == "missing" for _, kind in drawn),
+    )
+
+
+def find_prepared(folders: Iterator[Path], names: Sequence[str]) -> dict[str, Image]:
+    """Find images as they were prepared, in the first cache that has any of them.
+
+    Args:
+        folders: Of caches, the likeliest first.
+        names: Their ImageIds.
+    """
+    from pneumothorax.data.cache import open_cache
+
+    for folder in folders:
+        if not (folder / "cache.json").is_file():
+            continue
+        cache = open_cache(folder)
+        rows = {name: row for row, name in enumerate(cache.studies["ImageId"])}
+        if found := {name: cache.images[rows[name]] for name in names if name in rows}:
+            return found
+    return {}
+
+
+def _truth(source: Source) -> str:
+    """Return the run-length code of the true mask at 1024x1024."""
+    if source.code == rle.EMPTY or source.shape == rle.SHAPE:
+        return source.code
+    mask = true_mask(source.code, source.shape)
+    return rle.EMPTY if mask is None else rle.encode(mask)
+
+
+def _choose_quality(sources: Sequence[Source], room: int) -> tuple[int, int]:
+    """Return the best quality at which pictures like some probes fit into the room."""
+    step = max(1, len(sources) // PROBES)
+    probes = sources[::step][:PROBES]
+    for quality in QUALITIES[:-1]:
+        mean = sum(len(_draw(source, quality)[0]) for source in probes) / max(len(probes), 1)
+        if mean * len(sources) < 0.95 * room:
+            return quality
+    return QUALITIES[-1]
+
+
+def _draw(source: Source, quality: tuple[int, int]) -> tuple[str, str]:
+    """Return a picture as base64 of a JPEG file, and whether it is the 'original', 'prepared' or 'missing'."""
+    side, percent = quality
+    image, kind = _read(source)
+    scale = side / max(image.shape)
+    if scale < 1:
+        height, width = (max(1, round(length * scale)) for length in image.shape)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, percent, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+    return base64.b64encode(data.tobytes()).decode(), kind
+
+
+def _read(source: Source) -> tuple[Image, str]:
+    """Read a radiograph; where its file is gone, the image as it was prepared, else nothing but black."""
+    try:
+        return read_radiograph(source.path).pixels, "original"
+    except UnreadableImageError:
+        if source.fallback is not None:
+            return np.asarray(source.fallback), "prepared"
+        return np.zeros((64, 64), np.uint8), "missing"

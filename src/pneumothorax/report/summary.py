@@ -1,0 +1,215 @@
+"""What the report tells at a glance: scores beside what they are to be measured by, and how a run was made."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pneumothorax.inference.ensemble import read_ensemble
+from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.inference.tuning import patients_of
+from pneumothorax.recipe import describe
+from pneumothorax.report.evaluation import Evaluation
+from pneumothorax.report.page import number
+from pneumothorax.report.svg import GREY, RED, RUNS
+from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.sessions import Session, read_sessions
+
+WINNERS = 0.8679  # private leaderboard, first place
+ALL_EMPTY = 0.7886  # of stage 1's test set
+
+Table = tuple[list[str], list[tuple[Any, ...]], str]
+Facts = list[tuple[str, str]]
+
+
+def score_table(runs: Sequence[Evaluation]) -> Table:
+    """Return the competition's metric of each run, beside what it is to be measured by."""
+    rows = []
+    for run in runs:
+        score, low, high = run.metric()
+        found = run.area > 0
+        rows.append(
+            (
+                run.name,
+                f"{score:.4f}",
+                f"{low:.4f} to {high:.4f}",
+                f"{float((~run.ill).mean()):.4f}",
+                f"{run.ceiling():.4f}",
+                number(_mean(run.dice[run.ill]), 4),
+                number(_mean(run.dice[~run.ill]), 4),
+                number(_mean(found[run.ill]), 3),
+                number(_mean(~found[~run.ill]), 3),
+            )
+        )
+    head = ["run", "metric", "95 % interval", "all-empty", "perfect gate"]
+    head += ["Dice of positives", "of healthy", "sensitivity", "specificity"]
+    return head, rows, f"Competition metric, {len(runs[0].studies):,} images, {runs[0].part}"
+
+
+def explain_scores(runs: Sequence[Evaluation]) -> str:
+    """Say how the metric of the runs was earned."""
+    nested = [run.name for run in runs if run.is_nested]
+    how = "The rule of each run was applied to all of them."
+    if nested:
+        how = (
+            f"The metric of {', '.join(nested)} is nested: each image was judged by a rule that it had no part in "
+            "choosing. The Dice of positives and healthy images, sensitivity and specificity are those of the final "
+            "rule, which the cases below are shown by."
+        )
+    return f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every healthy image empty."
+
+
+def draw_scale(runs: Sequence[Evaluation]) -> Figure:
+    """Draw the metric of each run on one scale with all-empty, the perfect gate and the competition's winner."""
+    figure = Figure(figsize=(10, 1.1 + 0.45 * len(runs)), layout="constrained")
+    axis = figure.subplots()
+    for place, run in enumerate(runs):
+        score, low, high = run.metric()
+        colour = RUNS[place % len(RUNS)]
+        axis.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
+        axis.plot(score, place, "o", color=colour, markersize=9)
+        axis.plot(run.ceiling(), place, "|", color=colour, markersize=16, markeredgewidth=2)
+        axis.plot(float((~run.ill).mean()), place, "x", color=colour, markersize=8)
+    axis.axvline(WINNERS, color=RED, linewidth=1.5)
+    axis.axvline(ALL_EMPTY, color=GREY, linewidth=1.5, linestyle="--")
+    axis.set_yticks(range(len(runs)), [run.name for run in runs])
+    axis.set_ylim(len(runs) - 0.4, -0.6)
+    shown = [value for run in runs for value in (*run.metric(), run.ceiling(), float((~run.ill).mean()))]
+    axis.set_xlim(max(0.0, min(*shown, ALL_EMPTY) - 0.02), min(1.0, max(*shown, WINNERS) + 0.02))
+    axis.set_xlabel("competition metric")
+    return figure
+
+
+SCALE_CAPTION = (
+    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect gate with "
+    f"these masks. Red line: the competition's first place, {WINNERS} on the private leaderboard; dashed: all-empty "
+    f"on stage 1's test set, {ALL_EMPTY}. Those two are of other images."
+)
+
+
+def table_1(runs: Sequence[Evaluation]) -> Table:
+    """Return the paper's Table 1 beside that of each run."""
+    rows: list[tuple[Any, ...]] = [
+        ("the paper (2019)", _percent(PAPER["total"]), _percent(PAPER["mean"]), "–", "–", "377")
+    ]
+    for run in runs:
+        told = run.table_1
+        values = (told.soft_total, told.soft_mean, told.hard_total, told.hard_mean)
+        rows.append((run.name, *map(_percent, values), f"{int(run.ill.sum()):,}"))
+    head = ["", "total, soft", "mean, soft", "total, hard", "mean, hard", "positives"]
+    return head, rows, "Dice of images with a pneumothorax: the paper's Table 1"
+
+
+TABLE_1_EXPLAINED = (
+    "Soft: of probabilities, at the network's size, as in the paper. Hard: of masks cut at 0.5, at 1024x1024. Total: all "
+    "images as one; mean: over images. Only images with a pneumothorax count, so neither punishes a false alarm."
+)
+
+
+def facts_of(run: Evaluation) -> Facts:
+    """Tell how a run was made and what it was judged on."""
+    studies = run.studies
+    known = studies["patient"].fillna("") != ""
+    rows = [
+        ("Recipe", _recipe_of(run)),
+        (
+            "Judged on",
+            f"{len(studies):,} images, {int(run.ill.sum()):,} with a pneumothorax, {run.part}",
+        ),
+        (
+            "Patients",
+            f"{len(set(patients_of(studies[known]))):,}" + ("" if known.all() else ", some unknown"),
+        ),
+        ("Rule", f"{run.decision}" + ("" if run.is_tuned else " (not tuned)")),
+    ]
+    if run.recipe is None:
+        return rows
+    grouped = run.recipe.split == "folds"
+    split = "grouped by patient" if grouped else "the paper's split, by image: patients lie on both sides"
+    planned = run.recipe.folds if grouped else 1
+    rows += [
+        ("Folds", f"{len(run.folds)} of {planned}, {split}"),
+        ("Seed", str(run.recipe.seed)),
+        ("Size", f"{run.recipe.size} pixels"),
+        ("Network", f"{run.recipe.architecture}, {run.recipe.encoder}, weights {run.recipe.encoder_weights}"),
+        ("Loss", run.recipe.loss),
+    ]
+    return rows + _training_facts(run.folds)
+
+
+def _training_facts(folds: Sequence[FoldFolder]) -> Facts:
+    """Tell of the folds' training: what on, how long, by which versions."""
+    sessions = {fold.path.name: read_sessions(fold) for fold in folds}
+    every = [one for of_fold in sessions.values() for one in of_fold]
+    seconds = [_seconds(fold) for fold in folds]
+    epochs = [_epochs(fold) for fold in folds]
+    versions = sorted({text for fold in folds for text in _versions(fold)})
+    return [
+        ("Trained on", _counts(sessions)),
+        ("Epochs", ", ".join(map(str, epochs))),
+        ("Training time", _duration(sum(seconds)) + (f" for {len(folds)} folds" if len(folds) > 1 else "")),
+        ("Hardware", "; ".join(sorted({one.machine for one in every})) or "not recorded"),
+        ("Commit", ", ".join(sorted({one.commit for one in every if one.commit})) or "not recorded"),
+        ("Trained", _dates(every)),
+        ("Versions", ", ".join(versions) or "not recorded"),
+    ]
+
+
+def _recipe_of(run: Evaluation) -> str:
+    if run.recipe is not None:
+        return describe(run.recipe)
+    members = read_ensemble(run.run) or []
+    return "mean of " + ", ".join(f"{one.weight:g} x {one.run} ({one.recipe})" for one in members)
+
+
+def _counts(sessions: dict[str, list[Session]]) -> str:
+    first = [of_fold[0] for of_fold in sessions.values() if of_fold]
+    if not first:
+        return "not recorded"
+    return "; ".join(
+        f"{one.images:,} images, {one.positives:,} positive"
+        + (f", {one.patients:,} patients" if one.patients else "")
+        for one in dict.fromkeys(first)
+    )
+
+
+def _dates(sessions: Sequence[Session]) -> str:
+    days = sorted(one.began[:10] for one in sessions)
+    return "not recorded" if not days else " to ".join(dict.fromkeys((days[0], days[-1])))
+
+
+def _history(fold: FoldFolder) -> pd.DataFrame:
+    return pd.read_csv(fold.history) if fold.history.is_file() else pd.DataFrame({"epoch": [], "seconds": []})
+
+
+def _seconds(fold: FoldFolder) -> float:
+    return float(np.nansum(_history(fold).get("seconds", pd.Series(dtype=float))))
+
+
+def _epochs(fold: FoldFolder) -> int:
+    return len(_history(fold))
+
+
+def _versions(fold: FoldFolder) -> list[str]:
+    try:
+        told = json.loads(fold.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [f"{name} {value}" for name, value in told.items() if name != "data"]
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"

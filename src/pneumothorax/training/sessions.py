@@ -1,0 +1,72 @@
+"""The sessions in which a fold was trained: when, on what, from which commit, after which epoch.
+
+``sessions.json`` of a fold's folder, one entry for each time that training began or went on. Nothing depends on
+it: it is for whoever reads the run later. Needs no network library.
+"""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pneumothorax.source import find_commit
+from pneumothorax.training.run import FoldFolder
+from pneumothorax.workspace import write_text
+
+NAME = "sessions.json"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One stretch of training.
+
+    Attributes:
+        began: When, in UTC, such as '2026-11-26T09:00:00+00:00'.
+        epoch: Epochs that were done before it: 0 where training began.
+        machine: Processor or GPUs.
+        commit: Of the package's own repository; '' where it is not known.
+        images: How many train.
+        positives: How many of them show a pneumothorax.
+        patients: How many known patients they are of.
+    """
+
+    began: str
+    epoch: int
+    machine: str
+    commit: str
+    images: int
+    positives: int
+    patients: int
+
+
+def record_session(
+    fold: FoldFolder, epoch: int, *, machine: str, images: int, positives: int, patients: int
+) -> None:
+    """Append a session that begins now."""
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    session = Session(began, epoch, machine, find_commit(), images, positives, patients)
+    sessions = [asdict(one) for one in [*read_sessions(fold), session]]
+    write_text(fold.path / NAME, json.dumps(sessions, indent=2) + "\n")
+
+
+def read_sessions(fold: FoldFolder) -> list[Session]:
+    """Read the sessions of a fold; none where an earlier version trained it, or the file is damaged."""
+    path = fold.path / NAME
+    try:
+        return [Session(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, TypeError, ValueError):
+        return []
+
+
+def resumed_epochs(sessions: list[Session]) -> list[int]:
+    """List after which epochs training was taken up again."""
+    return sorted({one.epoch for one in sessions if one.epoch})
+
+
+def describe_processor() -> str:
+    """Name the processor, with the number of cores that this process sees."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models)} x {models[0]}" if models else platform.processor() or platform.machine()
