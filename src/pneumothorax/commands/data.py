@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from pneumothorax.data import phantom as artificial
 from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache, open_cache
 from pneumothorax.data.prepare import prepare as prepare_cache
@@ -18,6 +17,8 @@ from pneumothorax.workspace import Workspace
 
 def phantom(options: Namespace) -> int:
     """Make the artificial competition below ROOT/data."""
+    from pneumothorax.data import phantom as artificial  # notebooks leave it at home
+
     folder = Workspace(options.root).data
     artificial.make_competition(
         folder,

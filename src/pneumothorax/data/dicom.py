@@ -33,6 +33,7 @@ SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_MAGIC, _MAGIC_AT = b"DICM", 128
 _PIXEL_DATA, _FLOAT_PIXELS = 0x7FE00010, {0x7FE00008, 0x7FE00009}
 _ROWS_COLUMNS = (0x00280010, 0x00280011)
 _JPEGS = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000TransferSyntaxes}
@@ -42,6 +43,7 @@ _AS_STORED = {0x00280004: b"MONOCHROME2 ", 0x00280002: b"\1\0", 0x00280101: b"\x
 _AGE = re.compile(r"([0-9]{1,4})([YMWD]?)")
 _PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _OLDEST_YEARS = 120
+_COLOURED = 0.06  # mean difference of an image's channels, as a share of its brightest, that makes it one in colour
 _PLUGINS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 _FILTERS = threading.Lock()  # warning filters are the process's own: two threads that swap them may lose them
 
@@ -61,6 +63,11 @@ class Radiograph:
     age: int | None = None  # whole years, 0..120
     spacing_mm: tuple[float, float] | None = None  # (row, column)
     patient_id: str | None = None
+    modality: str | None = None  # such as "CR", "DX"
+    body_part: str | None = None  # such as "CHEST"
+    columns_to: str | None = None  # the patient's side that the columns go to: "L" in the usual view
+    at_detector: bool = False  # the spacing is the detector's: what is before it is magnified
+    coloured: bool = False  # the file's own pixels are not grey
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -82,7 +89,8 @@ def read_radiograph(path: Path) -> Radiograph:
         if not data:
             raise ValueError("the file is empty")
         if data.startswith((_PNG, _JPEG)):
-            return Radiograph(image_id, _plain_pixels(data))
+            pixels, coloured = _plain_pixels(data)
+            return Radiograph(image_id, pixels, coloured=coloured)
         return _read_dicom(image_id, data)
     except Exception as error:  # pydicom and its plugins raise nearly anything on broken bytes
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -90,12 +98,19 @@ def read_radiograph(path: Path) -> Radiograph:
         raise UnreadableImageError(f"cannot read {path}: {short}") from error
 
 
-def _plain_pixels(data: bytes) -> Image:
-    """Return the grey levels of a PNG or JPEG file, uint8 of shape (H, W)."""
+def _plain_pixels(data: bytes) -> tuple[Image, bool]:
+    """Return the grey levels of a PNG or JPEG file, uint8 of shape (H, W), and whether it has colours."""
     pixels = _unpacked(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    return grey_levels(pixels)
+    if pixels.ndim == 2:
+        return grey_levels(pixels), False
+    return grey_levels(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)), _has_colours(pixels)
+
+
+def _has_colours(pixels: Array) -> bool:
+    """Tell whether an image of shape (H, W, 3) has colours of its own; a film's tint counts as grey."""
+    coarse = cv2.resize(pixels.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA)
+    spread = coarse.max(axis=2) - coarse.min(axis=2)
+    return bool(spread.mean() > _COLOURED * max(float(coarse.max()), 1.0))
 
 
 def _unpacked(data: bytes, flags: int) -> Array:
@@ -125,7 +140,8 @@ def _read_dicom(image_id: str, data: bytes) -> Radiograph:
         if not elements:
             dataset = _parse(data)
             facts = _facts({tag: element.value for tag, element in dataset.items()})  # raw, as yet
-            return Radiograph(image_id, _rendered(dataset), **facts)
+            pixels, coloured = _rendered(dataset)
+            return Radiograph(image_id, pixels, coloured=coloured, **facts)
         frame = get_frame(elements[_PIXEL_DATA], 0, number_of_frames=1)
         shape = tuple(int.from_bytes(elements.get(tag) or b"", "little") for tag in _ROWS_COLUMNS)
     return Radiograph(image_id, _baseline_pixels(frame, shape), **_facts(elements))
@@ -178,17 +194,18 @@ def _parse(data: bytes) -> pydicom.Dataset:
     return dataset
 
 
-def _rendered(dataset: pydicom.Dataset) -> Image:
-    """Decode any DICOM image and map it to grey levels for the eye, uint8 of shape (H, W)."""
-    stored = _decoded(dataset)
+def _rendered(dataset: pydicom.Dataset) -> tuple[Image, bool]:
+    """Decode any DICOM image: its grey levels for the eye, uint8 of shape (H, W), and whether it has colours."""
+    stored, coloured = _decoded(dataset), False
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)  # (H, W, 3)
     if stored.ndim == 3:
         exact = stored if stored.dtype in (np.uint8, np.uint16) else stored.astype(np.float32)
+        coloured = _has_colours(exact)
         stored = cv2.cvtColor(exact, cv2.COLOR_RGB2GRAY)
     shown = grey_levels(stored, dataset)
     # PresentationLUTShape INVERSE says MONOCHROME1 once more, so it is not looked at.
-    return 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
+    return (255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown), coloured
 
 
 def _decoded(dataset: pydicom.Dataset) -> Array:
@@ -211,15 +228,35 @@ def _decoded(dataset: pydicom.Dataset) -> Array:
 
 
 def _facts(elements: dict[int, Any]) -> dict[str, Any]:
-    """Return every field of a `Radiograph` but its name and pixels."""
+    """Return every field of a `Radiograph` but its name, pixels and colours."""
     sex = _text(elements, 0x00100040).upper()
+    calibrated, of_detector = (_spacing(_text(elements, tag)) for tag in (0x00280030, 0x00181164))
     return {
         "view": _text(elements, 0x00185101).upper() or None,
         "sex": sex if sex in ("M", "F") else None,
         "age": _years(_text(elements, 0x00101010)),
-        "spacing_mm": _spacing(_text(elements, 0x00280030)) or _spacing(_text(elements, 0x00181164)),
+        "spacing_mm": calibrated or of_detector,
         "patient_id": _text(elements, 0x00100020) or None,
+        "modality": _text(elements, 0x00080060).upper() or None,
+        "body_part": _text(elements, 0x00180015).upper() or None,
+        "columns_to": _text(elements, 0x00200020).upper()[:1] or None,
+        "at_detector": of_detector is not None and calibrated in (None, of_detector),
     }
+
+
+def read_header(path: Path) -> pydicom.Dataset | None:
+    """Read all of a DICOM file but its pixels; None where it is none (a PNG, a JPEG, a text)."""
+    with path.open("rb") as file:
+        start = file.read(_MAGIC_AT + len(_MAGIC))
+    if start.startswith((_PNG, _JPEG)):
+        return None
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not start.endswith(_MAGIC))
+            return dataset if "Rows" in dataset else None
+        except Exception:  # whatever comes from parsing text
+            return None
 
 
 def _text(elements: dict[int, Any], tag: int) -> str:
