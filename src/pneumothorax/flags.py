@@ -135,8 +135,8 @@ def report(command: argparse.ArgumentParser) -> None:
         type=words.positive,
         default=400,
         metavar="NUMBER",
-        help="show the pictures of at most so many cases, fewer where they would not fit in 30 MB; scores and "
-        "figures are of all (default: %(default)s)",
+        help="show the pictures of at most so many cases, fewer where they would not fit in 30 MB; scores "
+        "and figures are of all (default: %(default)s)",
     )
     command.add_argument(
         "--common", action="store_true", help="compare runs on the images that all of them hold out"

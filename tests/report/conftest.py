@@ -34,6 +34,7 @@ def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     chromium.set_window_size(1280, 900)
+    chromium.get("about:blank")  # a page that differs in its fragment alone would not be loaded again
     chromium.get_log("browser")
     yield chromium
     assert chromium.get_log("browser") == []

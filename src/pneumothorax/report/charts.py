@@ -1,7 +1,7 @@
 """Figures of how evaluated images fared: Dice, area, groups, ROC, precision and recall, reliability.
 
-Each takes evaluations, the first of which is the page's main run, and returns a matplotlib figure and the links
-of its parts.
+Each takes evaluations, the first of which is the page's main run, and returns a matplotlib figure and the
+links of its parts.
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,9 @@ def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
                 label=run.name,
             )
             continue
-        counts, _, bars = axis.hist(values, edges.tolist(), color=BLUE, ec="white", label=run.name)
-        for bar, low, high, images in zip(bars.patches, edges[:-1], edges[1:], counts, strict=True):
+        counts, _ = np.histogram(values, edges)
+        bars = axis.bar(edges[:-1], counts, 0.05, align="edge", color=BLUE, ec="white", label=run.name)
+        for bar, low, high, images in zip(bars, edges[:-1], edges[1:], counts, strict=True):
             address = cases_link(dice=f"{low:g}-{high:g}")
             links[address] = f"{images:.0f} images with a Dice of {low:g} to {high:g}"
             bar.set_url(address)
@@ -90,7 +91,7 @@ def draw_area(run: Evaluation) -> Drawn:
 
 
 def draw_groups(run: Evaluation) -> Drawn:
-    """Draw the mean Dice of positives by view, sex, age and side, with 95 % intervals; a bar leads to its cases."""
+    """Draw the mean Dice of positives by view, sex, age and side, with 95 % intervals."""
     columns = [(name, _groups_of(run, name)) for name in ("view", "sex", "age", "side")]
     columns = [(name, groups) for name, groups in columns if len(groups) > 1]
     figure = Figure(figsize=(max(SIZE[0], 2.7 * max(len(columns), 1)), 3.2), layout="constrained")

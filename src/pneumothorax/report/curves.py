@@ -1,4 +1,4 @@
-"""Training's course as curves: loss, Dice, learning rate and positive rate by epoch, a colour for each fold."""
+"""Training's course as curves by epoch: loss, Dice, learning rate, positive rate; a colour for each fold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ def _mark_resume(axis: Axes, epoch: int, colour: str) -> None:
 
 
 def _spread(courses: Mapping[str, Course]) -> float:
-    """Return the ratio of the highest to the lowest loss; 0 where a loss is not above 0, or none is a number."""
+    """Return the ratio of the highest to the lowest loss; 0 where one is not above 0, or none is a number."""
     columns = ["loss", "val_loss"]
     losses = np.concatenate(
         [course.history[columns].to_numpy(np.float64).ravel() for course in courses.values()]

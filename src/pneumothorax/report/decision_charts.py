@@ -1,4 +1,4 @@
-"""Figures and tables of a run's rule: how the metric moves with each part of it, and what each part empties."""
+"""Figures and tables of a run's rule: how the metric moves with its parts, and what each of them empties."""
 
 from dataclasses import replace
 

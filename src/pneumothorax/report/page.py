@@ -1,6 +1,6 @@
 """Templates and what fills them -> one HTML file that needs no network and no other file.
 
-The sources lie in ``web/``: Jinja2 templates, one stylesheet, plain JavaScript. Knows nothing of runs or data.
+The sources lie in ``web/``: Jinja2 templates, one stylesheet, plain JavaScript. Knows nothing of runs.
 """
 
 from collections.abc import Mapping

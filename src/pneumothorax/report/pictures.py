@@ -159,7 +159,7 @@ def _choose_quality(sources: Sequence[Source], room: int) -> tuple[int, int]:
 
 
 def _draw(source: Source, quality: tuple[int, int]) -> tuple[str, str]:
-    """Return a picture as base64 of a JPEG file, and whether it is the 'original', 'prepared' or 'missing'."""
+    """Return a picture as base64 of a JPEG file, and whether it is 'original', 'prepared' or 'missing'."""
     side, percent = quality
     image, kind = _read(source)
     scale = side / max(image.shape)

@@ -1,6 +1,6 @@
 """One or more runs -> the report: one HTML file with scores, figures and every case to look at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,13 +120,13 @@ def _sources(
     prepared = pictures.find_prepared(_caches(workspace, run), gone) if gone else {}
     return [
         pictures.Source(
-            path=Path(study.path),
-            fallback=prepared.get(study.ImageId),
-            code=study.EncodedPixels,
-            shape=(study.height, study.width),
+            path=Path(study["path"]),
+            fallback=prepared.get(study["ImageId"]),
+            code=study["EncodedPixels"],
+            shape=(study["height"], study["width"]),
             maps=[_map_at(of_run[row]) for of_run in places],
         )
-        for row, study in zip(chosen, table.itertuples(), strict=True)
+        for row, study in zip(chosen, table.to_dict("records"), strict=True)
     ]
 
 
@@ -144,13 +144,13 @@ def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Pack
     notes = []
     if len(chosen) < number:
         notes.append(
-            f"{len(chosen):,} of {number:,} cases are pictured, so that the page stays below 30 MB: those that lose "
-            f"most, and as many drawn from the others. Every figure and score is of all {number:,}."
+            f"{len(chosen):,} of {number:,} cases are pictured, so that the page stays below 30 MB: those "
+            f"that lose most, and as many drawn from the others. Every figure and score is of all {number:,}."
         )
     if packed.substituted:
         notes.append(
-            f"The radiographs of {counted(packed.substituted, 'case')} are not where they were: shown as prepared, at "
-            "the network's size."
+            f"The radiographs of {counted(packed.substituted, 'case')} are not where they were: shown as "
+            "prepared, at the network's size."
         )
     if packed.missing:
         notes.append(
@@ -203,7 +203,7 @@ def _comparison(
 def _distributions(runs: Sequence[Evaluation]) -> dict[str, Any]:
     """Return the figures of the section, and tables of what they show."""
     main, ill = runs[0], runs[0].ill
-    wanted = []
+    wanted: list[tuple[Callable[..., charts.Drawn], tuple[Any, ...], str]] = []
     if ill.any():
         wanted += [
             (
@@ -238,14 +238,15 @@ def _distributions(runs: Sequence[Evaluation]) -> dict[str, Any]:
             (
                 charts.draw_groups,
                 (main,),
-                f"Run {main.name}: mean Dice of positives by group, with 95 % intervals; below, how many. A bar leads "
-                "to its cases.",
+                f"Run {main.name}: mean Dice of positives by group, with 95 % intervals; below, how many. A "
+                "bar leads to its cases.",
             )
         )
     drawn = []
     for draw, arguments, caption in wanted:
         figure, links = draw(*arguments)
-        drawn.append((to_svg(figure, draw.__name__, caption, links), caption))
+        broad = draw is charts.draw_groups
+        drawn.append((to_svg(figure, draw.__name__, caption, links), caption, broad))
     return {"distributions": drawn, "groups": [_outcomes(runs)]}
 
 
@@ -267,19 +268,16 @@ def _outcomes(runs: Sequence[Evaluation]) -> summary.Table:
 
 def _decision(run: Evaluation, number: int) -> dict[str, Any]:
     label = f"How the metric of run {run.name} moves with each part of its rule"
-    caption = (
-        f"{label}, the others as they are. Small pieces are not left out here. These are the images that the rule was "
-        "chosen on."
-        if run.is_nested
-        else f"{label}, the others as they are. Small pieces are not left out here."
-    )
+    caption = f"{label}, the others as they are. Small pieces are not left out here."
+    if run.is_nested:
+        caption += " These are the images that the rule was chosen on."
     area = "The metric by top and least area, the threshold as it is; dot: the rule."
     return {
         "name": f"Run {run.name}",
         "words": f"{'Tuned' if run.is_tuned else 'Not tuned'}: {run.decision}.",
         "figures": [
-            (to_svg(decision_charts.draw_sweeps(run), f"sweeps-{number}", label), caption),
-            (to_svg(decision_charts.draw_map(run), f"map-{number}", area), area),
+            (to_svg(decision_charts.draw_sweeps(run), f"sweeps-{number}", label), caption, True),
+            (to_svg(decision_charts.draw_map(run), f"map-{number}", area), area, False),
         ],
         "emptied": (
             ["what", "positives", "healthy", "all"],
@@ -291,9 +289,9 @@ def _decision(run: Evaluation, number: int) -> dict[str, Any]:
 
 def _explain_cases(run: Evaluation, packed: pictures.Packed, number: int) -> str:
     return (
-        f"{counted(number, 'case')}, by the rule of run {run.name} ({run.decision}). Pictures are up to {packed.side} "
-        "pixels, compressed; probabilities are exact, and masks are decided in this page at 1024x1024 as the package does. "
-        "A patient's left is on the right of the picture."
+        f"{counted(number, 'case')}, by the rule of run {run.name} ({run.decision}). Pictures are up to "
+        f"{packed.side} pixels, compressed; probabilities are exact, and masks are decided in this page at "
+        "1024x1024 as the package does. A patient's left is on the right of the picture."
     )
 
 

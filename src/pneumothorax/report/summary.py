@@ -1,4 +1,4 @@
-"""What the report tells at a glance: scores beside what they are to be measured by, and how a run was made."""
+"""What the report tells at a glance: scores, what they are to be measured by, and how a run was made."""
 
 import json
 from collections.abc import Sequence
@@ -55,15 +55,18 @@ def explain_scores(runs: Sequence[Evaluation]) -> str:
     how = "The rule of each run was applied to all of them."
     if nested:
         how = (
-            f"The metric of {', '.join(nested)} is nested: each image was judged by a rule that it had no part in "
-            "choosing. The Dice of positives and healthy images, sensitivity and specificity are those of the final "
-            "rule, which the cases below are shown by."
+            f"The metric of {', '.join(nested)} is nested: each image was judged by a rule that it had no "
+            "part in choosing. The Dice of positives and healthy images, sensitivity and specificity are "
+            "those of the final rule, which the cases below are shown by."
         )
-    return f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every healthy image empty."
+    return (
+        f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every "
+        "healthy image empty."
+    )
 
 
 def draw_scale(runs: Sequence[Evaluation]) -> Figure:
-    """Draw the metric of each run on one scale with all-empty, the perfect gate and the competition's winner."""
+    """Draw the metric of each run on one scale with all-empty, the perfect gate and the first place."""
     figure = Figure(figsize=(10, 1.1 + 0.45 * len(runs)), layout="constrained")
     axis = figure.subplots()
     for place, run in enumerate(runs):
@@ -84,9 +87,9 @@ def draw_scale(runs: Sequence[Evaluation]) -> Figure:
 
 
 SCALE_CAPTION = (
-    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect gate with "
-    f"these masks. Red line: the competition's first place, {WINNERS} on the private leaderboard; dashed: all-empty "
-    f"on stage 1's test set, {ALL_EMPTY}. Those two are of other images."
+    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect gate "
+    f"with these masks. Red line: the competition's first place, {WINNERS} on the private leaderboard; "
+    f"dashed: all-empty on stage 1's test set, {ALL_EMPTY}. Those two are of other images."
 )
 
 
@@ -104,8 +107,9 @@ def table_1(runs: Sequence[Evaluation]) -> Table:
 
 
 TABLE_1_EXPLAINED = (
-    "Soft: of probabilities, at the network's size, as in the paper. Hard: of masks cut at 0.5, at 1024x1024. Total: all "
-    "images as one; mean: over images. Only images with a pneumothorax count, so neither punishes a false alarm."
+    "Soft: of probabilities, at the network's size, as in the paper. Hard: of masks cut at 0.5, at "
+    "1024x1024. Total: all images as one; mean: over images. Only images with a pneumothorax count, so "
+    "neither punishes a false alarm."
 )
 
 

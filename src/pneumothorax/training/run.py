@@ -1,9 +1,9 @@
 """The run folder's contract: what is in it, how it is read and written; needs no network library.
 
 ``runs/<name>/fold<k>/`` holds ``recipe.json``, ``environment.json`` (versions, precision),
-``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), ``sessions.json`` (when, where and
-from which commit it was trained), and after training the probabilities in ``out_of_fold/`` and ``test/`` and
-the scores in ``scores.json``.
+``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), ``sessions.json`` (when,
+where and from which commit it was trained), and after training the probabilities in ``out_of_fold/`` and
+``test/`` and the scores in ``scores.json``.
 ``runs/<name>/decision.json`` comes from `tune`.
 """
 
@@ -126,6 +126,23 @@ def read_recipe(fold: FoldFolder) -> Recipe:
     if not fold.recipe.is_file():
         raise UserError(f"no recipe in {fold.path}", "recipe.json beside the weights")
     return from_json(fold.recipe.read_text(encoding="utf-8"))
+
+
+def common_recipe(trained: list[FoldFolder]) -> Recipe:
+    """Return the recipe of all folds of a run.
+
+    Raises:
+        UserError: They were trained by several.
+    """
+    first = read_recipe(trained[0])
+    for fold in trained[1:]:
+        if changed := differences(first, read_recipe(fold)):
+            raise UserError(
+                f"{fold.path} was trained by another recipe than {trained[0].path} ({'; '.join(changed)})",
+                "one recipe in all folds of a run",
+                "move it to a run of its own; `pneumothorax ensemble` averages runs",
+            )
+    return first
 
 
 def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None:

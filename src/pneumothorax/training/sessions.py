@@ -1,7 +1,7 @@
 """The sessions in which a fold was trained: when, on what, from which commit, after which epoch.
 
-``sessions.json`` of a fold's folder, one entry for each time that training began or went on. Nothing depends on
-it: it is for whoever reads the run later. Needs no network library.
+``sessions.json`` of a fold's folder, one entry for each time that training began or went on. Nothing depends
+on it: it is for whoever reads the run later. Needs no network library.
 """
 
 import json

@@ -84,7 +84,7 @@ function fits(at, query, run) {
     const [from, to] = query.get(name).split("-").map(Number);
     const value = values[name];
     if (value === null || value < from || (value >= to && !(name === "dice" && to >= 1 && value === 1))) return false;
-    if (name === "dice" && !report.truth[at] && query.get("outcome") === null) return false; // the figure shows positives
+    if (name === "dice" && !report.truth[at] && !query.get("outcome")) return false; // the figure shows positives
   }
   const words = (query.get("id") || "").toLowerCase();
   return !words || report.id[at].toLowerCase().includes(words);

@@ -9,7 +9,9 @@
     try { return localStorage.getItem(KEY); } catch { return null; }
   };
   const remember = (theme) => {
-    try { localStorage.setItem(KEY, theme); } catch { /* a page opened from disk may have no storage */ }
+    try {
+      if (theme) localStorage.setItem(KEY, theme); else localStorage.removeItem(KEY);
+    } catch { /* a page opened from disk may have no storage */ }
   };
 
   let chosen = remembered();
@@ -26,7 +28,8 @@
   document.addEventListener("DOMContentLoaded", () => {
     show();
     document.getElementById("theme").addEventListener("click", () => {
-      chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+      const wanted = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+      chosen = wanted === (system.matches ? "dark" : "light") ? null : wanted; // as the system: follow it
       remember(chosen);
       show();
     });

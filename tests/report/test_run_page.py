@@ -1,0 +1,378 @@
+"""The report of a run: what it holds, what it does in a browser, and how it fails."""
+
+import json
+import re
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+from tests.report.runs import TRIPLET, make_run
+
+from pneumothorax.cli import main
+from pneumothorax.inference.counting import judge, measure_masks
+from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.predictions import read_predictions
+from pneumothorax.report import pictures
+from pneumothorax.report.evaluation import evaluate_run, open_run
+
+HOSTILE = "</script><script>document.title='owned'</script>"
+
+
+def report(root, *names, code=0):
+    assert main(["report", *names, "--root", str(root)]) == code
+    return root / "runs" / names[0] / "report.html"
+
+
+def wait(browser, condition):
+    return WebDriverWait(browser, 20, 0.05).until(lambda _: condition())
+
+
+def run_script(browser, text, *arguments):
+    return browser.execute_script(f"return {text}", *arguments)
+
+
+def open_case(browser, page, name):
+    browser.get("about:blank")
+    browser.get(f"{page.as_uri()}#/case/{quote(name)}")
+    wait(browser, lambda: run_script(browser, "open && open.mask && viewer.dataset.dice"))
+
+
+def data_of(page):
+    text = re.search(r'id="cases-data">(.*?)</script>', page.read_text(), re.DOTALL)[1]
+    return json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two runs on the same images, the first of two folds and with a rule of every part."""
+    root = tmp_path_factory.mktemp("report")
+    make_run(root, "one", 2, presence=True, decision=Decision(0.35, 800, 0.55, 200, 0.25))
+    make_run(root, "two", 2, shift=0)
+    make_run(root, "odd", size=96, shape=(700, 1100), decision=TRIPLET)
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(root):
+    return report(root, "one")
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    text = page.read_text()
+    assert not re.findall(r'(?:src|href)\s*=\s*"(?!#|data:)', text)
+    assert "//" not in "".join(re.findall(r"(?:src|href|url\(|fetch\(|import)[^<>]{0,40}", text))
+    assert "default-src 'none'" in text
+
+
+def test_scores_are_those_of_the_package(root, page):
+    run = root / "runs" / "one"
+    parts = [read_predictions(run / f"fold{number}" / "out_of_fold") for number in range(2)]
+    decision = Decision(0.35, 800, 0.55, 200, 0.25)
+    each = np.concatenate([judge(part, decision) for part in parts])
+    data = data_of(page)
+    np.testing.assert_allclose(data["runs"][0]["dice"], each, atol=5e-5)
+    assert f"{each.mean():.4f}" in page.read_text()
+    assert "0a1b2c3" in page.read_text()
+    assert "2 x test" in page.read_text()
+
+
+@pytest.mark.parametrize("name", ["one", "odd"])
+def test_the_browser_decides_as_python_does_whatever_the_rule(browser, root, name):
+    page = report(root, name)
+    parts = open_run(root / "runs" / name)[1]
+    generator = np.random.default_rng(3)
+    names = [image for part in parts for image in part.studies["ImageId"]]
+    for _ in range(4):
+        threshold = float(generator.integers(5, 90)) / 100
+        rule = Decision(
+            threshold,
+            int(generator.choice([0, 500, 20_000])),
+            min(1.0, round(threshold + float(generator.choice([0, 0.1])), 2)),
+            int(generator.choice([0, 900])),
+            0.5 if name == "one" and generator.random() < 0.5 else 0.0,
+        )
+        counts = [measure_masks(part, rule) for part in parts]
+        overlap, truth, area = (np.concatenate(column) for column in zip(*counts, strict=True))
+        dice = np.concatenate([judge(part, rule) for part in parts])
+        browser.get(page.as_uri())
+        found = browser.execute_async_script(
+            """
+            const [names, rule, done] = arguments;
+            Promise.all(names.map(async (name) => {
+              const at = placeOf.get(name), content = contentOf(at);
+              const result = compare(content.truth, decide(await content.maps[0], rule, presenceOf(at, 0)));
+              return [result.dice, result.found, result.truth, result.overlap];
+            })).then(done);
+            """,
+            names,
+            {part: getattr(rule, part) for part in ("threshold", "top", "min_area", "min_component", "gate")},
+        )
+        np.testing.assert_allclose([one[0] for one in found], dice, atol=5e-4)
+        if name == "one":  # a size that divides 1024: the same to the pixel
+            np.testing.assert_array_equal(
+                [one[1:] for one in found], np.stack([area, truth, overlap], axis=1)
+            )
+
+
+def test_the_outlines_enclose_the_mask(browser, page):
+    browser.get(page.as_uri())
+    generator = np.random.default_rng(0)
+    mask = np.zeros((1024, 1024), np.uint8)
+    mask[300:360, 400:480] = generator.integers(0, 2, (60, 80))
+    mask[:5, :7] = mask[-3:, -4:] = 1
+    cv2.circle(mask, (700, 700), 50, 1, 9)
+    places = np.flatnonzero(mask).tolist()
+    path = run_script(
+        browser,
+        "(() => { const mask = new Uint8Array(SIDE * SIDE); for (const at of arguments[0]) mask[at] = 1; "
+        "return trace(mask); })()",
+        places,
+    )
+    drawn = np.zeros_like(mask)
+    for loop in path.split("Z")[:-1]:
+        corners = np.array([[int(word) for word in pair.split()] for pair in re.split("[ML]", loop)[1:]])
+        for (x, y), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            if x == x2:  # each border between columns turns the pixels to its right inside out
+                drawn[min(y, y2) : max(y, y2), x:] ^= 1
+    np.testing.assert_array_equal(drawn, mask)
+
+
+def test_a_case_is_opened_moved_and_judged_anew_by_the_keyboard_alone(browser, root, page):
+    name = "image-100-5"
+    part = read_predictions(root / "runs" / "one" / "fold0" / "out_of_fold")
+    open_case(browser, page, name)
+    assert float(run_script(browser, "viewer.dataset.dice")) == pytest.approx(
+        judge(part, Decision(0.35, 800, 0.55, 200, 0.25))[5], abs=5e-4
+    )
+    slider = browser.find_element(By.ID, "viewer-threshold")
+    before = run_script(browser, "viewer.dataset.area")
+    for _ in range(5):
+        slider.send_keys(Keys.ARROW_RIGHT)
+    wait(browser, lambda: run_script(browser, "viewer.dataset.area") != before)
+    assert browser.find_element(By.ID, "viewer-threshold-value").text == "0.40"
+    expected = judge(part, Decision(0.40, 800, 0.55, 200, 0.25))[5]
+    wait(
+        browser,
+        lambda: abs(float(run_script(browser, "viewer.dataset.dice")) - expected) < 5e-4,
+    )
+    assert browser.find_element(By.ID, "viewer-dice").text == f"{expected:.3f}"
+    browser.find_element(By.ID, "viewer-reset").send_keys(Keys.ENTER)
+    wait(browser, lambda: run_script(browser, "viewer.dataset.area") == before)
+
+    keys = ActionChains(browser)
+    browser.find_element(By.ID, "viewer-next").send_keys("")
+    for key, layer in (("t", "truth"), ("p", "prediction"), ("h", "heat"), ("f", "fill")):
+        pressed = browser.find_element(By.ID, f"viewer-show-{layer}").get_attribute("aria-pressed")
+        keys.send_keys(key).perform()
+        again = browser.find_element(By.ID, f"viewer-show-{layer}").get_attribute("aria-pressed")
+        assert {pressed, again} == {"true", "false"}
+    title = browser.find_element(By.ID, "viewer-title").text
+    assert title == name
+    browser.find_element(By.ID, "viewer-close").send_keys(Keys.ARROW_RIGHT)
+    wait(browser, lambda: browser.find_element(By.ID, "viewer-title").text != name)
+    keys.send_keys("+").perform()
+    assert browser.find_element(By.ID, "viewer-zoom").text == "1.5×"
+    keys.send_keys(Keys.ESCAPE).perform()
+    wait(browser, lambda: not run_script(browser, "viewer.open"))
+
+
+def test_heat_map_and_fills_are_painted(browser, page):
+    open_case(browser, page, "image-100-7")
+    for layer in ("heat", "fill"):
+        browser.find_element(By.ID, f"viewer-show-{layer}").click()
+    colours = run_script(
+        browser,
+        "['fills', 'heat'].map((name) => new Set(new Uint32Array(part(name).getContext('2d')"
+        ".getImageData(0, 0, SIDE, SIDE).data.buffer)).size)",
+    )
+    assert colours[0] == 4  # nothing, truth, prediction, both
+    assert colours[1] > 100
+
+
+def test_filters_sort_and_search(browser, page):
+    data = data_of(page)
+    browser.get(f"{page.as_uri()}#/cases")
+    dice = run_script(browser, "shown.map((at) => report.runs[0].dice[at])")
+    assert dice == sorted(data["runs"][0]["dice"])
+    for query, expected in (
+        ("outcome=rightly+empty", lambda at: not data["truth"][at] and not data["runs"][0]["area"][at]),
+        ("view=PA&sex=F", lambda at: data["view"][at] == "PA" and data["sex"][at] == "F"),
+        ("side=left", lambda at: data["side"][at] == "left"),
+        ("dice=0.5-1", lambda at: data["truth"][at] and data["runs"][0]["dice"][at] >= 0.5),
+        ("age=20-40", lambda at: 20 <= data["age"][at] < 40),
+        ("id=101-3", lambda at: "101-3" in data["id"][at]),
+    ):
+        browser.execute_script("location.hash = arguments[0]", f"#/cases?{query}")
+        wanted = {name for at, name in enumerate(data["id"]) if expected(at)}
+        assert 0 < len(wanted) < len(data["id"])
+        wait(
+            browser,
+            lambda wanted=wanted: set(run_script(browser, "shown.map((at) => report.id[at])")) == wanted,
+        )
+        assert f"{len(wanted)} of {len(data['id'])} cases" in browser.find_element(By.ID, "count").text
+    browser.find_element(By.ID, "clear").send_keys(Keys.ENTER)
+    assert len(run_script(browser, "shown")) == len(data["id"])
+
+
+def test_a_bar_of_the_histogram_leads_to_its_cases(browser, page):
+    browser.get(page.as_uri())
+    bar = browser.find_element(By.CSS_SELECTOR, 'a[href^="#/cases?dice="]:not([aria-label^="0 "])')
+    number = int(bar.get_attribute("aria-label").split()[0])
+    browser.execute_script("arguments[0].focus()", bar)
+    bar.send_keys(Keys.ENTER)
+    wait(browser, lambda: len(run_script(browser, "shown")) == number)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_a_phone_in_light_and_dark(browser, page, dark):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    browser.get(page.as_uri())
+    assert run_script(browser, "document.documentElement.scrollWidth") == 360
+    ground = run_script(browser, "getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == dark
+    open_case(browser, page, "image-100-5")
+    assert run_script(browser, "viewer.scrollWidth") == 360
+    browser.execute_script("closeCase()")
+    browser.find_element(By.ID, "theme").click()
+    assert run_script(browser, "getComputedStyle(document.body).backgroundColor") != ground
+    browser.find_element(By.ID, "theme").click()
+
+
+def test_every_picture_and_control_has_a_name(browser, page):
+    browser.get(f"{page.as_uri()}#/cases")
+    wait(browser, lambda: run_script(browser, "document.querySelectorAll('#grid img').length"))
+    unnamed = run_script(
+        browser,
+        "[...document.querySelectorAll('img:not([alt]), .chart svg:not([aria-label]), button, select, "
+        "input')].filter((part) => part.matches('img, svg') || !(part.textContent.trim() || "
+        "part.ariaLabel || part.labels?.length || part.type === 'hidden')).map((part) => part.outerHTML)",
+    )
+    assert unnamed == []
+
+
+def test_runs_stand_side_by_side(browser, root):
+    assert main(["report", "one", "two", "--root", str(root)]) == 0
+    page = root / "figures" / "report-one-two.html"
+    one, two = (evaluate_run(run, *open_run(run)) for run in (root / "runs" / "one", root / "runs" / "two"))
+    assert f"{(two.dice - one.dice).mean():+.4f}" in page.read_text()
+    open_case(browser, page, "image-100-5")
+    browser.find_element(By.ID, "viewer-show-other").click()
+    wait(browser, lambda: run_script(browser, "outlines.other.getAttribute('d')"))
+    browser.find_element(By.ID, "viewer-run").send_keys("two")
+    at = two.studies["ImageId"].tolist().index("image-100-5")
+    wait(browser, lambda: abs(float(run_script(browser, "viewer.dataset.dice")) - two.dice[at]) < 5e-4)
+
+
+def test_runs_over_different_images_are_refused_or_compared_on_what_they_share(root, capsys):
+    make_run(root, "less", 1)
+    capsys.readouterr()
+    report(root, "one", "less", code=2)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "run less lacks 8 of 16 images in the evaluated part" in line
+    assert "--common" in line
+    assert not (root / "figures" / "report-one-less.html").exists()
+    assert main(["report", "one", "less", "--common", "--root", str(root)]) == 0
+    assert len(data_of(root / "figures" / "report-one-less.html")["id"]) == 8
+    report(root, "one", "odd", code=2)
+    assert main(["report", "one", "odd", "--common", "--root", str(root)]) == 2
+
+
+def test_hostile_names_are_text_and_patients_stay_out_unless_asked_for(browser, tmp_path):
+    names = [f"{HOSTILE}{row}" for row in range(4)]
+    run = make_run(tmp_path, number=4, names=names)
+    table = run / "fold0" / "out_of_fold" / "studies.csv"
+    table.write_text(table.read_text().replace("patient 0", "<script>alert(1)</script>"))
+    page = report(tmp_path, "hand")
+    assert "alert(1)" not in page.read_text()
+    assert "patient 1" not in page.read_text()
+    open_case(browser, page, names[1])
+    assert browser.find_element(By.ID, "viewer-title").text == names[1]
+    assert browser.title == "Run hand"
+    assert main(["report", "hand", "--identify", "--root", str(tmp_path)]) == 0
+    open_case(browser, page, names[1])
+    assert "<script>alert(1)</script>" in browser.find_element(By.ID, "viewer-facts").text
+
+
+def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys):
+    make_run(tmp_path, number=12)
+    assert main(["report", "hand", "--cases", "6", "--root", str(tmp_path)]) == 0
+    page = tmp_path / "runs" / "hand" / "report.html"
+    assert "6 of 12 cases are pictured" in capsys.readouterr().err
+    assert "6 of 12 cases are pictured" in page.read_text()
+    data = data_of(page)
+    shown = [at for at, pictured in enumerate(data["pictured"]) if pictured]
+    assert len(shown) == 6
+    assert len(data["id"]) == 12
+    worst = np.lexsort((-np.array(data["truth"]), data["runs"][0]["dice"]))[:3]
+    assert set(worst) <= set(shown)
+    assert page.read_text().count('<script type="application/json" id="case-') == 6
+
+
+def test_pictures_shrink_until_they_fit(monkeypatch, tmp_path):
+    make_run(tmp_path)
+    large = report(tmp_path, "hand").stat().st_size
+    monkeypatch.setattr(pictures.pack, "__defaults__", (100_000,))
+    small = report(tmp_path, "hand").stat().st_size
+    assert small < large - 100_000
+
+
+def test_moved_radiographs_are_shown_as_prepared_or_black(tmp_path, capsys):
+    make_run(tmp_path)
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    report(tmp_path, "hand")
+    assert "The radiographs of 8 cases are not to be found: shown black." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "nan"])
+def test_a_history_without_numbers_has_no_best_epoch(tmp_path, value):
+    columns = "epoch,loss,mean_dice,val_loss,val_mean_dice,learning_rate,seconds\n"
+    make_run(tmp_path, history=f"{columns}1,{value},{value},{value},{value},0.001,{value}\n")
+    assert "no best epoch" in report(tmp_path, "hand").read_text()
+
+
+def test_a_run_without_positives_has_a_report_without_dice(browser, tmp_path):
+    run = make_run(tmp_path, number=1)
+    page = report(tmp_path, "hand")
+    assert "No image shows a pneumothorax" in page.read_text()
+    browser.get(page.as_uri())
+    assert run.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none"], "no run"),
+        (["hand", "hand"], "run hand twice"),
+        (["../hand"], "expected a name without a path"),
+        (["hand", "--cases", "0"], "expected a whole number"),
+    ],
+)
+def test_mistakes_are_one_line(words, message, tmp_path, capsys):
+    make_run(tmp_path, number=2)
+    try:
+        code = main(["report", *words, "--root", str(tmp_path)])
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len([line for line in err.splitlines() if "error" in line]) == 1
+    assert not list(tmp_path.rglob("report*.html"))
+
+
+def test_a_run_without_probabilities_is_one_line(tmp_path, capsys):
+    run = make_run(tmp_path, number=2)
+    (run / "fold0" / "out_of_fold").rename(tmp_path / "away")
+    report(tmp_path, "hand", code=2)
+    assert "no probabilities in" in capsys.readouterr().err
