@@ -82,11 +82,16 @@ def draw_sweeps(run: Evaluation) -> Figure:
         )
         if part == "area":
             axis.set_xscale("symlog", linthresh=50)
+            axis.set_xlim(left=0)
         axis.set_xlabel(TITLES[part], fontsize=9)
         axis.set_ylim(-0.02, 1.02)
         axis.grid(alpha=0.25)
     figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False
+        *figure.axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize=8,
     )
     return figure
 
