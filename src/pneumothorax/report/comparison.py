@@ -12,6 +12,7 @@ from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import bootstrap, patients_of
 from pneumothorax.report.charts import Drawn
 from pneumothorax.report.evaluation import Evaluation
+from pneumothorax.report.explore import shorten
 from pneumothorax.report.summary import Table
 from pneumothorax.report.svg import BLUE, GREY, ORANGE, case_link
 
@@ -130,7 +131,7 @@ def list_cases(
     for word, sign in (("gained", 1), ("lost", -1)):
         rows = np.flatnonzero(pictured & (sign * gained > TIE))
         rows = rows[np.argsort(-sign * gained[rows], kind="stable")][:LISTED]
-        links = [(case_link(names[row]), f"{names[row]} {gained[row]:+.3f}") for row in rows]
+        links = [(case_link(names[row]), f"{shorten(names[row])} {gained[row]:+.3f}") for row in rows]
         if links:
             found.append((f"Where {runs[other].name} {word}", links))
     return found
