@@ -65,7 +65,7 @@ def test_every_file_of_the_package_is_listed_once():
     files = source.list_files()
     there = {path.relative_to(source.FOLDER) for path in source.FOLDER.rglob("*.py")}
     there |= {path.relative_to(source.FOLDER) for path in (source.FOLDER / "report" / "web").iterdir()}
-    there = {path for path in there if not path.is_relative_to(source.AT_HOME)}
+    there = {path for path in there if not any(map(path.is_relative_to, source.AT_HOME))}
     assert set(files) == there
     assert len(files) == len(there)
     assert files[0] == Path("__init__.py")
@@ -83,6 +83,17 @@ def test_the_order_is_that_of_the_layers():
                 module = node.module.removeprefix("pneumothorax.")
                 for name in (module, *(f"{module}.{alias.name}" for alias in node.names)):
                     assert places.get(name, -1) < number, f"{path} imports {name}"
+
+
+def test_what_stays_at_home_is_there_and_nothing_that_travels_imports_it_at_once():
+    home = {name.removesuffix(".py").replace("/", ".") for name in source.AT_HOME}
+    assert all((source.FOLDER / name).exists() for name in source.AT_HOME)
+    for path in source.list_files():
+        tree = ast.parse((source.FOLDER / path).read_bytes()) if path.suffix == ".py" else ast.Module([], [])
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pneumothorax."):
+                module = node.module.removeprefix("pneumothorax.")
+                assert not {module, *(f"{module}.{alias.name}" for alias in node.names)} & home, path
 
 
 def test_every_module_of_the_top_level_has_its_layer():
