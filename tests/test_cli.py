@@ -25,7 +25,7 @@ from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import RECIPES, Recipe, to_json
 from pneumothorax.training.run import FoldFolder
 
-ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures")
+ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")
 COMMANDS = (
     *("demo", "augmentations", "ensemble", "validate", "download", "leaderboard", *ROAD),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),
@@ -92,7 +92,7 @@ def run_python(*words):
 
 def home_of(command):
     """Return the module of the function that a command calls."""
-    needed = {"validate": ["x"], "score": ["x", "--truth", "x"]}.get(command, [])
+    needed = {"validate": ["x"], "score": ["x", "--truth", "x"], "report": ["x"]}.get(command, [])
     needed = ["--runs", "x,y", "--run", "z"] if command == "ensemble" else needed
     needed = ["--kernel", "train"] if command in ("push", "kernel-status", "kernel-output") else needed
     return import_module(f"pneumothorax.commands.{build_parser().parse_args([command, *needed]).module}")
@@ -565,6 +565,7 @@ def test_the_demo_runs_each_command_on_its_own_root(capsys, tmp_path, called):
     assert (calls[0][1].train, calls[0][1].seed) == (20, 3)
     assert calls[1][1].recipe == calls[2][1].recipe == "smoke"
     assert all(options.run in (None, "smoke") for _, options in calls if "run" in options)
+    assert calls[-1][1].runs == ["smoke"]
     assert f"$ pneumothorax tune --run smoke --root {tmp_path}" in capsys.readouterr().out
 
 

@@ -29,6 +29,7 @@ import shlex
 
 from IPython.display import Image, display
 
+from pneumothorax import mounts
 from pneumothorax.cli import main
 from pneumothorax.kaggle import COMPETITION, session
 
@@ -72,3 +73,5 @@ else:
     pneumothorax("figures", *run)
     for figure in sorted((workspace.runs / run[1] / "figures").glob("*.png")):
         display(Image(filename=str(figure)))
+    pneumothorax("tune", *run)
+    pneumothorax("report", run[1], "--out", mounts.working() / "report.html")  # opens from the output's page

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from pneumothorax.report import explore
+from pneumothorax.report import explore, svg
 from pneumothorax.report.explore import (
     describe,
     draw_areas,
@@ -66,7 +66,7 @@ def test_areas_show_every_lesion_its_median_and_the_share_empty(tmp_path, figure
     (axis,) = figure().axes
     assert sum(heights(axis)) == 3
     assert axis.get_xscale() == "log"
-    assert axis.get_title() == "6 images, 50.0% empty; the others' median area: 8,630 pixels (dashed)"
+    assert axis.get_title() == "6 images, 50.0% empty\nthe others' median area: 8,630 pixels (dashed)"
     assert axis.lines[0].get_xdata()[0] == 8_630
 
 
@@ -184,7 +184,7 @@ def test_patients_are_counted_by_their_images(tmp_path, figure):
     bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axis.patches}
     assert bars == {1: 2, 2: 1, 4: 1}
     assert axis.get_title() == (
-        "4 patients, 2 with several images; at most 4 images\n2 images of unknown patients"
+        "4 patients\n2 with several images; at most 4 images\n2 images of unknown patients"
     )
     assert axis.get_ylim()[0] < 1  # a single patient is seen
 
@@ -205,7 +205,7 @@ def test_folds_show_images_positives_and_patients(tmp_path, figure):
     assert axis.get_title() == "0 patients in more than one fold"
     assert [label.get_text() for label in axis.get_xticklabels()] == ["fold 0", "fold 1", "fold 2"]
     colours = {to_hex(bars[0].get_facecolor()).upper() for bars in axis.containers}
-    assert colours == {explore.BLUE, explore.ORANGE, explore.GREEN}
+    assert colours == {svg.BLUE, svg.ORANGE, svg.GREEN}
 
 
 def test_a_patient_in_two_folds_is_told(tmp_path, figure):

@@ -243,9 +243,9 @@ def test_the_page_fits_a_phone_in_light_and_dark(browser, page, dark):
     open_case(browser, page, "image-100-5")
     assert run_script(browser, "viewer.scrollWidth") == 360
     browser.execute_script("closeCase()")
-    browser.find_element(By.ID, "theme").click()
+    browser.find_element(By.ID, "theme").send_keys(Keys.ENTER)
     assert run_script(browser, "getComputedStyle(document.body).backgroundColor") != ground
-    browser.find_element(By.ID, "theme").click()
+    browser.find_element(By.ID, "theme").send_keys(Keys.ENTER)
 
 
 def test_every_picture_and_control_has_a_name(browser, page):

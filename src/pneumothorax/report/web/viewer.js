@@ -28,10 +28,9 @@ async function openCase(at) {
   const facts = [
     ["Patient's side", report.side[at] || "–"], ["View", report.view[at] || "–"], ["Sex", report.sex[at] || "–"],
     ["Age", report.age[at] === null ? "–" : `${report.age[at]} years`],
-    ["Image", `${report.width[at]} × ${report.height[at]} pixels`],
-    ...(report.patient ? [["Patient", report.patient[at] || "–"]] : []),
-    ...(report.fold ? [["Fold", report.fold[at]]] : []),
+    ["Image", `${report.width[at]} × ${report.height[at]} pixels`], ["Fold", report.fold[at] || "–"],
   ];
+  if (report.patient) facts.push(["Patient", report.patient[at] || "–"]);
   part("facts").replaceChildren(...facts.map(([name, value]) => {
     const row = document.createElement("div");
     const term = document.createElement("dt"), text = document.createElement("dd");
