@@ -1,26 +1,20 @@
 """One or more runs -> the report: one HTML file with scores, figures and every case to look at."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 
-from pneumothorax.inference.predictions import Predictions
-from pneumothorax.report import charts, comparison, decision_charts, pictures, summary
+from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, summary
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
 from pneumothorax.report.figures import counted
 from pneumothorax.report.page import write_page
 from pneumothorax.report.svg import to_svg
 from pneumothorax.workspace import Workspace
-
-Place = tuple[Predictions, int]  # where a probability lies: part and row
-
-SEED = 0  # of the cases that are drawn where there are too many
 
 
 def write_report(
@@ -54,9 +48,9 @@ def write_report(
         parts = comparison.common_parts(parts, shared_only=shared_only)
     evaluations = [evaluate_run(run, opened[run][0], parts[run]) for run in runs]
     orders = comparison.align(evaluations)
-    places = [_places_of(run, order) for run, order in zip(evaluations, orders, strict=True)]
-    chosen = choose_cases(evaluations[0], places, most)
-    packed = pictures.pack(_sources(workspace, evaluations[0], places, chosen))
+    places = [cases.places_of(run, order) for run, order in zip(evaluations, orders, strict=True)]
+    chosen = cases.choose_cases(evaluations[0], places, most)
+    packed = pictures.pack(cases.find_sources(workspace, evaluations[0], places, chosen))
     notes = _notes(evaluations, chosen, packed)
     pictured = np.zeros(len(evaluations[0].studies), bool)
     pictured[chosen] = True
@@ -71,71 +65,13 @@ def write_report(
         "decisions": [_decision(run, number) for number, run in enumerate(evaluations)],
         "cases": {
             "explained": _explain_cases(evaluations[0], packed, len(chosen)),
-            "choices": _choices(evaluations[0]),
-            "data": _case_data(evaluations, orders, pictured, identify=identify),
+            "choices": cases.list_choices(evaluations[0]),
+            "data": cases.describe_cases(evaluations, orders, pictured, identify=identify),
             "pictures": partial(zip, chosen.tolist(), packed.cases, strict=True),
         },
     }
     write_page(path, "run.html", context)
     return notes
-
-
-def choose_cases(run: Evaluation, places: Sequence[list[Place]], most: int) -> np.ndarray:
-    """Choose the cases that are pictured, in the order of the images.
-
-    All where they fit. Of too many, half of the places go to those that lose most and half are drawn from the
-    others, so that the report shows both where the points are lost and what is usual.
-    """
-    number = len(run.studies)
-    step = max(1, number // pictures.PROBES)
-    probes = [[_map_at(of_run[row]) for of_run in places] for row in range(0, number, step)]
-    room = pictures.limit_cases(probes, min(most, number))
-    if room >= number:
-        return np.arange(number)
-    order = np.lexsort((-run.truth, run.dice))
-    worst, others = order[: room // 2], order[room // 2 :]
-    drawn = np.random.default_rng(SEED).choice(others, room - len(worst), replace=False)
-    return np.sort(np.concatenate([worst, drawn]))
-
-
-def _places_of(run: Evaluation, order: np.ndarray) -> list[Place]:
-    """Return where each image's probability lies: its part and row."""
-    places = [(part, row) for part in run.parts for row in range(len(part.studies))]
-    return [places[at] for at in order]
-
-
-def _map_at(place: Place) -> np.ndarray:
-    part, row = place
-    return np.asarray(part.probabilities[row])
-
-
-def _sources(
-    workspace: Workspace, run: Evaluation, places: Sequence[list[Place]], chosen: np.ndarray
-) -> list[pictures.Source]:
-    """Say where the content of each chosen case comes from."""
-    table = run.studies.iloc[chosen]
-    gone = [
-        name for name, path in zip(table["ImageId"], table["path"], strict=True) if not Path(path).is_file()
-    ]
-    prepared = pictures.find_prepared(_caches(workspace, run), gone) if gone else {}
-    return [
-        pictures.Source(
-            path=Path(study["path"]),
-            fallback=prepared.get(study["ImageId"]),
-            code=study["EncodedPixels"],
-            shape=(study["height"], study["width"]),
-            maps=[_map_at(of_run[row]) for of_run in places],
-        )
-        for row, study in zip(chosen, table.to_dict("records"), strict=True)
-    ]
-
-
-def _caches(workspace: Workspace, run: Evaluation) -> Iterator[Path]:
-    """Yield the caches that may hold the run's images: its own, then those of larger sizes first."""
-    if run.recipe is not None:
-        yield workspace.cache(run.recipe.size, run.recipe.interpolation, "train")
-    folders = (workspace.data / "cache").glob("*-*/train")
-    yield from sorted(folders, key=lambda path: -int(path.parent.name.partition("-")[0] or 0))
 
 
 def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Packed) -> list[str]:
@@ -293,55 +229,3 @@ def _explain_cases(run: Evaluation, packed: pictures.Packed, number: int) -> str
         f"{packed.side} pixels, compressed; probabilities are exact, and masks are decided in this page at "
         "1024x1024 as the package does. A patient's left is on the right of the picture."
     )
-
-
-def _choices(run: Evaluation) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return the filters that have something to choose from: field, label, values with words."""
-    outcomes = [
-        ("missed", "missed"),
-        ("elsewhere", "marked elsewhere"),
-        ("false alarm", "false alarm"),
-        ("found", "found"),
-        ("rightly empty", "rightly empty"),
-    ]
-    choices = [("outcome", "Outcome", outcomes)]
-    for name, label in (("side", "Patient's side"), ("view", "View"), ("sex", "Sex")):
-        values = sorted(set(run.studies[name].fillna("").astype(str)) - {""})
-        choices.append((name, label, [(value, value) for value in values]))
-    return choices
-
-
-def _case_data(
-    runs: Sequence[Evaluation], orders: Sequence[np.ndarray], pictured: np.ndarray, *, identify: bool
-) -> dict[str, Any]:
-    """Return what `web/cases.js` reads of all cases: columns, and the results of each run."""
-    studies = runs[0].studies
-    ages = pd.to_numeric(studies["age"], errors="coerce")
-    text = {name: studies[name].fillna("").astype(str).tolist() for name in ("side", "view", "sex", "fold")}
-    data: dict[str, Any] = {
-        "id": studies["ImageId"].tolist(),
-        "truth": runs[0].truth.tolist(),
-        "pictured": pictured.tolist(),
-        "width": studies["width"].tolist(),
-        "height": studies["height"].tolist(),
-        "age": [None if np.isnan(age) else age for age in ages.tolist()],
-        **text,
-    }
-    if identify:
-        data["patient"] = studies["patient"].fillna("").astype(str).tolist()
-    data["runs"] = [_results(run, order) for run, order in zip(runs, orders, strict=True)]
-    return data
-
-
-def _results(run: Evaluation, order: np.ndarray) -> dict[str, Any]:
-    names = ("threshold", "top", "min_area", "min_component", "gate")
-    presence = run.counts.presence
-    return {
-        "name": run.name,
-        "size": run.parts[0].probabilities.shape[1],
-        "rule": {name: getattr(run.decision, name) for name in names},
-        "dice": run.dice[order].round(4).tolist(),
-        "area": run.area[order].tolist(),
-        "score": run.scores[order].round(4).tolist(),
-        "presence": None if presence is None else presence[order].tolist(),
-    }
