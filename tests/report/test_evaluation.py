@@ -1,0 +1,122 @@
+"""What the report says of a run equals what the package's own parts say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.report.runs import TRIPLET, make_run
+
+from pneumothorax.data import rle
+from pneumothorax.data.cache import shrink
+from pneumothorax.data.sides import side_of
+from pneumothorax.inference.counting import THRESHOLDS, judge
+from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.evaluate import evaluate
+from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.recipe import RECIPES
+from pneumothorax.report.charts import image_reliability, pixel_reliability
+from pneumothorax.report.decision_charts import emptied, sweep
+from pneumothorax.report.evaluation import evaluate_run, open_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    path = make_run(tmp_path, presence=True, decision=replace(TRIPLET, min_component=0, gate=0.3))
+    return evaluate_run(path, *open_run(path))
+
+
+def test_table_1_is_that_of_training(run):
+    (part,) = run.parts
+    shape = (1024, 1024)
+    masks = [
+        shrink(rle.decode(code, shape) * np.uint8(255), 64, "area") for code in part.studies["EncodedPixels"]
+    ]
+    told = evaluate(part, np.stack(masks), run.recipe.smooth)
+    for name in ("soft_total", "soft_mean", "hard_total", "hard_mean"):
+        assert getattr(run.table_1, name) == pytest.approx(getattr(told, name), rel=1e-6)
+
+
+def test_the_metric_has_the_interval_of_its_patients_unless_tune_has_earned_another(run):
+    low, high = bootstrap(run.dice, patients_of(run.studies))
+    assert run.metric() == (run.dice.mean(), low, high)
+    assert not run.is_nested
+    tuned = replace(run.decision, score=0.7, low=0.6, high=0.8, images=len(run.studies))
+    nested = replace(run, decision=tuned, is_tuned=True)
+    assert nested.metric() == (0.7, 0.6, 0.8)
+    assert not replace(nested, part="test part").is_nested
+    assert not replace(nested, decision=replace(tuned, images=3)).is_nested
+
+
+def test_a_perfect_gate_scores_what_the_threshold_scores_on_positives_and_one_on_others(run):
+    each = judge(run.parts[0], Decision(run.decision.threshold))
+    assert run.ceiling() == pytest.approx(np.where(run.ill, each, 1.0).mean())
+
+
+@pytest.mark.parametrize("part", ["threshold", "top", "area", "gate"])
+def test_a_sweep_scores_each_rule_as_the_metric_does(run, part):
+    field = {"area": "min_area"}.get(part, part)
+    points = sweep(run, part)
+    assert len(points) > 5
+    for value, each, empty in points[::4]:
+        changed = {field: int(value) if part == "area" else value}
+        if part == "threshold":
+            changed["top"] = max(run.decision.top, value)
+        expected = judge(run.parts[0], replace(run.decision, **changed))
+        np.testing.assert_allclose(each, expected)
+        assert 0 <= empty <= 1
+
+
+def test_what_a_rule_empties_and_marks_are_all_images(run):
+    rows = emptied(run)
+    marked, *_ = [row for row in rows if row[0] == "marked"]
+    assert int(marked[3]) == np.count_nonzero(run.area)
+    assert sum(int(row[3]) for row in rows[:-1]) == len(run.studies)
+    assert any("gate" in row[0] and int(row[3]) for row in rows)
+    plain = judge(run.parts[0], Decision(run.decision.threshold)).mean()
+    assert rows[-1][-1] == f"{plain:.4f}"
+
+
+def test_reliability_counts_every_pixel_once(run):
+    told, true = pixel_reliability(run)
+    assert (np.diff(told) > 0).all()
+    assert ((true >= 0) & (true <= 1)).all()
+    above = run.counts.area.sum(axis=0)
+    pixels = -np.diff([len(run.studies) * 2**20, *above, 0])
+    assert np.dot(true, pixels[pixels > 0]) == pytest.approx(run.truth.sum())
+    assert len(THRESHOLDS) + 1 == len(pixels)
+
+
+def test_images_are_reliable_where_the_share_of_ill_ones_is_the_presence():
+    presence = np.array([0.05] * 20 + [0.95] * 20)
+    ill = np.arange(40) % 20 == 0
+    ill[20:] = ~ill[20:]
+    told, true = image_reliability(ill, presence)
+    np.testing.assert_allclose(told, [0.05, 0.95])
+    np.testing.assert_allclose(true, [0.05, 0.95])
+
+
+def test_a_network_of_positives_alone_is_shown_by_a_plain_cut(tmp_path):
+    recipe = replace(RECIPES["seed"], size=64, interpolation="area")
+    path = make_run(tmp_path, decision=Decision(0.5, 2**20), recipe=recipe)
+    run = evaluate_run(path, *open_run(path))
+    assert run.decision == Decision()
+    assert run.area.any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "side"),
+    [((0, 3), "right"), ((5, 8), "left"), ((2, 6), "both"), ((4, 5), "left"), ((0, 0), "")],
+)
+def test_the_left_of_the_picture_is_the_patients_right(columns, side):
+    mask = np.zeros((6, 8), np.uint8)
+    mask[:, slice(*columns)] = 1
+    assert side_of(mask) == side
+
+
+def test_a_speck_on_the_other_side_does_not_count():
+    mask = np.zeros((10, 11), bool)
+    mask[:, :5] = True  # 50 pixels; the middle column belongs to neither half
+    mask[:5, 6] = True
+    assert side_of(mask) == "right"
+    mask[:, 6] = True
+    assert side_of(mask) == "both"
