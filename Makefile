@@ -16,7 +16,7 @@ KERNEL ?=
 FOLDS ?=
 NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
 
-.PHONY: help install demo phantom download prepare augmentations train tune predict ensemble figures report submit validate
+.PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
 .PHONY: segment score leaderboard kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast lint benchmarks clean
 
@@ -42,6 +42,9 @@ download: install ## fetch the competition and a source of training images from 
 prepare: install ## decode and resize all radiographs once
 	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(ARGS)
 
+explore: install ## write one HTML page on the data: counts, lesions, patients, duplicates, odd images
+	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(ARGS)
+
 augmentations: install ## draw images as a recipe's augmentation shows them
 	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(ARGS)
 
@@ -55,7 +58,7 @@ predict: install ## predict the test set, or a folder of radiographs
 	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 segment: install ## outline what a run finds in radiographs of your own: IMAGES=folder RUN=strong OUT=folder
-	$(BIN)/pneumothorax $@ $(IMAGES) $(OF_RUN) $(if $(OUT),--out $(OUT)) $(ARGS)
+	$(BIN)/pneumothorax $@ $(if $(IMAGES),"$(IMAGES)") $(OF_RUN) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 submit: install ## write and validate a submission CSV, and submit it to Kaggle
 	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
@@ -106,7 +109,7 @@ lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict tune training feed download memory report; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict tune training feed download memory report segment; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,7 +27,17 @@ from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")
 COMMANDS = (
-    *("demo", "augmentations", "ensemble", "validate", "download", "leaderboard", *ROAD),
+    *(
+        "demo",
+        "augmentations",
+        "ensemble",
+        "validate",
+        "download",
+        "leaderboard",
+        "explore",
+        "segment",
+        *ROAD,
+    ),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),
 )
 HEAVY = (
@@ -92,7 +102,12 @@ def run_python(*words):
 
 def home_of(command):
     """Return the module of the function that a command calls."""
-    needed = {"validate": ["x"], "score": ["x", "--truth", "x"], "report": ["x"]}.get(command, [])
+    needed = {
+        "validate": ["x"],
+        "score": ["x", "--truth", "x"],
+        "report": ["x"],
+        "segment": ["x", "--out", "x"],
+    }.get(command, [])
     needed = ["--runs", "x,y", "--run", "z"] if command == "ensemble" else needed
     needed = ["--kernel", "train"] if command in ("push", "kernel-status", "kernel-output") else needed
     return import_module(f"pneumothorax.commands.{build_parser().parse_args([command, *needed]).module}")

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Pneumothorax: explore
 # The competition's data in a few pictures: how many radiographs show a collapsed lung, how large and where
-# the collapse is, whose images they are, and how the folds divide them.
+# the collapse is, whose images they are, and how the folds divide them. Its output `explore.html` is the
+# whole page, to open in a browser: duplicates and odd images as well.
 #
 # Needs: the competition (accept its rules first) and a dataset with the training images; no GPU.
 
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from IPython.display import Image, display
 
+from pneumothorax import mounts
 from pneumothorax.cli import main
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import assign_folds
@@ -41,11 +43,12 @@ def show(path: Path) -> None:
 
 
 # %% [markdown]
-# ## Images to arrays
+# ## The page
 
 # %%
-words = ["prepare", "--interpolation", "area", "--size", str(SIZE), "--root", str(workspace.root), "--debug"]
-assert main(words) == 0
+shape = ["--interpolation", "area", "--size", str(SIZE), "--folds", str(FOLDS), "--seed", str(SEED)]
+page = ["--root", str(workspace.root), "--out", str(mounts.working() / "explore.html"), "--debug"]
+assert main(["explore", *shape, *page]) == 0
 cache = open_cache(workspace.cache(SIZE, "area", "train"))
 studies = cache.studies
 

@@ -102,6 +102,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("phantom", "data", "make the artificial competition, below build/phantom", flags.phantom)
     add("download", "data", "fetch the competition and a source of training images", flags.download, kaggle)
     add("prepare", "data", "decode and resize all radiographs once", flags.data, *images, flags.recipe)
+    add(
+        "explore",
+        "exploring",
+        "write one HTML page on the data, before anything is trained",
+        flags.data,
+        flags.explore,
+        *images,
+        flags.recipe,
+    )
     add("augmentations", "recipes", "draw images as a recipe shows them", flags.augmentations, flags.recipe)
     add(
         "train",
@@ -119,6 +128,14 @@ def build_parser() -> argparse.ArgumentParser:
         flags.run,
         flags.predict,
         *images,
+    )
+    add(
+        "segment",
+        "segmenting",
+        "find and outline a pneumothorax in radiographs of your own; research only, never a diagnosis",
+        flags.run,
+        flags.segment,
+        flags.skip_bad,
     )
     add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)
     add("figures", "runs", "draw curves, histogram and overlays of a run", flags.run)

@@ -113,6 +113,11 @@ def augmentations(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="PNG file (default: ROOT/figures/augmentations-RECIPE.png)")
 
 
+def explore(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `explore`."""
+    command.add_argument("--out", type=Path, help="HTML file (default: ROOT/figures/explore.html)")
+
+
 def predict(command: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
     command.add_argument(
@@ -162,6 +167,49 @@ def ensemble(command: argparse.ArgumentParser) -> None:
     )
 
 
+def rule(command: argparse.ArgumentParser) -> None:
+    """Add the flags that change the run's tuned rule from probability to mask."""
+    command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
+    command.add_argument(
+        "--min-area",
+        type=int,
+        help="least pixels above TOP, at 1024x1024, of an image's mask (default: tuned)",
+    )
+    command.add_argument(
+        "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
+    )
+    command.add_argument(
+        "--min-component", type=int, help="least pixels of a connected piece at 1024x1024 (default: tuned)"
+    )
+    command.add_argument(
+        "--gate",
+        type=float,
+        help="an image whose presence is below it is empty; 0 lets all through (default: tuned)",
+    )
+
+
+def segment(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `segment`."""
+    command.add_argument(
+        "images", type=Path, metavar="FILE_OR_FOLDER", help="one radiograph, or a folder: DICOM, PNG or JPEG"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
+    )
+    rule(command)
+    command.add_argument(
+        "--dicom-seg",
+        action="store_true",
+        help="also write each mask as a DICOM Segmentation (needs highdicom)",
+    )
+    command.add_argument(
+        "--dicom-sc",
+        action="store_true",
+        help="also write each overlay as a DICOM Secondary Capture (likewise)",
+    )
+    command.add_argument("--identify", action="store_true", help="add the patient's id to the results")
+
+
 def submit(command: argparse.ArgumentParser) -> None:
     """Add the flags of `submit`."""
     what = command.add_mutually_exclusive_group()
@@ -180,23 +228,7 @@ def submit(command: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="minutes to wait for the score (default: %(default)s)",
     )
-    command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
-    command.add_argument(
-        "--min-area",
-        type=int,
-        help="least pixels above TOP, at 1024x1024, of an image's mask (default: tuned)",
-    )
-    command.add_argument(
-        "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
-    )
-    command.add_argument(
-        "--min-component", type=int, help="least pixels of a connected piece at 1024x1024 (default: tuned)"
-    )
-    command.add_argument(
-        "--gate",
-        type=float,
-        help="an image whose presence is below it is empty; 0 lets all through (default: tuned)",
-    )
+    rule(command)
     command.add_argument(
         "--set", type=words.name, default="test", help="which predictions of the run (default: %(default)s)"
     )

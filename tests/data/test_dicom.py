@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from pydicom import uid
 from pydicom.data import get_testdata_file
@@ -509,6 +507,16 @@ def test_refusal_survives_the_way_from_a_worker(tmp_path):
         ({"PixelSpacing": [0, 0.1]}, "spacing_mm", None),
         ({"PixelSpacing": [-1, 0.1], "ImagerPixelSpacing": [0.2, 0.3]}, "spacing_mm", (0.2, 0.3)),
         ({"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3]}, "spacing_mm", (0.2, 0.3)),
+        ({"PixelSpacing": [0.2, 0.3]}, "at_detector", False),
+        ({"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3]}, "at_detector", True),
+        ({"PixelSpacing": [0.2, 0.3], "ImagerPixelSpacing": [0.2, 0.3]}, "at_detector", True),
+        ({"PixelSpacing": [0.18, 0.27], "ImagerPixelSpacing": [0.2, 0.3]}, "at_detector", False),
+        ({"Modality": "mg"}, "modality", "MG"),
+        ({"Modality": None}, "modality", None),
+        ({"BodyPartExamined": "Hand"}, "body_part", "HAND"),
+        ({"PatientOrientation": ["L", "F"]}, "columns_to", "L"),
+        ({"PatientOrientation": ["R", "F"]}, "columns_to", "R"),
+        ({"PatientOrientation": None}, "columns_to", None),
     ],
     ids=str,
 )
@@ -529,41 +537,3 @@ def test_missing_transfer_syntax_is_guessed(read):
 def test_file_without_facts_is_read(read):
     made = read(dataset(GREY))
     assert (made.view, made.sex, made.age, made.spacing_mm, made.patient_id) == (None,) * 5
-
-
-@pytest.mark.parametrize(
-    ("text", "years"),
-    [
-        *[("64", 64), ("064Y", 64), ("18M", 1), ("011M", 0), ("052W", 0), ("053W", 1), ("366D", 1)],
-        *[("000", 0), ("120", 120), ("121", None), ("", None), ("Y", None), ("-5", None), ("6 4", None)],
-        *[("64X", None), ("6.5", None), ("\u0664", None)],
-    ],
-)
-def test_age_in_every_form(text, years):
-    assert dicom._years(text) == years
-
-
-@given(st.integers(0, 9999), st.sampled_from(["", "Y", "M", "W", "D"]))
-def test_age_is_plausible_or_none(number, unit):
-    years = dicom._years(f"{number:03d}{unit}")
-    assert years is None or 0 <= years <= 120
-    if unit in ("", "Y"):
-        assert years == (number if number <= 120 else None)
-    if unit == "M":
-        assert years == (number // 12 if number // 12 <= 120 else None)
-
-
-@given(st.text())
-def test_any_text_is_an_age_or_none(text):
-    assert dicom._years(text) is None or text[0].isdigit()
-
-
-@given(st.floats(0.01, 10), st.floats(0.01, 10))
-def test_spacing_survives_its_text(row, column):
-    assert dicom._spacing(f"{row!r}\\{column!r}") == (row, column)
-
-
-@given(st.text())
-def test_any_text_is_a_spacing_or_none(text):
-    spacing = dicom._spacing(text)
-    assert spacing is None or min(spacing) > 0

@@ -128,9 +128,9 @@ def test_the_next_version_goes_on_where_its_input_ended(versions):
     assert session.pictures >= 2
 
 
-def test_the_output_of_training_is_the_run_and_nothing_else(versions):
-    for session, _ in versions:
-        assert [path.name for path in session.working.iterdir()] == ["runs"]
+def test_the_output_of_training_is_the_run_and_in_the_end_its_report(versions):
+    for (session, _), names in zip(versions, (["runs"], ["report.html", "runs"]), strict=True):
+        assert sorted(path.name for path in session.working.iterdir()) == names
         assert [path.name for path in (session.working / "runs").iterdir()] == ["tiny"]
 
 
@@ -155,7 +155,9 @@ def test_the_data_are_explored_in_the_old_layout(start, competition):
     positive = find_studies(competition / "raw").counts["positive"]
     assert str(positive) in printed
     assert session.pictures == 5
-    assert list(session.working.iterdir()) == []
+    (page,) = session.working.iterdir()
+    assert page.name == "explore.html"
+    assert "3 folds of recipe seed, seed 0. They share 0 patients." in page.read_text()
 
 
 @pytest.mark.parametrize("name", ["train", "submit", "explore"])

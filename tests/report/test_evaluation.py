@@ -8,11 +8,12 @@ from tests.report.runs import TRIPLET, make_run
 
 from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
+from pneumothorax.data.folds import patients_of
 from pneumothorax.data.sides import side_of
 from pneumothorax.inference.counting import THRESHOLDS, judge
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.evaluate import evaluate
-from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.recipe import RECIPES
 from pneumothorax.report.charts import image_reliability, pixel_reliability
 from pneumothorax.report.decision_charts import emptied, sweep

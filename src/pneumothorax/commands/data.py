@@ -53,6 +53,12 @@ def download(options: Namespace) -> int:
 
 def prepare(options: Namespace) -> int:
     """Fill the caches of training and test images."""
+    prepare_parts(options)
+    return 0
+
+
+def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
+    """Find all studies and fill the caches of training and test images; return both, and tell of them."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
     raw = options.raw or workspace.raw
     studies = found.find_studies(raw, options.annotations)
@@ -63,19 +69,20 @@ def prepare(options: Namespace) -> int:
             "Kaggle's CSV files beside the images",
             "run `make download`, or name the annotations with --annotations",
         )
+    caches: dict[str, Cache] = {}
     for part in ("train", "test"):
         rows = studies.table[studies.table["part"] == part]
         if rows.empty:
             warn(f"no {part} image found; go on without (`make download` fetches them)")
             continue
         folder = workspace.cache(recipe.size, recipe.interpolation, part)
-        cache = prepare_rows(rows, folder, recipe, options)
+        cache = caches[part] = prepare_rows(rows, folder, recipe, options)
         positives = int((cache.studies["area"] > 0).sum())
         with_positives = f", {positives:,} with a pneumothorax" if part == "train" else ""
         print(f"{folder}: {len(cache.studies):,} images{with_positives}")
         if part == "train" and (cache.studies["patient"] == "").any():
             warn("some images name no patient; each of them counts as a patient of its own in the folds")
-    return 0
+    return studies, caches
 
 
 def chosen_recipe(options: Namespace) -> Recipe:

@@ -19,8 +19,8 @@ from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
-from pneumothorax.recipe import Recipe, differences
-from pneumothorax.training.run import FoldFolder, find_folds, is_newer, read_recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, is_newer
 from pneumothorax.workspace import Workspace, write_text
 
 
@@ -97,7 +97,7 @@ def predict(options: Namespace) -> int:
             "let each of those predict, and run `pneumothorax ensemble` again",
         )
     fold_folders = find_folds(run)
-    recipe = _one_recipe(fold_folders)
+    recipe = common_recipe(fold_folders)
     if options.images is None:
         name, cache = "test", open_prepared(workspace, recipe, "test")
     else:
@@ -126,23 +126,6 @@ def figures(options: Namespace) -> int:
 def run_folder(options: Namespace) -> Path:
     """Return the folder of the run that the command names."""
     return Workspace(options.root).runs / (options.run or "seed")
-
-
-def _one_recipe(trained: list[FoldFolder]) -> Recipe:
-    """Return the recipe of all folds of a run.
-
-    Raises:
-        UserError: They were trained by several.
-    """
-    first = read_recipe(trained[0])
-    for fold in trained[1:]:
-        if changed := differences(first, read_recipe(fold)):
-            raise UserError(
-                f"{fold.path} was trained by another recipe than {trained[0].path} ({'; '.join(changed)})",
-                "one recipe in all folds of a run",
-                "move it to a run of its own; `pneumothorax ensemble` averages runs",
-            )
-    return first
 
 
 def _check_kinds(parts: list[Predictions]) -> None:

@@ -2,10 +2,11 @@
 
 import json
 from argparse import Namespace
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pneumothorax.commands.rules import RULE, chosen_decision, warn_if_older
 from pneumothorax.commands.runs import run_folder
 from pneumothorax.data import rle
 from pneumothorax.data import studies as found
@@ -17,10 +18,8 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
 from pneumothorax.source import find_commit
 from pneumothorax.submission import ledger, table
-from pneumothorax.training.run import find_folds, is_newer, read_recipe
+from pneumothorax.training.run import find_folds, read_recipe
 from pneumothorax.workspace import Workspace
-
-RULE = ("threshold", "min_area", "top", "min_component", "gate")  # flags, and fields of a decision
 
 
 def submit(options: Namespace) -> int:
@@ -87,7 +86,7 @@ def leaderboard(options: Namespace) -> int:
 def _write(workspace: Workspace, options: Namespace) -> Path:
     """Write and validate the CSV of a run, with a record of how it was made."""
     run = run_folder(options)
-    decision = _decision(run, options)
+    decision = chosen_decision(run, options)
     predictions = read_predictions(run / "predictions" / options.set)
     recipe = _origin(run, predictions)
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -119,10 +118,8 @@ def _origin(run: Path, predictions: Predictions) -> str:
                 warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")
         return describe_members(members)
     trained = find_folds(run)
-    for path, command in ((predictions.folder / "studies.csv", "predict"), (run / "decision.json", "tune")):
-        newer = [fold.path.name for fold in trained if path.is_file() and not is_newer(path, fold)]
-        if newer:
-            warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")
+    warn_if_older(predictions.folder / "studies.csv", trained, "predict")
+    warn_if_older(run / "decision.json", trained, "tune")
     return describe(read_recipe(trained[0]))
 
 
@@ -159,18 +156,6 @@ def _send(workspace: Workspace, path: Path, options: Namespace) -> int:
     else:
         print(f"public {scored.public_score}, private {scored.private_score}{local}")
     return 0
-
-
-def _decision(run: Path, options: Namespace) -> deciding.Decision:
-    """Return the run's tuned decision with the flags that were given."""
-    given = {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
-    path = run / "decision.json"
-    if not path.is_file() and not given.keys() >= {"threshold", "min_area"}:
-        warn(f"no {path}; the rule is not tuned: run `pneumothorax tune --run {run.name}` for a better one")
-    decision = deciding.read_decision(path)
-    changed = replace(decision, **given)
-    # A rule chosen by hand has earned no score.
-    return decision if changed == decision else deciding.without_evidence(changed)
 
 
 def _sample(options: Namespace) -> Path:

@@ -7,8 +7,6 @@ cannot be read whole is refused with a reason, never half shown. The competition
 This module does not know of image sizes, annotations or folders.
 """
 
-import math
-import re
 import textwrap
 import threading
 import warnings
@@ -26,6 +24,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.pixels import apply_color_lut, get_decoder
 
+from pneumothorax.data.facts import read_facts, read_text
 from pneumothorax.data.grey import SCALE_TAGS, Array, Image, grey_levels
 from pneumothorax.errors import UserError
 
@@ -40,10 +39,9 @@ _JPEGS = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000T
 _JPEG_BASELINE = uid.JPEGBaseline8Bit.encode()
 # Photometric interpretation, samples per pixel, bits stored, pixel representation, as the bytes in the file.
 _AS_STORED = {0x00280004: b"MONOCHROME2 ", 0x00280002: b"\1\0", 0x00280101: b"\x08\0", 0x00280103: b"\0\0"}
-_AGE = re.compile(r"([0-9]{1,4})([YMWD]?)")
-_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
-_OLDEST_YEARS = 120
-_COLOURED = 0.06  # mean difference of an image's channels, as a share of its brightest, that makes it one in colour
+_COLOURED = (
+    0.06  # mean difference of an image's channels, as a share of its brightest, that makes it one in colour
+)
 _PLUGINS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 _FILTERS = threading.Lock()  # warning filters are the process's own: two threads that swap them may lose them
 
@@ -107,8 +105,8 @@ def _plain_pixels(data: bytes) -> tuple[Image, bool]:
 
 
 def _has_colours(pixels: Array) -> bool:
-    """Tell whether an image of shape (H, W, 3) has colours of its own; a film's tint counts as grey."""
-    coarse = cv2.resize(pixels.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA)
+    """Tell whether an image of shape (H, W, 3) is no grey one: a few coloured marks do not count."""
+    coarse = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     spread = coarse.max(axis=2) - coarse.min(axis=2)
     return bool(spread.mean() > _COLOURED * max(float(coarse.max()), 1.0))
 
@@ -139,12 +137,12 @@ def _read_dicom(image_id: str, data: bytes) -> Radiograph:
         elements = _competition_elements(data)
         if not elements:
             dataset = _parse(data)
-            facts = _facts({tag: element.value for tag, element in dataset.items()})  # raw, as yet
+            facts = read_facts({tag: element.value for tag, element in dataset.items()})  # raw, as yet
             pixels, coloured = _rendered(dataset)
             return Radiograph(image_id, pixels, coloured=coloured, **facts)
         frame = get_frame(elements[_PIXEL_DATA], 0, number_of_frames=1)
         shape = tuple(int.from_bytes(elements.get(tag) or b"", "little") for tag in _ROWS_COLUMNS)
-    return Radiograph(image_id, _baseline_pixels(frame, shape), **_facts(elements))
+    return Radiograph(image_id, _baseline_pixels(frame, shape), **read_facts(elements))
 
 
 def _baseline_pixels(frame: bytes, shape: tuple[int, ...]) -> Array:
@@ -168,7 +166,7 @@ def _competition_elements(data: bytes) -> dict[int, Any]:
             return {}
         elements = {element.tag: element.value for element in data_element_generator(file, False, True)}
         as_stored = all(elements[tag] == value for tag, value in _AS_STORED.items())
-        single = _PIXEL_DATA in elements and _text(elements, 0x00280008) in ("", "1")  # NumberOfFrames
+        single = _PIXEL_DATA in elements and read_text(elements, 0x00280008) in ("", "1")  # NumberOfFrames
         return elements if as_stored and single and SCALE_TAGS.isdisjoint(elements) else {}
     except Exception:  # the long way finds out why
         return {}
@@ -195,7 +193,7 @@ def _parse(data: bytes) -> pydicom.Dataset:
 
 
 def _rendered(dataset: pydicom.Dataset) -> tuple[Image, bool]:
-    """Decode any DICOM image: its grey levels for the eye, uint8 of shape (H, W), and whether it has colours."""
+    """Decode any DICOM image: its grey levels for the eye, uint8 of shape (H, W); and if it has colours."""
     stored, coloured = _decoded(dataset), False
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)  # (H, W, 3)
@@ -227,23 +225,6 @@ def _decoded(dataset: pydicom.Dataset) -> Array:
         raise ValueError(f"{textwrap.shorten(str(error), 120)}; {hint}") from error
 
 
-def _facts(elements: dict[int, Any]) -> dict[str, Any]:
-    """Return every field of a `Radiograph` but its name, pixels and colours."""
-    sex = _text(elements, 0x00100040).upper()
-    calibrated, of_detector = (_spacing(_text(elements, tag)) for tag in (0x00280030, 0x00181164))
-    return {
-        "view": _text(elements, 0x00185101).upper() or None,
-        "sex": sex if sex in ("M", "F") else None,
-        "age": _years(_text(elements, 0x00101010)),
-        "spacing_mm": calibrated or of_detector,
-        "patient_id": _text(elements, 0x00100020) or None,
-        "modality": _text(elements, 0x00080060).upper() or None,
-        "body_part": _text(elements, 0x00180015).upper() or None,
-        "columns_to": _text(elements, 0x00200020).upper()[:1] or None,
-        "at_detector": of_detector is not None and calibrated in (None, of_detector),
-    }
-
-
 def read_header(path: Path) -> pydicom.Dataset | None:
     """Read all of a DICOM file but its pixels; None where it is none (a PNG, a JPEG, a text)."""
     with path.open("rb") as file:
@@ -257,26 +238,3 @@ def read_header(path: Path) -> pydicom.Dataset | None:
             return dataset if "Rows" in dataset else None
         except Exception:  # whatever comes from parsing text
             return None
-
-
-def _text(elements: dict[int, Any], tag: int) -> str:
-    """Return an element's raw text, "" without it; Latin-1 reads any bytes and keeps patients apart."""
-    value = elements.get(tag)
-    return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else ""
-
-
-def _years(text: str) -> int | None:
-    """Return whole years of an age such as "64", "064Y", "018M", "003W" or "012D", None where it is none."""
-    if not (match := _AGE.fullmatch(text.upper())):
-        return None
-    years = int(int(match[1]) / _PER_YEAR[match[2]])
-    return years if years <= _OLDEST_YEARS else None
-
-
-def _spacing(text: str) -> tuple[float, float] | None:
-    r"""Return (row, column) in mm of a spacing such as "0.139\0.139", None where it is none."""
-    try:
-        row, column = (float(part) for part in text.split("\\"))
-    except ValueError:
-        return None
-    return (row, column) if 0 < row < math.inf and 0 < column < math.inf else None

@@ -92,13 +92,7 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    groups = (
-        table["patient"]
-        .astype(object)
-        .fillna("")
-        .astype(str)
-        .where(lambda name: name != "", table["ImageId"])
-    )
+    groups = patients_of(table)
     if groups.nunique() < folds:
         raise UserError(f"{groups.nunique()} patients", f"at least {folds} for {folds} folds")
     area = table["area"].to_numpy()
@@ -121,6 +115,14 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
         for fold, (_, rows) in enumerate(split.split(strata, strata, numbers)):
             assigned[rows] = fold
     return assigned
+
+
+def patients_of(table: pd.DataFrame) -> pd.Series:
+    """Return the patient of each study; one that is not known is another for each image."""
+    if "patient" not in table:
+        return table["ImageId"].astype(object)
+    names = table["patient"].astype(object).fillna("").astype(str)
+    return names.where(names != "", table["ImageId"])
 
 
 def paper_split(table: pd.DataFrame, seed: int) -> npt.NDArray[np.str_]:

@@ -110,16 +110,34 @@ def _counted(number: int) -> str:
     return f"{number:,} image" + ("s" if number != 1 else "")
 
 
+def mean_map(maps: Sequence[Maps], weights: Sequence[float], size: int) -> Maps:
+    """Return the weighted mean of some maps of one image, at one size.
+
+    Args:
+        maps: uint8 arrays of shape (S, S), values 255 p, each of a size of its own.
+        weights: Of each, above 0; they need not sum to 1.
+        size: Side of the mean, in pixels.
+
+    Returns:
+        uint8 array of shape (size, size), values 255 p.
+    """
+    whole, total = sum(weights), np.zeros((size, size), np.float32)
+    for one, weight in zip(maps, weights, strict=True):
+        values = one.astype(np.float32)
+        if values.shape != total.shape:
+            values = cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR).astype(
+                np.float32, copy=False
+            )
+        total += np.float32(weight / whole) * values
+    return quantise(total / STEPS)
+
+
 def _mean_maps(sources: Sequence[Source], ids: pd.Index, size: int, title: str) -> Iterator[Maps]:
     """Yield the quantised mean map of each image, uint8 of shape (1, S, S)."""
-    whole = sum(source.weight for source in sources)
+    weights = [source.weight for source in sources]
     places = [source.places_of(ids) for source in sources]
     for at in tqdm(range(len(ids)), title, unit="image"):
-        total = np.zeros((size, size), np.float32)
-        for source, place in zip(sources, places, strict=True):
-            part, row = place[at]
-            values = source.parts[part].probabilities[row].astype(np.float32)
-            if values.shape != total.shape:
-                values = cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR)
-            total += np.float32(source.weight / whole) * values
-        yield quantise(total / STEPS)[None]
+        found = ((source, *place[at]) for source, place in zip(sources, places, strict=True))
+        yield mean_map([source.parts[part].probabilities[row] for source, part, row in found], weights, size)[
+            None
+        ]

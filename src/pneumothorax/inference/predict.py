@@ -66,12 +66,21 @@ def predict_rows(
             raise UserError(
                 f"images of {size} pixels for a network of {model.input_shape[1]}", "the same size"
             )
+    check_kinds(models)
+    batches = _probabilities(models, cache, rows, title, flip)
+    return write_predictions(folder, batches, cache.studies.iloc[rows].reset_index(drop=True), size)
+
+
+def check_kinds(models: list[keras.Model]) -> None:
+    """Make sure that all networks of a run tell a presence, or none.
+
+    Raises:
+        UserError: Only some of them do.
+    """
     if len({isinstance(model.output, dict) for model in models}) > 1:
         raise UserError(
             "networks with an empty head and networks without", "one kind of network in all folds of a run"
         )
-    batches = _probabilities(models, cache, rows, title, flip)
-    return write_predictions(folder, batches, cache.studies.iloc[rows].reset_index(drop=True), size)
 
 
 def _probabilities(
@@ -79,18 +88,33 @@ def _probabilities(
 ) -> Iterator[Maps | tuple[Maps, Floats]]:
     """Yield the quantised mean probability of each batch, uint8 of shape (B, S, S), and its mean presence."""
     size = cache.images.shape[1]
-    number = len(models) * (1 + flip)
     with tqdm(total=len(rows), desc=title, unit="image") as bar:
         for batch in fixed_batches(rows, max(1, PIXELS_IN_FLIGHT // size**2)):
-            images = np.asarray(cache.images[batch])[..., None]  # (B, S, S, 1)
-            total, presence = np.zeros(images.shape, np.float32), np.zeros(len(batch))
-            for model, step in itertools.product(models, (1, -1) if flip else (1,)):
-                seen, told = _see(model, np.ascontiguousarray(images[:, :, ::step]))
-                total += seen[:, :, ::step]
-                presence += 0.0 if told is None else told
-            maps = quantise(total[..., 0] / number)
-            yield maps if told is None else (maps, presence / number)
+            maps, presence = see(models, np.asarray(cache.images[batch]), flip=flip)
+            yield maps if presence is None else (maps, presence)
             bar.update(len(batch))
+
+
+def see(models: list[keras.Model], images: Maps, *, flip: bool) -> tuple[Maps, Floats | None]:
+    """Return what several networks of one kind make of some images, in the mean.
+
+    Args:
+        models: Networks of the images' size.
+        images: uint8 array of shape (B, S, S).
+        flip: Whether each network also sees the mirror images.
+
+    Returns:
+        Quantised probabilities, uint8 of shape (B, S, S), and presences of shape (B,), None where the
+        networks tell none.
+    """
+    number = len(models) * (1 + flip)
+    images = images[..., None]  # (B, S, S, 1)
+    total, presence = np.zeros(images.shape, np.float32), np.zeros(len(images))
+    for model, step in itertools.product(models, (1, -1) if flip else (1,)):
+        seen, told = _see(model, np.ascontiguousarray(images[:, :, ::step]))
+        total += seen[:, :, ::step]
+        presence += 0.0 if told is None else told
+    return quantise(total[..., 0] / number), None if told is None else presence / number
 
 
 def _see(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

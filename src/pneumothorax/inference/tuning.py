@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pneumothorax.data.folds import patients_of
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.counting import (
     THRESHOLDS,
@@ -84,7 +85,7 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
             "train them by one recipe",
         )
     counts = join([count(part) for part in parts])
-    patients = np.concatenate([patients_of(part.studies) for part in parts])
+    patients = np.concatenate([patients_of(part.studies).to_numpy() for part in parts])
     rounds = _rounds(_groups(parts, patients), counts.truth > 0)
     # Without the gate the search is repeated: the best of those rules is what the gate must beat.
     searched = [counts] if counts.presence is None else [counts, replace(counts, presence=None)]
@@ -116,7 +117,11 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
 
 
 def bootstrap(
-    values: Floats, patients: npt.NDArray[np.object_], *, seed: int = 0, resamples: int = RESAMPLES
+    values: Floats,
+    patients: npt.NDArray[np.object_] | pd.Series,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
     """Return the 95 % interval of a mean over images, by drawing patients with replacement.
 
@@ -144,15 +149,6 @@ def _groups(parts: Sequence[Predictions], patients: npt.NDArray[np.object_]) -> 
     codes, names = pd.factorize(patients)
     order = np.random.default_rng(len(names)).permutation(len(names))
     return np.asarray(order[codes] % GROUPS, dtype=np.int64)
-
-
-def patients_of(studies: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Return each image's patient; one that is not known is its own."""
-    ids = studies["ImageId"].astype(object)
-    if "patient" not in studies:
-        return ids.to_numpy()
-    names = studies["patient"].astype(object).fillna("")
-    return names.where(names != "", ids).to_numpy()
 
 
 def _rounds(groups: Integers, ill: Flags) -> Rounds:

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.counting import THRESHOLDS, Flags, Floats
 from pneumothorax.inference.evaluate import PAPER
-from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.svg import BLUE, DASHES, GREEN, GREY, ORANGE, RED, RUNS, case_link, cases_link
 

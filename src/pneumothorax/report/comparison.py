@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from pneumothorax.data.folds import patients_of
 from pneumothorax.errors import UserError
 from pneumothorax.inference.averaging import Source, check_agreement
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.report.charts import Drawn
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.explore import shorten

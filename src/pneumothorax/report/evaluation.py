@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
+from pneumothorax.data.folds import patients_of
 from pneumothorax.data.sides import side_of
 from pneumothorax.errors import UserError
 from pneumothorax.inference.counting import (
@@ -29,7 +30,7 @@ from pneumothorax.inference.decision import Decision, read_decision
 from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
 from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
 from pneumothorax.inference.screening import image_scores
-from pneumothorax.inference.tuning import bootstrap, patients_of
+from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.model.metrics import dice, smoothed_dice, total_dice
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.run import FoldFolder, find_folds, read_recipe

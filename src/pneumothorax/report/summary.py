@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
-from pneumothorax.inference.tuning import patients_of
 from pneumothorax.recipe import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number

@@ -1,0 +1,17 @@
+"""The command that shows the data as they are, before anything is trained."""
+
+from argparse import Namespace
+
+from pneumothorax.commands.data import chosen_recipe, prepare_parts
+from pneumothorax.workspace import Workspace
+
+
+def explore(options: Namespace) -> int:
+    """Prepare the images, unless they are, and write one HTML page on them."""
+    studies, caches = prepare_parts(options)
+    from pneumothorax.report.data_page import write_data_page
+
+    path = options.out or Workspace(options.root).figures / "explore.html"
+    write_data_page(studies, caches, chosen_recipe(options), path)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    return 0

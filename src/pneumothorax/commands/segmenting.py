@@ -1,0 +1,243 @@
+"""The command for radiographs of one's own: files in, masks and a table out.
+
+Files are read and written by threads beside the network, which is loaded only if there is something to do.
+"""
+
+import os
+from argparse import Namespace
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pneumothorax import __version__
+from pneumothorax.commands.rules import chosen_decision, warn_if_older
+from pneumothorax.commands.runs import run_folder
+from pneumothorax.data.cache import shrink
+from pneumothorax.data.dicom import Radiograph, read_radiograph
+from pneumothorax.data.inputs import Input, find_inputs
+from pneumothorax.errors import UserError, warn
+from pneumothorax.inference import plan as planning
+from pneumothorax.inference.decision import Decision, without_evidence
+from pneumothorax.inference.findings import doubts, find
+from pneumothorax.inference.predictions import Maps
+from pneumothorax.report import segment_log as log
+from pneumothorax.report import segmentation as report
+from pneumothorax.report.segment_log import Row
+
+AHEAD = 16  # images read before the network wants them, or waiting to be written
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done with every image.
+
+    Attributes:
+        out: The folder of results.
+        plan: Which networks look.
+        decision: The rule.
+        paths: Of each image's files, by its name.
+        objects: Which DICOM objects are wanted, 'dicom_seg' and 'dicom_sc'.
+        identify: Whether results name the patient.
+        made_by: What a mask follows from, apart from the image.
+    """
+
+    out: Path
+    plan: planning.Plan
+    decision: Decision
+    paths: dict[str, str]
+    objects: list[str]
+    identify: bool
+    made_by: str
+
+
+def segment(options: Namespace) -> int:
+    """Find and outline a pneumothorax in a file or a folder of radiographs."""
+    run = run_folder(options)
+    plan, decision = planning.make_plan(run), chosen_decision(run, options)
+    _check(run, plan, decision)
+    objects = [kind for kind in ("dicom_seg", "dicom_sc") if getattr(options, kind)]
+    if objects:
+        _need_highdicom()
+    found = find_inputs(options.images, log.LOG)
+    if found.others:
+        files = f"{found.others:,} file{'s are no images' if found.others > 1 else ' is no image'}"
+        warn(f"{files} and left out, in {options.images}")
+    if options.images.is_file():
+        read_radiograph(options.images)  # a broken one alone is one line, at once
+    _check_out(options.out)
+    names = [one.name for one in found.images]
+    made_by = f"{planning.digest_plan(plan)} {without_evidence(decision)!r}"
+    paths = report.plan_files(names)
+    task = Task(options.out, plan, decision, paths, objects, options.identify, made_by)
+    rows = _all_rows(found.images, task)
+    about = {"run": run.name, "rule": str(decision), "pneumothorax": __version__}
+    report.write_results(options.out, [rows[name] for name in names], about)
+    print(report.tell([rows[name] for name in names]))
+    print(f"{options.out}: {report.CSV}, {report.JSON}, masks and overlays; {report.NOTE}")
+    _judge(len(names), sum(bool(row.get("error")) for row in rows.values()), options)
+    return 0
+
+
+def _check(run: Path, plan: planning.Plan, decision: Decision) -> None:
+    """Warn of an old rule, and refuse a gate that nothing can pass."""
+    if isinstance(plan, planning.Trained):
+        warn_if_older(run / "decision.json", plan.folds, "tune")
+    silent = planning.silent_runs(plan)
+    if silent and decision.gate:
+        raise UserError(
+            f"gate {decision.gate:g} for {', '.join(silent)}, which tells no presence",
+            "networks with an empty head",
+            "use --gate 0, or tune again",
+        )
+
+
+def _need_highdicom() -> None:
+    """Make sure that DICOM objects can be written."""
+    try:
+        import pneumothorax.report.dicom_objects  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "highdicom":
+            raise
+        raise UserError(
+            "--dicom-seg and --dicom-sc need highdicom, which is not installed",
+            remedy="pip install -e '.[dicom]', or leave them out",
+        ) from None
+
+
+def _check_out(out: Path) -> None:
+    """Make sure that the folder of results is new, empty or an older one: nothing else is overwritten."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", "a folder for the results", "choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / log.LOG).is_file():
+        raise UserError(
+            f"{out} holds other files", "a new folder, or results of `segment`", "choose another --out"
+        )
+
+
+def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
+    """Return the row of every image, by its name: of an earlier try where nothing changed, else a new one."""
+    wanted = f"{task.made_by} {task.objects} {task.identify}"
+    digests = {one.name: log.digest_input(one, wanted) for one in images}
+    rows = log.read_log(task.out, digests, list(report.FILES))
+    todo = [one for one in images if one.name not in rows]
+    with tqdm(
+        total=len(images), initial=len(rows), desc="segment", unit="image", disable=len(images) == 1
+    ) as bar:
+        for name, row in _work(todo, task, len(images)) if todo else ():
+            if row.get("error"):
+                bar.write(f"{report.printable(name)}: {report.printable(row['error'])}", file=bar.fp)
+            else:
+                log.append(task.out, digests[name], row)
+            rows[name] = row
+            bar.update()
+    return rows
+
+
+def _work(todo: list[Input], task: Task, expected: int) -> Iterator[tuple[str, Row]]:
+    """Yield name and row of each image, in about their order, when its files are written."""
+    looks = planning.looks_of(task.plan)
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        reading = deque((one, pool.submit(_read, one, looks)) for one in todo[:AHEAD])
+        waiting = iter(todo[AHEAD:])
+        from pneumothorax.inference.networks import Views, load_networks, predict_views
+
+        models = load_networks(task.plan)
+        _begin(task.out)
+        writing: deque[tuple[str, Future[Row]]] = deque()
+        bad: list[tuple[str, Row]] = []
+
+        def readable() -> Iterator[tuple[tuple[Input, Radiograph], Views]]:
+            while reading:
+                one, future = reading.popleft()
+                if (following := next(waiting, None)) is not None:
+                    reading.append((following, pool.submit(_read, following, looks)))
+                try:
+                    radiograph, views = future.result()
+                except UserError as error:
+                    bad.append((one.name, {"file": one.name, "error": _reason(error, one)}))
+                else:
+                    yield (one, radiograph), views
+
+        for (one, radiograph), probability, presence in predict_views(
+            task.plan, models, readable(), expected
+        ):
+            writing.append((one.name, pool.submit(_write, one, radiograph, probability, presence, task)))
+            while writing and (writing[0][1].done() or len(writing) > AHEAD):
+                name, row = writing.popleft()
+                yield name, row.result()
+            yield from bad
+            bad.clear()
+        yield from bad
+        yield from ((name, row.result()) for name, row in writing)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(out: Path) -> None:
+    """Mark the folder of results; its tables, which will not be true for long, come again at the end."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / log.LOG).touch()
+    for name in (report.CSV, report.JSON):
+        (out / name).unlink(missing_ok=True)
+
+
+def _read(one: Input, looks: list[planning.Look]) -> tuple[Radiograph, dict[planning.Look, Maps]]:
+    """Read an image, and shrink it as each network wants it."""
+    radiograph = read_radiograph(one.path)
+    return radiograph, {look: shrink(radiograph.pixels, *look) for look in looks}
+
+
+def _reason(error: UserError, one: Input) -> str:
+    """Say why an image cannot be read, without where it lies on this machine."""
+    return str(error).removeprefix(f"cannot read {one.path}: ")
+
+
+def _write(one: Input, radiograph: Radiograph, probability: Maps, presence: float | None, task: Task) -> Row:
+    """Decide on an image and write its files."""
+    findings, mask = find(radiograph, probability, presence, task.decision)
+    drawn, path, warnings = report.draw(radiograph.pixels, mask), task.paths[one.name], doubts(radiograph)
+    files = report.write_pictures(task.out, path, mask, drawn)
+    if task.objects:
+        from pneumothorax.report.dicom_objects import write_objects
+
+        names = {kind: f"{report.FILES[kind]}/{path}.dcm" for kind in task.objects}
+        found = "a pneumothorax" if findings.pneumothorax else "no pneumothorax"
+        written, notes = write_objects(
+            {kind: task.out / name for kind, name in names.items()},
+            one.path,
+            mask,
+            drawn,
+            f"{found} found; {report.NOTE}",
+            task.made_by,
+        )
+        files |= {kind: name for kind, name in names.items() if kind in written}
+        warnings += notes
+    height, width = mask.shape
+    return {
+        "file": one.name,
+        "image_id": radiograph.image_id,
+        "height": height,
+        "width": width,
+        "view": radiograph.view,
+        **asdict(findings),
+        "warnings": warnings,
+        **files,
+        **({"patient_id": radiograph.patient_id} if task.identify else {}),
+    }
+
+
+def _judge(images: int, bad: int, options: Namespace) -> None:
+    """Fail where images could not be read, unless that was allowed."""
+    if bad == images:
+        raise UserError(f"none of {images:,} images could be read", "at least one good image")
+    if bad and not options.skip_bad:
+        raise UserError(
+            f"{bad:,} of {images:,} images could not be read",
+            "images that can be decoded",
+            "the results hold the others; mend them, or leave them out with --skip-bad",
+        )

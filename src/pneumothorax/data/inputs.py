@@ -1,0 +1,118 @@
+"""A file, or a folder of anything -> the radiographs in it, each under a name of its own.
+
+Unlike `studies`, which knows Kaggle's layouts and keys by the file's stem: two files are two images here.
+What has the suffix of an image is one, even if it will turn out broken; any other file if it begins like one,
+or, where its name tells no kind (a PACS names files by their UID), if it parses as one.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumothorax.data.dicom import SUFFIXES, read_header
+from pneumothorax.errors import UserError
+
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_DICOM = slice(128, 132)  # where a DICOM file says so
+_NO_KIND = re.compile(r"(\.[0-9]+)?")  # the suffix of a name that tells no kind
+_INDEX = "DICOMDIR"  # lists the images of a disc, and is none
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file to look at.
+
+    Attributes:
+        path: Where it is.
+        name: Its path below the folder that was named, in any system with '/'; its name where a file was.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was found.
+
+    Attributes:
+        images: In the order of their names.
+        others: How many files are no images, hidden ones included.
+    """
+
+    images: list[Input]
+    others: int
+
+
+def find_inputs(source: Path, mark: str) -> Inputs:
+    """Find the images in a folder, or take the one that was named.
+
+    Args:
+        source: A file or a folder. Links are followed, but no folder is entered twice.
+        mark: The name of a file that marks a folder of results: such a folder is left out.
+
+    Raises:
+        UserError: There is no such file, no image in the folder, or it lies within a folder of results.
+    """
+    if not source.exists():
+        raise UserError(f"no file or folder {source}", "a radiograph, or a folder of them")
+    resolved = source.resolve()
+    if marked := next((path for path in (resolved, *resolved.parents) if (path / mark).is_file()), None):
+        raise UserError(f"{source} lies in {marked}, which holds results", "radiographs", "name their folder")
+    if source.is_file():
+        return Inputs([Input(source, source.name)], 0)
+    images, others = [], 0
+    for path in _walk(source, mark):
+        if _is_image(path):
+            images.append(Input(path, path.relative_to(source).as_posix()))
+        else:
+            others += 1
+    if not images:
+        raise UserError(
+            f"no image in {source} ({others:,} other files)",
+            f"DICOM files of any name, or files ending in {', '.join(SUFFIXES)}",
+        )
+    return Inputs(sorted(images, key=lambda one: one.name), others)
+
+
+def _walk(folder: Path, mark: str) -> Iterator[Path]:
+    """Yield the files below a folder; enters no folder of results, and none twice, wherever links lead."""
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        state = Path(parent).stat()
+        place = (state.st_dev, state.st_ino)
+        if place in seen or mark in names:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        yield from (Path(parent, name) for name in names)
+
+
+def _refuse(error: OSError) -> None:
+    """Say that a folder cannot be listed, where `os.walk` would leave it out."""
+    raise error
+
+
+def _is_image(path: Path) -> bool:
+    """Tell whether a file is an image, or claims to be one."""
+    if path.name.startswith(".") or path.name == _INDEX:
+        return False
+    claims = path.suffix.lower() in SUFFIXES
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever
+            return False
+        if claims:
+            return True
+        with path.open("rb") as file:
+            start = file.read(_DICOM.stop)
+        if start.startswith(_STARTS):
+            return True
+        if start[_DICOM] != b"DICM" and not _NO_KIND.fullmatch(path.suffix):
+            return False
+        return read_header(path) is not None
+    except OSError:  # a link to nowhere, a file that may not be read: reading the image will say why
+        return claims

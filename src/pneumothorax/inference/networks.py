@@ -1,0 +1,78 @@
+"""Images that are in no cache -> what `predict` and `ensemble` would store of them.
+
+Carries out an `inference.plan`: each network sees an image at its own size and interpolation.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TypeVar
+
+import keras
+import numpy as np
+
+from pneumothorax.inference.averaging import mean_map
+from pneumothorax.inference.plan import Ensemble, Look, Plan, size_of, trained_of
+from pneumothorax.inference.predict import PIXELS_IN_FLIGHT, check_kinds, load_fold, see
+from pneumothorax.inference.predictions import Floats, Maps
+
+MOST_AT_ONCE = 8  # images: more make a network on a CPU no faster, and let the threads beside it wait
+
+Views = Mapping[Look, Maps]  # one image as each network wants it, uint8 of shape (S, S)
+Models = Mapping[str, list[keras.Model]]  # of each fold, by the name of the run
+Key = TypeVar("Key")
+
+
+def load_networks(plan: Plan) -> Models:
+    """Load the networks of all folds of a plan, by the name of their run.
+
+    Raises:
+        UserError: A fold is incomplete, its weights belong to another network, or only some tell a presence.
+    """
+    runs = {one.run.name: one for one in trained_of(plan)}
+    models = {name: [load_fold(fold) for fold in one.folds] for name, one in runs.items()}
+    for of_run in models.values():
+        check_kinds(of_run)
+    return models
+
+
+def predict_views(
+    plan: Plan, models: Models, images: Iterable[tuple[Key, Views]], expected: int
+) -> Iterator[tuple[Key, Maps, float | None]]:
+    """Yield the map of each image, and its presence where all networks tell one, in their order.
+
+    Every batch has the same number of images, so that an image's map does not depend on how many others are
+    left to do.
+
+    Args:
+        plan: Which networks, and how they count.
+        models: What `load_networks` returned of it.
+        images: Each with a key of its own, which is handed through.
+        expected: How many there are in all, those of an earlier try included.
+
+    Yields:
+        Key, uint8 array of shape (S, S) with values 255 p, and the presence or None.
+    """
+    number = max(1, min(MOST_AT_ONCE, expected, PIXELS_IN_FLIGHT // size_of(plan) ** 2))
+    stream = iter(images)
+    while batch := list(islice(stream, number)):
+        views = [view for _, view in batch]
+        full = [*views, *[views[-1]] * (number - len(views))]
+        stacked = {look: np.stack([view[look] for view in full]) for look in views[0]}
+        maps, presence = _see(plan, models, stacked)
+        told = [None] * len(batch) if presence is None else presence.tolist()
+        yield from ((key, one, tells) for (key, _), one, tells in zip(batch, maps, told, strict=False))
+
+
+def _see(plan: Plan, models: Models, images: Mapping[Look, Maps]) -> tuple[Maps, Floats | None]:
+    """Return the maps of a batch, uint8 of shape (B, S, S), and their presences if all tell them."""
+    if not isinstance(plan, Ensemble):
+        maps, presence = see(models[plan.run.name], images[plan.look], flip=plan.recipe.flip_tta)
+        return maps, None if presence is None else presence.round(6)
+    weights = [weight for weight, _ in plan.members]
+    seen = [_see(member, models, images) for _, member in plan.members]
+    size = size_of(plan)
+    means = [mean_map(of_image, weights, size) for of_image in zip(*(maps for maps, _ in seen), strict=True)]
+    told = [presence for _, presence in seen if presence is not None]
+    if len(told) < len(seen):
+        return np.stack(means), None
+    return np.stack(means), np.average(told, axis=0, weights=weights).round(6)

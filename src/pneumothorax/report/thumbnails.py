@@ -1,0 +1,50 @@
+"""Images -> small JPEG pictures inside a page; knows nothing of what they show."""
+
+import base64
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pneumothorax.report.explore import outlined
+
+QUALITY = 75  # of JPEG
+
+Images = npt.NDArray[np.uint8]
+
+
+class Tile(NamedTuple):
+    """A picture of a page.
+
+    Attributes:
+        source: A `data:` address.
+        side: In pixels.
+        alt: What a screen reader says of it.
+        title: What stands first below it.
+        lines: What stands below that.
+    """
+
+    source: str
+    side: int
+    alt: str
+    title: str
+    lines: list[str]
+
+
+def make_tile(image: Images, mask: Images, side: int, title: str, *lines: str) -> Tile:
+    """Make a picture of an image with its mask outlined.
+
+    Args:
+        image: uint8 array of shape (S, S).
+        mask: uint8 array of shape (S, S), soft mask 0-255.
+        side: In pixels, at most that of a tile on a sheet.
+        title: The image's name.
+        lines: What else is said of it.
+    """
+    drawn = cv2.resize(outlined(image, mask), (side, side), interpolation=cv2.INTER_AREA)
+    coded = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR if mask.any() else cv2.COLOR_RGB2GRAY)
+    _, data = cv2.imencode(".jpg", coded, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+    source = "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    outline = ", pneumothorax outlined" if mask.any() else ""
+    return Tile(source, side, f"Radiograph {title}{outline}", title, [line for line in lines if line])
