@@ -101,6 +101,18 @@ def test_pairs_say_what_they_share_and_what_matters_comes_first(chests):
     assert told.index[-1] == 0
 
 
+def test_a_wrong_label_comes_before_a_leak_and_folds_before_the_test_set(chests):
+    images = np.concatenate([chests[:4], chests[:4]])
+    studies = make_studies(
+        8,
+        area=[0, 0, 0, 1, 0, 0, 0, 0],
+        part=["train"] * 4 + ["test", "train", "train", "train"],
+        fold=[0, 0, 0, 0, -1, 0, 1, 0],
+    )
+    told = tell_pairs(find_pairs(survey_images([images])), studies)
+    assert told[told["identical"]]["one"].tolist() == [3, 2, 0, 1]
+
+
 def test_rows_of_annotation_and_their_overlaps_are_counted():
     masks = np.zeros((3, 1024, 1024), np.uint8)
     masks[0, :10, :10] = masks[1, 5:20, 5:20] = masks[2, 500:, 500:] = 1

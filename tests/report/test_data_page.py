@@ -109,6 +109,34 @@ def test_hostile_names_are_text(tmp_path, browser):
     assert HOSTILE in browser.find_element(By.ID, "samples").text
 
 
+def test_hostile_tags_are_text_or_absent(competition, tmp_path, browser):
+    raw = tmp_path / "data" / "raw"
+    shutil.copytree(competition / "raw", raw)
+    for path in sorted((raw / "dicom-images-train").rglob("*.dcm"))[:9]:
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "<script>document.title='owned'</script>"
+        dataset.add(pydicom.DataElement(0x00185101, "LO", "<B>$_$"))
+        dataset.PatientName, dataset.StudyDate = "Nemo^Captain", "18700101"
+        dataset.save_as(path)
+    code, page = explore(tmp_path, "--folds", "3")
+    assert code == 0
+    text = page.read_text()
+    assert not re.search("owned|Nemo|1870", text)
+    browser.get(page.as_uri())
+    assert browser.title == "The data"
+    assert "view <B>$_$" in browser.find_element(By.ID, "glance").text
+    assert "<B>$_$" in browser.find_element(By.CSS_SELECTOR, "#groups svg").text
+
+
+def test_images_that_cannot_be_read_are_counted(tmp_path):
+    make_images(tmp_path, ["one", "two", "broken"])
+    (tmp_path / "data" / "raw" / "broken.png").write_bytes(b"no picture")
+    assert explore(tmp_path)[0] == 2
+    code, page = explore(tmp_path, "--skip-bad", "--folds", "2")
+    assert code == 0
+    assert "1 image could not be read: left out" in page.read_text()
+
+
 def test_one_healthy_image_of_nobody_makes_a_page_that_says_so(tmp_path):
     make_images(tmp_path, ["alone"])
     code, page = explore(tmp_path)

@@ -109,5 +109,7 @@ def tell_pairs(pairs: Pairs, studies: pd.DataFrame) -> pd.DataFrame:
         }
     )
     told["matters"] = (told["label"] == "differs") | told["place"].isin(["other fold", "train and test"])
-    order = ["matters", "identical", "likeness"]
-    return told.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+    # A wrong label is worse than a leak between folds, and that worse than a test image that trains.
+    told["rank"] = 3 - told["matters"] - (told["place"] == "other fold") - 2 * (told["label"] == "differs")
+    told = told.sort_values(["identical", "likeness"], ascending=False, kind="stable")
+    return told.sort_values("rank", kind="stable", ignore_index=True).drop(columns="rank")

@@ -3,7 +3,6 @@
 No patient's id and no date stands on it. Needs no training image: it says then what is missing.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,19 @@ from pneumothorax.data import census, folds
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.duplicates import find_pairs, tell_pairs
 from pneumothorax.data.studies import Studies
-from pneumothorax.data.survey import LEAST, Odd, find_odd, survey_images
+from pneumothorax.data.survey import find_odd, survey_images
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
-from pneumothorax.report import data_charts, explore
+from pneumothorax.report import data_charts, explore, gallery
 from pneumothorax.report.figures import counted
 from pneumothorax.report.page import write_page
 from pneumothorax.report.svg import to_svg
-from pneumothorax.report.thumbnails import Tile, make_tile
 
 Table = tuple[list[str], list[tuple[str, ...]], str]
 Chart = tuple[Markup, str]  # SVG and caption
 
 PARTS = {"train": "Training images", "test": "Test images"}
 GROUPS = {"view": "view", "sex": "sex", "age": "age, years"}
-SAMPLES = 8  # of either kind
-MOST_PAIRS, MOST_ODD = 40, 24  # that are pictured; of odd images by reason
-SIDE, SMALL = 256, 176  # pixels of a sample, and of other pictures
 
 
 def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe, path: Path) -> None:
@@ -55,7 +50,7 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
     survey = survey_images([cache.images for cache in caches.values()])
     told = find_pairs(survey)
     pairs, odd = tell_pairs(told, studies), find_odd(survey)
-    look = _Look(caches, studies)
+    look = gallery.Look(caches, studies)
     train = studies[studies["part"] == "train"]
     context = {
         "title": "The data",
@@ -66,25 +61,11 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
         "groups": _groups(studies),
         "patients": _patients(studies),
         "folds": _folds(train, recipe) if len(train) and not failure else None,
-        "duplicates": _duplicates(pairs, told.left_out, look),
-        "odd": _odd(odd, len(survey.first), look),
-        "samples": _samples(caches, recipe, look),
+        "duplicates": gallery.show_duplicates(pairs, told.left_out, look),
+        "odd": gallery.show_odd(odd, len(survey.first), look),
+        "samples": gallery.show_samples(caches, recipe.seed, look),
     }
     write_page(path, "explore.html", context)
-
-
-class _Look:
-    """Pictures of images by their row among all parts."""
-
-    def __init__(self, caches: Mapping[str, Cache], studies: pd.DataFrame) -> None:
-        self._places = [(cache, row) for cache in caches.values() for row in range(len(cache.studies))]
-        self._names = studies["ImageId"].tolist()
-
-    def at(self, row: int, side: int, *lines: str) -> Tile:
-        """Make the picture of one image, with its ImageId."""
-        cache, place = self._places[row]
-        image, mask = (np.asarray(array[place]) for array in (cache.images, cache.masks))
-        return make_tile(image, mask, side, self._names[row], *lines)
 
 
 def _gather(caches: Mapping[str, Cache]) -> pd.DataFrame:
@@ -116,7 +97,7 @@ def _missing(found: Studies, studies: pd.DataFrame) -> list[str]:
     if number == len(studies):
         notes.append("There is no test image. `pneumothorax download` fetches them.")
     if unread := len(found.table) - len(studies):
-        notes.append(f"{counted(unread, 'image')} could not be read and are left out.")
+        notes.append(f"{counted(unread, 'image')} could not be read: left out.")
     if (studies["patient"] == "").all():
         notes.append("No image names its patient: each counts as a patient of its own.")
     return notes
@@ -243,69 +224,3 @@ def _folds(train: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
         f"one side: {leak.images:,} of {leak.held_out:,} held-out images ({share}) are of a patient who "
         "trains.",
     }
-
-
-def _duplicates(pairs: pd.DataFrame, left_out: int, look: _Look) -> dict[str, Any]:
-    """Return how many images are alike, and the pairs side by side, those that matter first."""
-    kinds = {"identical": pairs["identical"], "nearly identical": ~pairs["identical"]}
-    columns = {
-        "pairs": pairs["likeness"] > 0,
-        "same patient": pairs["patient"] == "same",
-        "other patient": pairs["patient"] == "other",
-        "labels differ": pairs["label"] == "differs",
-        "across folds": pairs["place"] == "other fold",
-        "train and test": pairs["place"] == "train and test",
-    }
-    rows = [
-        (name, *(f"{int((kind & column).sum()):,}" for column in columns.values()))
-        for name, kind in kinds.items()
-    ]
-    shown = [
-        {
-            "words": _tell(pair),
-            "matters": pair["matters"],
-            "tiles": [look.at(pair["one"], SMALL), look.at(pair["other"], SMALL)],
-        }
-        for pair in pairs.head(MOST_PAIRS).to_dict("records")
-    ]
-    more = len(pairs) + left_out - len(shown)
-    return {
-        "table": (["pairs of images", *columns], rows, "Images that are alike"),
-        "matter": int(pairs["matters"].sum()),
-        "pairs": shown,
-        "more": f"{counted(more, 'more pair')} not shown." if more else "",
-    }
-
-
-def _tell(pair: Mapping[Any, Any]) -> str:
-    """Say in words what the two images of a pair have in common (see `duplicates.tell_pairs`)."""
-    alike = "Identical" if pair["identical"] else f"Likeness {pair['likeness']:.3f}"
-    patient = {"same": "same patient", "other": "other patient", "unknown": "patient unknown"}
-    label = {"same": "same label", "differs": "labels differ", "unknown": ""}
-    place = {"test": "both test", "no fold": "", "other fold": "across folds"}.get(
-        pair["place"], pair["place"]
-    )
-    return ", ".join(filter(None, (alike, patient[pair["patient"]], label[pair["label"]], place))) + "."
-
-
-def _odd(odd: list[Odd], number: int, look: _Look) -> dict[str, Any]:
-    """Return the images that stand out, by reason."""
-    counts = Counter(one.reason for one in odd)
-    reasons = []
-    for reason, count in counts.items():
-        chosen = [one for one in odd if one.reason == reason][:MOST_ODD]
-        more = f", {len(chosen)} shown" if count > len(chosen) else ""
-        tiles = [look.at(one.row, SMALL, f"{reason}: {one.measure}") for one in chosen]
-        reasons.append((f"{reason[0].upper()}{reason[1:]}: {counted(count, 'image')}{more}", tiles))
-    few = f"Turned and inverted images are told among {LEAST} images or more." if number < LEAST else ""
-    return {"reasons": reasons, "few": few}
-
-
-def _samples(caches: Mapping[str, Cache], recipe: Recipe, look: _Look) -> list[tuple[str, list[Tile]]]:
-    """Return some images to look at: of the training images of either kind, else test images."""
-    part, cache = next(iter(caches.items()))
-    chosen = explore.choose_samples(cache.masks, SAMPLES, recipe.seed)
-    names = {"pneumothorax": "With a pneumothorax, outlined", "no pneumothorax": "Without one"}
-    if part == "test":
-        names["no pneumothorax"] = PARTS["test"]
-    return [(names[kind], [look.at(row, SIDE) for row in rows]) for kind, rows in chosen.items() if rows]
