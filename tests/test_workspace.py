@@ -1,5 +1,6 @@
 """Folders of one entry, and files that are never half written."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pneumothorax.workspace import Workspace, atomic, write_text
+from pneumothorax.errors import UserError
+from pneumothorax.workspace import Workspace, atomic, locked, write_text
 
 
 @pytest.fixture
@@ -85,6 +87,47 @@ def test_a_target_that_is_a_folder_is_an_error_without_debris(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_text(tmp_path / "file.txt", "new")
     assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_pipe_is_not_replaced_and_a_link_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is no ordinary file"):
+        write_text(tmp_path / "pipe", "new")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    for text in ("first", "second"):
+        write_text(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "there").read_text() == text
+
+
+def test_an_error_of_the_disk_names_the_file_that_was_wanted(tmp_path):
+    with pytest.raises(OSError, match="full") as caught, atomic(tmp_path / "file.txt"):
+        raise OSError(errno.ENOSPC, "full")
+    assert caught.value.filename == str(tmp_path / "file.txt")
+
+
+def test_a_lock_keeps_others_waiting_and_goes_with_its_process(tmp_path, capsys):
+    script = (
+        "import sys, time; from pathlib import Path; from pneumothorax.workspace import locked\n"
+        "with locked(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+    entered = []
+
+    def enter():
+        with locked(tmp_path, "somebody works there"):
+            entered.append(other.poll())
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(enter)
+        while "somebody works there; waiting for it" not in (told := capsys.readouterr().err):
+            assert not told
+        other.kill()
+        other.communicate()
+        waiting.result(timeout=30)
+    assert entered == [-signal.SIGKILL]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])

@@ -1,11 +1,14 @@
 """Workspace: where data, runs and submissions lie on this machine; knows folders, not their content."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pneumothorax.errors import UserError, warn
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,14 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` once the block ends without an error.
 
     A killed or failed command leaves the old file or the new one, never a half. The temporary name keeps
-    the suffix, because writers such as Keras' judge a format by it.
+    the suffix, because writers such as Keras' judge a format by it. Of a link the target is replaced.
+
+    Raises:
+        UserError: `path` is a device or a pipe, and would be lost.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is no ordinary file", "the path of a new file, or of one to replace")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".", suffix="." + path.name, dir=path.parent)
     os.close(handle)
@@ -73,8 +82,34 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:  # a full disk names no file, or one that nobody knows
+        if error.filename in (None, name):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(place: Path, told: str) -> Iterator[None]:
+    """Keep other commands out for the time of the block; one that comes later says what it waits for.
+
+    The lock goes with the process, however that ends.
+
+    Args:
+        place: A file or folder, which must be there.
+        told: Who holds the lock.
+    """
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            warn(f"{told}; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

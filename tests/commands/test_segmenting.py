@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import sys
@@ -350,6 +351,116 @@ def test_what_is_done_is_done_again_only_if_something_changed(root, images, monk
     (images / "a.png").unlink()
     assert again("--threshold", "0.1") == []
     assert sorted(rows_of(root.parent / "out")) == ["b.png", "c.png"]
+
+
+def masks_are_as_told(out):
+    rows = [row for row in rows_of(out).values() if not row["error"]]
+    for row in rows:
+        assert mask_of(out, row).sum() == row["area_pixels"]
+    named = {row[part] for row in rows for part in ("mask", "overlay", "dicom_seg", "dicom_sc") if row[part]}
+    assert everything_below(out) == named | {"results.csv", "results.json", LOG}
+    return {name: row["area_pixels"] for name, row in rows_of(out).items()}
+
+
+def test_a_try_with_another_rule_that_was_interrupted_leaves_nothing_untrue(
+    root, images, monkeypatch, capsys
+):
+    generator = np.random.default_rng(0)
+    for number in range(12):
+        image = generator.integers(0, 256, (40, 40), dtype=np.uint8)
+        write_dicom(images / f"{number:02}.dcm", image, PatientID="P")
+    assert segment(root, images, "--dicom-seg")[0] == 0
+    areas = masks_are_as_told(root.parent / "out")
+    write, done = segmenting._write, []
+
+    def write_few(one, *rest):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(one.name)
+        return write(one, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenting, "_write", write_few)
+        patch.setattr(segmenting.log, "append", lambda *_: None)  # killed before a line was written
+        assert segment(root, images, "--dicom-seg", "--threshold", "0.6", "--top", "0.6")[0] == 130
+    code, out = segment(root, images, "--dicom-seg")
+    assert code == 0
+    assert masks_are_as_told(out) == areas
+
+
+def test_files_that_no_row_names_any_longer_go(root, images, capsys):
+    for name in ("a", "b", "c"):
+        write_dicom(images / f"{name}.dcm", image_of(MASK), PatientID="P")
+    assert segment(root, images, "--dicom-seg", "--dicom-sc")[0] == 0
+    assert segment(root, images)[0] == 0
+    masks_are_as_told(root.parent / "out")
+    (root.parent / "out/masks/.x.a.dcm.png").write_bytes(b"of a try that was killed")
+    (root.parent / "out/overlays/mine.png").write_bytes(b"")
+    (images / "a.dcm").unlink()
+    (images / "b.dcm").write_bytes(b"broken")
+    code, out = segment(root, images, "--skip-bad")
+    assert code == 0
+    assert list(out.glob("overlays/mine.png")), "what the log does not name is somebody's"
+    (out / "overlays/mine.png").unlink()
+    assert masks_are_as_told(out).keys() == {"b.dcm", "c.dcm"}
+    (images / "b.dcm").unlink()
+    (images / "c.dcm.png").mkdir()
+    write_png(images / "c.dcm.png" / "d.png")  # its folder takes the name of c's mask
+    assert segment(root, images)[0] == 0
+    assert masks_are_as_told(out).keys() == {"c.dcm", "c.dcm.png/d.png"}
+
+
+def test_results_of_other_images_stay(root, images, capsys):
+    write_png(images / "a.png")
+    write_png(root.parent / "others" / "a.png", ~MASK)
+    _, out = segment(root, images)
+    before = {name: (out / name).read_bytes() for name in everything_below(out)}
+    for other in (root.parent / "others", images / "a.png"):
+        assert segment(root, other)[0] == 2
+        assert "holds results of another file or folder" in errors(capsys)[-1]
+    assert {name: (out / name).read_bytes() for name in everything_below(out)} == before
+
+
+def test_a_log_of_bytes_that_are_no_text_and_of_places_elsewhere_does_no_harm(root, images, capsys):
+    write_png(images / "a.png")
+    mine = root.parent / "mine.png"
+    mine.touch()
+    _, out = segment(root, images)
+    with (out / LOG).open("ab") as file:
+        for name in ("masks/../../mine.png", str(mine), "../mine.png"):
+            row = {"file": name, "mask": name, "overlay": 3}
+            file.write(json.dumps({"digest": "", "row": row}).encode() + b"\n")
+        file.write(b'\xff\xfe\n[]\n3\nnull\n{"digest": 3, "row": []}\n')
+    assert segment(root, images)[0] == 0
+    assert mine.exists()
+    (out / "masks/a.png.png").write_bytes(b"")
+    assert segment(root, images)[0] == 0
+    assert masks_are_as_told(out) == {"a.png": MASK.sum()}
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(root, images, capsys):
+    write_dicom(images / "a.dcm", image_of(MASK))
+    dataset = pydicom.dcmread(images / "a.dcm")
+    dataset.add(pydicom.DataElement(0x00185101, "LO", "\x1b[2J\x07"))
+    dataset.save_as(images / "a.dcm")
+    for _ in range(2):  # shown one by one, then counted
+        assert segment(root, images)[0] == 0
+        told = capsys.readouterr().out
+        assert "not a frontal view" in told
+        assert not {"\x1b", "\x07"} & set(told)
+        for number in range(25):
+            write_png(images / f"{number}.png")
+
+
+def test_a_terminal_of_few_letters_stops_nothing(root, images, monkeypatch):
+    write_png(images / "M\u00fcller.png")
+    told = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(told, "ascii"))
+    code, out = segment(root, images)
+    sys.stdout.flush()
+    assert code == 0
+    assert b"M\\xfcller.png" in told.getvalue()
+    assert rows_of(out).keys() == {"M\u00fcller.png"}
 
 
 HOSTILE = (

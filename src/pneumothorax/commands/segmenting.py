@@ -6,9 +6,11 @@ Files are read and written by threads beside the network, which is loaded only i
 import os
 from argparse import Namespace
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,7 +29,9 @@ from pneumothorax.inference.predictions import Maps
 from pneumothorax.report import segment_log as log
 from pneumothorax.report import segmentation as report
 from pneumothorax.report.segment_log import Row
+from pneumothorax.workspace import locked
 
+SHOWN = 5  # files that are no images, by their names
 AHEAD = 16  # images read before the network wants them, or waiting to be written
 
 
@@ -37,6 +41,7 @@ class Task:
 
     Attributes:
         out: The folder of results.
+        source: Where the images are (see `log.digest_source`).
         plan: Which networks look.
         decision: The rule.
         paths: Of each image's files, by its name.
@@ -46,6 +51,7 @@ class Task:
     """
 
     out: Path
+    source: str
     plan: planning.Plan
     decision: Decision
     paths: dict[str, str]
@@ -64,18 +70,29 @@ def segment(options: Namespace) -> int:
         _need_highdicom()
     found = find_inputs(options.images, log.LOG)
     if found.others:
-        files = f"{found.others:,} file{'s are no images' if found.others > 1 else ' is no image'}"
-        warn(f"{files} and left out, in {options.images}")
+        shown = ", ".join(map(report.printable, found.others[:SHOWN])) + ", ..." * (len(found.others) > SHOWN)
+        files = f"{len(found.others):,} file{'s are no images' if len(found.others) > 1 else ' is no image'}"
+        warn(f"{files} and left out, in {options.images}: {shown}")
     if options.images.is_file():
         read_radiograph(options.images)  # a broken one alone is one line, at once
     _check_out(options.out)
     names = [one.name for one in found.images]
     made_by = f"{planning.digest_plan(plan)} {without_evidence(decision)!r}"
     paths = report.plan_files(names)
-    task = Task(options.out, plan, decision, paths, objects, options.identify, made_by)
-    rows = _all_rows(found.images, task)
+    task = Task(
+        options.out,
+        log.digest_source(options.images),
+        plan,
+        decision,
+        paths,
+        objects,
+        options.identify,
+        made_by,
+    )
     about = {"run": run.name, "rule": str(decision), "pneumothorax": __version__}
-    report.write_results(options.out, [rows[name] for name in names], about)
+    with _alone(options.out):
+        rows = _all_rows(found.images, task)
+        report.write_results(options.out, [rows[name] for name in names], about)
     print(report.tell([rows[name] for name in names]))
     print(f"{options.out}: {report.CSV}, {report.JSON}, masks and overlays; {report.NOTE}")
     _judge(len(names), sum(bool(row.get("error")) for row in rows.values()), options)
@@ -118,16 +135,38 @@ def _check_out(out: Path) -> None:
         )
 
 
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Let one command at a time write to the folder of results; it does not stay if nothing is written."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out, f"another command writes to {out}"):
+            yield
+    finally:
+        with suppress(OSError):  # it is not empty
+            out.rmdir()
+
+
 def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
     """Return the row of every image, by its name: of an earlier try where nothing changed, else a new one."""
     wanted = f"{task.made_by} {task.objects} {task.identify}"
-    digests = {one.name: log.digest_input(one, wanted) for one in images}
-    rows = log.read_log(task.out, digests, list(report.FILES))
+    digests = {one.name: log.digest_input(one, f"{wanted} {task.paths[one.name]!r}") for one in images}
+    earlier = log.read_log(task.out)
+    if earlier.source not in ("", task.source):
+        raise UserError(
+            f"{task.out} holds results of another file or folder",
+            "a folder of results for each",
+            "choose another --out",
+        )
+    rows = log.still_true(task.out, earlier, digests, report.FILES)
+    begin = partial(log.begin, task.out, earlier, task.source, dict(rows), report.FILES)
     todo = [one for one in images if one.name not in rows]
+    if not todo:
+        begin()
     with tqdm(
         total=len(images), initial=len(rows), desc="segment", unit="image", disable=len(images) == 1
     ) as bar:
-        for name, row in _work(todo, task, len(images)) if todo else ():
+        for name, row in _work(todo, task, len(images), begin) if todo else ():
             if row.get("error"):
                 bar.write(f"{report.printable(name)}: {report.printable(row['error'])}", file=bar.fp)
             else:
@@ -137,8 +176,13 @@ def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
     return rows
 
 
-def _work(todo: list[Input], task: Task, expected: int) -> Iterator[tuple[str, Row]]:
-    """Yield name and row of each image, in about their order, when its files are written."""
+def _work(
+    todo: list[Input], task: Task, expected: int, begin: Callable[[], None]
+) -> Iterator[tuple[str, Row]]:
+    """Yield name and row of each image, in about their order, when its files are written.
+
+    Earlier results go, by `begin`, as late as the first new ones can come.
+    """
     looks = planning.looks_of(task.plan)
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
@@ -147,7 +191,8 @@ def _work(todo: list[Input], task: Task, expected: int) -> Iterator[tuple[str, R
         from pneumothorax.inference.networks import Views, load_networks, predict_views
 
         models = load_networks(task.plan)
-        _begin(task.out)
+        _make_room(task)
+        begin()
         writing: deque[tuple[str, Future[Row]]] = deque()
         bad: list[tuple[str, Row]] = []
 
@@ -178,12 +223,12 @@ def _work(todo: list[Input], task: Task, expected: int) -> Iterator[tuple[str, R
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(out: Path) -> None:
-    """Mark the folder of results; its tables, which will not be true for long, come again at the end."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / log.LOG).touch()
+def _make_room(task: Task) -> None:
+    """Make the folders; then the tables go, which will not be true for long and come again at the end."""
+    for kind in ("mask", "overlay", *task.objects):
+        (task.out / report.FILES[kind]).mkdir(parents=True, exist_ok=True)
     for name in (report.CSV, report.JSON):
-        (out / name).unlink(missing_ok=True)
+        (task.out / name).unlink(missing_ok=True)
 
 
 def _read(one: Input, looks: list[planning.Look]) -> tuple[Radiograph, dict[planning.Look, Maps]]:

@@ -93,8 +93,8 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = patients_of(table)
-    if groups.nunique() < folds:
-        raise UserError(f"{groups.nunique()} patients", f"at least {folds} for {folds} folds")
+    if (number := groups.nunique()) < folds:
+        raise UserError(f"{number} patient{'s' * (number != 1)}", f"at least {folds} for {folds} folds")
     area = table["area"].to_numpy()
     strata = np.zeros(len(table), dtype=np.int64)
     if (area > 0).any():

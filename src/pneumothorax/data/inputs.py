@@ -40,11 +40,11 @@ class Inputs:
 
     Attributes:
         images: In the order of their names.
-        others: How many files are no images, hidden ones included.
+        others: The names of files that are no images, hidden ones included.
     """
 
     images: list[Input]
-    others: int
+    others: list[str]
 
 
 def find_inputs(source: Path, mark: str) -> Inputs:
@@ -63,19 +63,20 @@ def find_inputs(source: Path, mark: str) -> Inputs:
     if marked := next((path for path in (resolved, *resolved.parents) if (path / mark).is_file()), None):
         raise UserError(f"{source} lies in {marked}, which holds results", "radiographs", "name their folder")
     if source.is_file():
-        return Inputs([Input(source, source.name)], 0)
-    images, others = [], 0
+        return Inputs([Input(source, source.name)], [])
+    images, others = [], []
     for path in _walk(source, mark):
+        name = path.relative_to(source).as_posix()
         if _is_image(path):
-            images.append(Input(path, path.relative_to(source).as_posix()))
+            images.append(Input(path, name))
         else:
-            others += 1
+            others.append(name)
     if not images:
         raise UserError(
-            f"no image in {source} ({others:,} other files)",
+            f"no image in {source} ({len(others):,} other files)",
             f"DICOM files of any name, or files ending in {', '.join(SUFFIXES)}",
         )
-    return Inputs(sorted(images, key=lambda one: one.name), others)
+    return Inputs(sorted(images, key=lambda one: one.name), sorted(others))
 
 
 def _walk(folder: Path, mark: str) -> Iterator[Path]:
@@ -101,7 +102,7 @@ def _is_image(path: Path) -> bool:
     """Tell whether a file is an image, or claims to be one."""
     if path.name.startswith(".") or path.name == _INDEX:
         return False
-    claims = path.suffix.lower() in SUFFIXES
+    claims, tells_nothing = path.suffix.lower() in SUFFIXES, bool(_NO_KIND.fullmatch(path.suffix))
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever
             return False
@@ -111,8 +112,8 @@ def _is_image(path: Path) -> bool:
             start = file.read(_DICOM.stop)
         if start.startswith(_STARTS):
             return True
-        if start[_DICOM] != b"DICM" and not _NO_KIND.fullmatch(path.suffix):
+        if start[_DICOM] != b"DICM" and not tells_nothing:
             return False
         return read_header(path) is not None
     except OSError:  # a link to nowhere, a file that may not be read: reading the image will say why
-        return claims
+        return claims or tells_nothing

@@ -119,10 +119,12 @@ def tell(rows: Sequence[Row]) -> str:
             lines.append(
                 "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
             )
-        lines += [f"{printable(row['file'])}: {warning}" for row in good for warning in row["warnings"]]
+        lines += [
+            f"{printable(row['file'])}: {printable(warning)}" for row in good for warning in row["warnings"]
+        ]
         return "\n".join(lines)
     sides = Counter(row["side"] for row in found)
-    told = Counter(warning.split(" (")[0] for row in good for warning in row["warnings"])
+    told = Counter(printable(warning.split(" (")[0]) for row in good for warning in row["warnings"])
     counts = {**sides, "unreadable": len(rows) - len(good), **dict(told.most_common())}
     width = max(map(len, counts))
     lines += [f"  {name:<{width}} {number:>7,}" for name, number in counts.items()]

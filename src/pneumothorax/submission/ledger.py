@@ -6,7 +6,6 @@ Lines are only ever added, so a killed command or two at a time lose nothing. Kn
 
 import csv
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -17,8 +16,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pneumothorax.errors import UserError, warn
-from pneumothorax.workspace import write_text
+from pneumothorax.errors import UserError
+from pneumothorax.workspace import locked, write_text
 
 # 'started': an upload began, and whether Kaggle has the file is not known; 'failed': Kaggle does not have it.
 EVENTS = ("started", "failed", "submitted", "scored", "error")
@@ -121,12 +120,8 @@ def append(path: Path, entry: Entry) -> Entry:
 def lock(path: Path) -> Iterator[None]:
     """Let one command at a time submit by a ledger; another waits for the end of the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            warn(f"another command submits by {path}; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    path.touch()
+    with locked(path, f"another command submits by {path}"):
         yield
 
 
