@@ -32,6 +32,7 @@ setup(
         "pandas>=2.2,<4",
         "numpy>=2,<3",
         "opencv-python-headless>=4.11,<6",
+        "simplejpeg>=1.9",  # tells damaged JPEG data, which OpenCV fills in
         "kaggle>=2.2.4,<3",
         "jupytext>=1.17,<2",
         "python-slugify>=8",

@@ -1,7 +1,9 @@
 """What a radiograph file may be, and what `read_radiograph` makes of it. Every file is written here."""
 
 import pickle
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -15,10 +17,11 @@ import pytest
 from PIL import Image
 from pydicom import uid
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-from pneumothorax.data import dicom
+from pneumothorax.data import compressed, dicom
 from pneumothorax.data.dicom import Radiograph, UnreadableImageError, read_radiograph
 from pneumothorax.errors import UserError
 
@@ -229,6 +232,23 @@ def test_window_applies_after_rescale(read):
     tags = {"RescaleSlope": 2, "RescaleIntercept": -100, "WindowCenter": 1900, "WindowWidth": 2001}
     shown = read(dataset(DEEP, BitsStored=12, **tags)).pixels
     np.testing.assert_allclose(shown, ((DEEP * 2.0 - 100 - 1899.5) / 2000 + 0.5).clip(0, 1) * 255, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("center", "width"),
+    [
+        *[("nan", "nan"), ("inf", "inf"), ("2048", "nan"), ("nan", "100"), ("2048", "inf"), ("abc", "def")],
+        *[("100", "0"), ("100", "-5"), ("2048\\nan", "100\\9")],
+    ],
+)
+def test_a_window_that_is_none_is_passed_over(read, center, width):
+    made = dataset(DEEP, BitsStored=12)
+    for tag, text in ((0x00281050, center), (0x00281051, width)):
+        value = text.encode() + b" " * (len(text) % 2)
+        made._dict[pydicom.tag.Tag(tag)] = RawDataElement(
+            pydicom.tag.Tag(tag), "DS", len(value), value, 0, False, True
+        )
+    np.testing.assert_array_equal(read(made).pixels, read(dataset(DEEP, BitsStored=12)).pixels)
 
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": -2048, "WindowWidth": 4096}], ids=str)
@@ -465,6 +485,99 @@ def test_truncated_jpeg_with_a_whole_thumbnail_is_refused(read):
         read(with_thumbnail[:-30], "cut.jpg")
 
 
+# Of a size that damage does not end a block for block by chance, as it may in the small image.
+LARGE = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (256, 256), dtype=np.uint8), (5, 5), 0)
+
+
+def damaged(data: bytes, how: str) -> bytes:
+    """Damage the middle of a JPEG image's compressed data, its markers left as they are."""
+    middle = len(data) // 2
+    other = {
+        "other bytes": np.random.default_rng(2).integers(0, 255, 500, dtype=np.uint8).tobytes(),
+        "zeros": bytes(500),
+        "no bytes": b"",
+    }
+    return data[:middle] + other[how] + data[middle + 500 :]
+
+
+@pytest.mark.parametrize("how", ["other bytes", "zeros", "no bytes"])
+@pytest.mark.parametrize("kind", ["competition", "window", "colour", "file", "colour file"])
+def test_damaged_jpeg_is_refused(read, kind, how):
+    pytest.importorskip("simplejpeg")
+    image = np.dstack([LARGE, LARGE.T, LARGE]) if "colour" in kind else LARGE
+    tags = {
+        "window": {"WindowCenter": 99, "WindowWidth": 99},
+        "colour": {"PhotometricInterpretation": "YBR_FULL"},
+    }
+
+    def content(frame: bytes) -> pydicom.Dataset | bytes:
+        return frame if "file" in kind else dataset(image, JPEG, frame, **tags.get(kind, {}))
+
+    assert read(content(jpeg(image))).pixels.shape == LARGE.shape
+    with pytest.raises(UnreadableImageError, match="a damaged image"):
+        read(content(damaged(jpeg(image), how)))
+
+
+@pytest.mark.parametrize("image", [GREY, LARGE, LARGE[:201, :77]], ids=lambda image: str(image.shape))
+@pytest.mark.parametrize("quality", [10, 95])
+def test_strict_decoder_gives_opencv_s_pixels(read, image, quality):
+    pytest.importorskip("simplejpeg")
+    frame = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    np.testing.assert_array_equal(
+        read(dataset(image, JPEG, frame.tobytes())).pixels, cv2.imdecode(frame, cv2.IMREAD_GRAYSCALE)
+    )
+
+
+def test_without_the_strict_decoder_whole_images_are_the_same(read, monkeypatch):
+    strict = read(competition()).pixels
+    monkeypatch.setattr(compressed, "simplejpeg", None)
+    np.testing.assert_array_equal(read(competition()).pixels, strict)
+    assert read(jpeg(RGB), "a.jpg").pixels.shape == (H, W)
+
+
+@pytest.mark.parametrize("syntax", [JPEG, J2K])
+def test_an_item_that_is_not_all_there_is_refused(read, syntax):
+    frame = jpeg(GREY)  # its end marker stays, so that nothing but the length tells
+    made = dataset(GREY, syntax, frame)
+    whole = encapsulate([frame])
+    at = whole.index(frame)
+    made.PixelData = whole[: at + 300] + whole[at + 320 : at + len(frame)]
+    with pytest.raises(UnreadableImageError, match=r"cut short \([\d,]+ of [\d,]+ bytes of its pixels\)"):
+        read(made)
+
+
+def header_of_png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    size = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + size + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def header_of_jpeg(width: int, height: int) -> bytes:
+    data = bytearray(jpeg(GREY))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header_of_png(200_000, 200_000),
+        header_of_jpeg(65_000, 65_000),
+        dataset(GREY, JPEG, header_of_jpeg(65_000, 65_000), Rows=65_000, Columns=65_000),
+    ],
+    ids=["png", "jpeg", "dicom"],
+)
+def test_a_size_beyond_reason_is_refused_in_words(read, content):
+    with pytest.raises(UnreadableImageError, match="its header tells more pixels than") as caught:
+        read(content)
+    assert "OpenCV" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_pixels_that_are_no_numbers_are_refused(read, value):
     made = dataset(RAMP.astype(np.float32))
@@ -504,6 +617,13 @@ def test_refusal_survives_the_way_from_a_worker(tmp_path):
         ({"PatientAge": "034Y"}, "age", 34),
         ({"PatientAge": "old"}, "age", None),
         ({"PatientID": "A 1"}, "patient_id", "A 1"),
+        ({"PatientID": "Müller-日", "SpecificCharacterSet": "ISO_IR 192"}, "patient_id", "Müller-日"),
+        ({"PatientID": "Müller", "SpecificCharacterSet": "ISO_IR 100"}, "patient_id", "Müller"),
+        ({"PixelSpacing": [1000, 1000]}, "spacing_mm", None),
+        ({"PixelSpacing": [1000, 1000]}, "spacing_refused", True),
+        ({"PixelSpacing": [0.2, 0.3]}, "spacing_refused", False),
+        ({"PixelSpacing": None}, "spacing_refused", False),
+        ({"PixelSpacing": [1000, 9], "ImagerPixelSpacing": [0.2, 0.3]}, "spacing_refused", False),
         ({"PixelSpacing": [0, 0.1]}, "spacing_mm", None),
         ({"PixelSpacing": [-1, 0.1], "ImagerPixelSpacing": [0.2, 0.3]}, "spacing_mm", (0.2, 0.3)),
         ({"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3]}, "spacing_mm", (0.2, 0.3)),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumothorax.data.facts import spacing_of, years_of
+from pneumothorax.data.facts import decode_text, spacing_of, years_of
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,46 @@ def test_spacing_survives_its_text(row, column):
 def test_any_text_is_a_spacing_or_none(text):
     spacing = spacing_of(text)
     assert spacing is None or min(spacing) > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        *[("1e200\\1e200", (9, 9)), ("1000\\1000", (9, 9)), ("0.001\\0.1", (9, 9)), ("0.1\\11", (9, 9))],
+        *[("nan\\nan", (9, 9)), ("inf\\0.1", (9, 9)), ("2\\0.1", (1024, 9)), ("0.1\\2", (9, 1024))],
+    ],
+)
+def test_a_spacing_that_no_radiograph_has_is_none(text, shape):
+    assert spacing_of(text, shape) is None
+
+
+def test_a_coarse_spacing_of_a_small_image_is_one():
+    assert spacing_of("9\\9", (32, 32)) == (9, 9)
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "wanted"),
+    [
+        ("Müller-日".encode(), b"ISO_IR 192", "Müller-日"),
+        ("Müller-日".encode(), "ISO_IR 192", "Müller-日"),  # as the parser leaves it
+        ("Müller".encode("latin-1"), b"ISO_IR 100", "Müller"),
+        ("Müller".encode("latin-1"), None, "Müller"),
+        ("Иван".encode("iso8859_5"), b"ISO_IR 144", "Иван"),
+        (b"\x1b$B;3ED\x1b(B", b"\\ISO 2022 IR 87 ", "山田"),
+        (b"M\xfcller", b"ISO_IR 192", "Müller"),  # none of its character set
+        (b"M\xfcller", b"nonsense", "Müller"),
+        (b"A 1 ", b"ISO_IR 192", "A 1"),
+        (None, b"ISO_IR 192", ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:(Unknown|Failed)")  # pydicom's; whoever reads a file is quiet
+def test_text_is_read_by_its_own_character_set(value, names, wanted):
+    assert decode_text({0x00080005: names, 0x00100020: value}, 0x00100020) == wanted
+
+
+@pytest.mark.filterwarnings("ignore:Failed")
+def test_bytes_that_no_character_set_reads_keep_patients_apart():
+    ids = {
+        decode_text({0x00080005: b"ISO_IR 192", 0x00100020: bytes([n])}, 0x00100020) for n in range(128, 256)
+    }
+    assert len(ids) == 128

@@ -140,6 +140,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
     ("facts", "told"),
     [
         ({}, "no pixel spacing"),
+        ({"spacing_refused": True}, "a pixel spacing that no radiograph has"),
         ({"spacing_mm": (0.1, 0.1), "at_detector": True}, "at the detector"),
         ({"modality": "MG"}, "not a plain radiograph (modality MG)"),
         ({"body_part": "HAND"}, "not of the chest (body part HAND)"),
@@ -151,6 +152,10 @@ CHESTLESS = "does not look like a frontal chest radiograph"
 )
 def test_what_the_file_tells_against_an_image_is_said(facts, told):
     assert any(told in doubt for doubt in doubts(radiograph(**facts)))
+
+
+def test_a_refused_spacing_is_said_once():
+    assert sum("spacing" in doubt for doubt in doubts(radiograph(spacing_refused=True))) == 1
 
 
 def test_what_is_usual_is_not_said():

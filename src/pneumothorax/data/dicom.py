@@ -10,6 +10,8 @@ This module does not know of image sizes, annotations or folders.
 import textwrap
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,19 +21,18 @@ import cv2
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.encaps import get_frame
+from pydicom.encaps import get_frame, parse_fragments
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.pixels import apply_color_lut, get_decoder
 
+from pneumothorax.data.compressed import JPEG, PNG, check_jpeg, check_whole, decode, decode_grey_jpeg
 from pneumothorax.data.facts import read_facts, read_text
 from pneumothorax.data.grey import SCALE_TAGS, Array, Image, grey_levels
 from pneumothorax.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _MAGIC, _MAGIC_AT = b"DICM", 128
 _PIXEL_DATA, _FLOAT_PIXELS = 0x7FE00010, {0x7FE00008, 0x7FE00009}
 _ROWS_COLUMNS = (0x00280010, 0x00280011)
@@ -66,18 +67,20 @@ class Radiograph:
     columns_to: str | None = None  # the patient's side that the columns go to: "L" in the usual view
     at_detector: bool = False  # the spacing is the detector's: what is before it is magnified
     coloured: bool = False  # the file's own pixels are not grey
+    spacing_refused: bool = False  # the file tells a spacing that no radiograph has
 
 
 def read_radiograph(path: Path) -> Radiograph:
     """Read one DICOM, PNG or JPEG file; its content decides which, not its suffix.
 
     Grey levels of 8 bits without rescale or window stay as they are. Others are mapped to 0..255 by the
-    file's rescale and its window or VOI lookup table, without these by the image's percentiles 0.5 and 99.5.
+    file's rescale and its window or VOI lookup table, without these, or with a window that is none (no
+    number, not finite, no width), by the image's percentiles 0.5 and 99.5.
     MONOCHROME1 is inverted, colour becomes grey, transparency is dropped.
 
     Raises:
-        UnreadableImageError: The file is missing, broken, cut short, has no pixels or several frames, or
-            needs a decoder that is not installed.
+        UnreadableImageError: The file is missing, broken, cut short, too large, has no pixels or several
+            frames, or needs a decoder that is not installed.
     """
     path = Path(path)
     image_id = path.stem if path.suffix.lower() in SUFFIXES else path.name  # a UID has dots of its own
@@ -86,7 +89,7 @@ def read_radiograph(path: Path) -> Radiograph:
             data = file.read()
         if not data:
             raise ValueError("the file is empty")
-        if data.startswith((_PNG, _JPEG)):
+        if data.startswith((PNG, JPEG)):
             pixels, coloured = _plain_pixels(data)
             return Radiograph(image_id, pixels, coloured=coloured)
         return _read_dicom(image_id, data)
@@ -96,9 +99,19 @@ def read_radiograph(path: Path) -> Radiograph:
         raise UnreadableImageError(f"cannot read {path}: {short}") from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Python's warnings, for one thread at a time: pydicom's, of what real files get wrong."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _plain_pixels(data: bytes) -> tuple[Image, bool]:
     """Return the grey levels of a PNG or JPEG file, uint8 of shape (H, W), and whether it has colours."""
-    pixels = _unpacked(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if data.startswith(JPEG):
+        check_jpeg(data)
+    pixels = decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if pixels.ndim == 2:
         return grey_levels(pixels), False
     return grey_levels(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)), _has_colours(pixels)
@@ -111,43 +124,34 @@ def _has_colours(pixels: Array) -> bool:
     return bool(spread.mean() > _COLOURED * max(float(coarse.max()), 1.0))
 
 
-def _unpacked(data: bytes, flags: int) -> Array:
-    """Decode PNG or JPEG bytes with OpenCV."""
-    _check_whole(data)
-    pixels: Array | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        raise ValueError("a broken PNG or JPEG image")
-    return pixels
-
-
-def _check_whole(data: bytes) -> None:
-    """Refuse a PNG or any kind of JPEG without its end marker; decoders fill in grey for what is missing."""
-    if data.startswith(_PNG):
-        whole = _PNG_END in data
-    else:  # compressed data holds neither marker, a thumbnail in the header may hold both: the last count
-        whole = _JPEG_END in data[-4:] or data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN)
-    if not whole:
-        raise ValueError("the image is cut short (its end marker is missing)")
-
-
 def _read_dicom(image_id: str, data: bytes) -> Radiograph:
     """Read the bytes of one DICOM file."""
-    with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's, of UIDs and ages that the competition's files get wrong
+    with quiet():
         elements = _competition_elements(data)
         if not elements:
             dataset = _parse(data)
-            facts = read_facts({tag: element.value for tag, element in dataset.items()})  # raw, as yet
+            raw = {tag: element.value for tag, element in dataset.items()}  # before pydicom converts them
             pixels, coloured = _rendered(dataset)
-            return Radiograph(image_id, pixels, coloured=coloured, **facts)
-        frame = get_frame(elements[_PIXEL_DATA], 0, number_of_frames=1)
+            return Radiograph(image_id, pixels, coloured=coloured, **read_facts(raw, pixels.shape))
+        frame = _frame(elements[_PIXEL_DATA])
         shape = tuple(int.from_bytes(elements.get(tag) or b"", "little") for tag in _ROWS_COLUMNS)
-    return Radiograph(image_id, _baseline_pixels(frame, shape), **read_facts(elements))
+        facts = read_facts(elements, (shape[0], shape[1]))
+    return Radiograph(image_id, _baseline_pixels(frame, shape), **facts)
+
+
+def _frame(items: bytes) -> bytes:
+    """Join the fragments of the one frame of encapsulated pixels, refusing an item that is not all there."""
+    _, starts = parse_fragments(items)
+    for start in starts[-1:]:  # one that reaches too far is the last
+        length, left = int.from_bytes(items[start + 4 : start + 8], "little"), len(items) - start - 8
+        if length > left:
+            raise ValueError(f"the image is cut short ({left:,} of {length:,} bytes of its pixels)")
+    return get_frame(items, 0, number_of_frames=1)
 
 
 def _baseline_pixels(frame: bytes, shape: tuple[int, ...]) -> Array:
-    """Decode a grey JPEG Baseline frame, always with OpenCV: pydicom's plugins differ among themselves."""
-    pixels = _unpacked(frame, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    """Decode a grey JPEG Baseline frame as OpenCV does: pydicom's plugins differ among themselves."""
+    pixels = decode_grey_jpeg(frame)
     if pixels.shape != shape:
         raise ValueError(f"a JPEG image of shape {pixels.shape}; expected {shape}, from Rows and Columns")
     return pixels
@@ -201,9 +205,22 @@ def _rendered(dataset: pydicom.Dataset) -> tuple[Image, bool]:
         exact = stored if stored.dtype in (np.uint8, np.uint16) else stored.astype(np.float32)
         coloured = _has_colours(exact)
         stored = cv2.cvtColor(exact, cv2.COLOR_RGB2GRAY)
+    _drop_odd_window(dataset)
     shown = grey_levels(stored, dataset)
     # PresentationLUTShape INVERSE says MONOCHROME1 once more, so it is not looked at.
     return (255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown), coloured
+
+
+def _drop_odd_window(dataset: pydicom.Dataset) -> None:
+    """Delete a window that is not of finite numbers; `grey_levels` passes over what else is none."""
+    try:
+        ends = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
+        odd = not all(np.isfinite(np.asarray(end, np.float64)).all() for end in ends if end is not None)
+    except (TypeError, ValueError):  # a text
+        odd = True
+    if odd:
+        for name in ("WindowCenter", "WindowWidth"):
+            dataset.pop(name, None)
 
 
 def _decoded(dataset: pydicom.Dataset) -> Array:
@@ -212,10 +229,12 @@ def _decoded(dataset: pydicom.Dataset) -> Array:
         raise ValueError(f"{frames} frames; expected one")
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in _JPEGS:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        frame = _frame(dataset.PixelData)
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
             return _baseline_pixels(frame, (dataset.Rows, dataset.Columns))
-        _check_whole(frame)
+        check_whole(frame)
+        if syntax == uid.JPEGBaseline8Bit:
+            check_jpeg(frame)
     try:
         return dataset.pixel_array
     except Exception as error:
@@ -229,10 +248,9 @@ def read_header(path: Path) -> pydicom.Dataset | None:
     """Read all of a DICOM file but its pixels; None where it is none (a PNG, a JPEG, a text)."""
     with path.open("rb") as file:
         start = file.read(_MAGIC_AT + len(_MAGIC))
-    if start.startswith((_PNG, _JPEG)):
+    if start.startswith((PNG, JPEG)):
         return None
-    with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not start.endswith(_MAGIC))
             return dataset if "Rows" in dataset else None

@@ -2,10 +2,15 @@
 
 Real files lack much of it, or hold what no DICOM object may: ids are made up for those that are no UIDs, and
 other values that would be invalid are left empty. Knows nothing of segmentations.
+
+What is made up follows from the file's bytes, patient and pixels included: the same file gives the same ids,
+and two files never share one, whatever their names and even if they claim to be the same instance.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom import config, uid
@@ -14,7 +19,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import validate_value
 
 from pneumothorax.data.dicom import read_header
-from pneumothorax.data.facts import read_text
+from pneumothorax.data.facts import read_text, spacing_of
 
 # Character set, patient and study: what lets a PACS file an object with its image.
 _IDENTITY = (
@@ -24,6 +29,7 @@ _IDENTITY = (
 )
 _CHECKED = {"AS", "CS", "DA", "DS", "TM"}  # of these an invalid value is worth less than none
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_ANY_CLASS = uid.SecondaryCaptureImageStorage  # of files that do not tell theirs
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,23 @@ class Reference:
         image: A data set with its size, its class and three valid UIDs, and no patient.
         identity: Patient and study as the file has them, raw.
         orientation: Where rows and columns go, such as ['L', 'F']; empty where the file does not tell.
-        made_up: Whether the file lacks a valid UID, so that one was made up.
+        spacing_mm: PixelSpacing, (row, column); None where the file tells none that a radiograph may have.
+        burned_in: BurnedInAnnotation, 'YES' or 'NO'; '' where the file does not tell.
+        made_up: The ids that are missing in the file or no UIDs, so that they were made up.
+        digest: Of the file's bytes.
     """
 
     image: pydicom.Dataset
     identity: list[DataElement | RawDataElement]
     orientation: list[str]
-    made_up: bool
+    spacing_mm: tuple[float, float] | None
+    burned_in: str
+    made_up: list[str]
+    digest: str
 
     def new_uid(self, *of_what: str) -> str:
-        """Return a UID for something made of the image: the same for the same words."""
-        return derive_uid(self.image.SOPInstanceUID, *of_what)
+        """Return a UID for something made of the image: the same for the same file and words."""
+        return derive_uid(self.digest, *of_what)
 
 
 def read_reference(path: Path) -> Reference | None:
@@ -52,29 +64,45 @@ def read_reference(path: Path) -> Reference | None:
     header = read_header(path)
     if header is None:
         return None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     texts = {tag: element.value for tag, element in header.items()}  # raw, as yet
-    image = pydicom.Dataset()
-    found = {name: read_text(texts, tag_for_keyword(name) or 0) for name in _UIDS}
-    for name, text in found.items():
-        valid = text and uid.UID(text, config.IGNORE).is_valid
-        setattr(image, name, text if valid else derive_uid(name, path.name, *found.values()))
-    image.SOPClassUID = read_text(texts, 0x00080016) or uid.SecondaryCaptureImageStorage
+    image, made_up = pydicom.Dataset(), []
+    for name in (*_UIDS, "SOPClassUID"):
+        text = read_text(texts, tag_for_keyword(name) or 0)
+        if not (text and uid.UID(text, config.IGNORE).is_valid):
+            made_up.append(name)
+            text = _ANY_CLASS if name == "SOPClassUID" else derive_uid(digest, name)
+        setattr(image, name, text)
     image.Rows, image.Columns = header.Rows, header.Columns
-    image.Modality = read_text(texts, 0x00080060) or "OT"
+    image.Modality = _code(texts, 0x00080060) or "OT"
     for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
         setattr(image, name, "")
     image.StudyDate = image.StudyTime = None
     return Reference(
         image=image,
         identity=[element for name in _IDENTITY if (element := _valid(header, name))],
-        orientation=[part for part in read_text(texts, 0x00200020).split("\\") if part],
-        made_up=any(getattr(image, name) != text for name, text in found.items()),
+        orientation=[part for part in _code(texts, 0x00200020).split("\\") if part],
+        spacing_mm=spacing_of(read_text(texts, 0x00280030), (header.Rows, header.Columns)),
+        burned_in=burned_in if (burned_in := read_text(texts, 0x00280301).upper()) in ("YES", "NO") else "",
+        made_up=made_up,
+        digest=digest,
     )
 
 
 def derive_uid(*sources: str) -> str:
     """Return the UID that belongs to some words."""
     return str(uid.generate_uid("2.25.", entropy_srcs=["\0".join(sources)]))
+
+
+def _code(texts: dict[int, Any], tag: int) -> str:
+    """Return an element's code words (value representation CS), "" where one of them is invalid."""
+    text = read_text(texts, tag)
+    try:
+        for word in text.split("\\"):
+            validate_value("CS", word, config.RAISE)
+    except ValueError:
+        return ""
+    return text
 
 
 def _valid(header: pydicom.Dataset, name: str) -> DataElement | RawDataElement | None:

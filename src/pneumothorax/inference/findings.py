@@ -37,7 +37,7 @@ class Findings:
         confidence: Mean probability of the mask's pixels; of an empty mask 1 - `probability`.
         side: The patient's: 'left', 'right', 'both', 'unknown' in a view that is not frontal, '' of none.
         area_pixels: Pixels of the mask.
-        area_cm2: The same in cm2, None where the file tells no spacing.
+        area_cm2: The same in cm2, None where the file tells no spacing, or none that a radiograph may have.
         share: The same as a share of the image, from 0 to 1.
         regions: Number of pieces of the mask, of pixels connected over eight neighbours.
         boxes: Of the largest of them, 50 at most, the largest first: x and y of the upper left pixel, width
@@ -107,7 +107,9 @@ def doubts(radiograph: Radiograph) -> list[str]:
         found.append("in colour")
     if view not in LATERAL and not looks_like_chest(image):
         found.append("does not look like a frontal chest radiograph")
-    if radiograph.spacing_mm is None:
+    if radiograph.spacing_refused:
+        found.append("a pixel spacing that no radiograph has: no area in cm2")
+    elif radiograph.spacing_mm is None:
         found.append("no pixel spacing: no area in cm2")
     elif radiograph.at_detector:
         found.append("pixel spacing at the detector: the area in cm2 is too large")

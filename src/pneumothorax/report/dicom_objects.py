@@ -16,6 +16,7 @@ import numpy.typing as npt
 from highdicom.sr.coding import CodedConcept
 
 from pneumothorax import __version__
+from pneumothorax.data.dicom import quiet
 from pneumothorax.data.reference import Reference, read_reference
 from pneumothorax.report.segmentation import NOTE
 from pneumothorax.workspace import atomic
@@ -52,9 +53,8 @@ def write_objects(
     reference = read_reference(source)
     if reference is None:
         return set(), ["no DICOM object: the image is no DICOM file"]
-    notes = (
-        ["DICOM objects refer to made-up ids: its own are missing or invalid"] if reference.made_up else []
-    )
+    names = ", ".join(reference.made_up)
+    notes = [f"DICOM objects refer to made-up ids: its own are missing or invalid ({names})"] if names else []
     written = set()
     for kind, path in kinds.items():
         try:
@@ -71,13 +71,18 @@ def write_objects(
             LookupError,
             TypeError,
             ValueError,
-        ) as error:  # of what a file should not hold
-            notes.append(f"no DICOM object: {error}")
+            Warning,
+        ) as error:  # what no file should hold
+            reason = f"highdicom does not know {error}" if isinstance(error, KeyError) else error
+            notes.append(f"no DICOM object: {reason} (its class is {reference.image.SOPClassUID.name})")
     return written, notes
 
 
 def write_seg(path: Path, reference: Reference, mask: npt.NDArray[np.bool_], made_by: str) -> None:
     """Write a mask that is not empty as a binary DICOM Segmentation.
+
+    It tells no pixel spacing: viewers take that of the image it refers to, and highdicom reads none back
+    without a slice thickness, which a radiograph has not.
 
     Args:
         path: The file.
@@ -110,6 +115,10 @@ def write_seg(path: Path, reference: Reference, mask: npt.NDArray[np.bool_], mad
 def write_sc(path: Path, reference: Reference, drawn: npt.NDArray[np.uint8], made_by: str) -> None:
     """Write an overlay as a Secondary Capture in colour.
 
+    What is drawn names nobody, but whether the image's own pixels do is for its file to say: its
+    BurnedInAnnotation is carried over, and without one the object has none, which by the standard (PS3.3,
+    C.7.6.1.1) means that there may be such an annotation or not.
+
     Args:
         path: The file.
         reference: The image that it was drawn on.
@@ -123,9 +132,12 @@ def write_sc(path: Path, reference: Reference, drawn: npt.NDArray[np.uint8], mad
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),  # it wants one; the true one is set below
         study_instance_uid=reference.image.StudyInstanceUID,
+        pixel_spacing=reference.spacing_mm,
         **_equipment(reference, "sc", made_by),
     )
-    made.BodyPartExamined, made.BurnedInAnnotation, made.DerivationDescription = "CHEST", "NO", NOTE
+    made.BodyPartExamined, made.DerivationDescription = "CHEST", NOTE
+    if reference.burned_in:
+        made.BurnedInAnnotation = reference.burned_in
     _save(made, path, reference)
 
 
@@ -161,5 +173,5 @@ def _save(made: hd.base.SOPClass, path: Path, reference: Reference) -> None:
     for element in reference.identity:
         made[element.tag] = element
     made.PatientOrientation = reference.orientation or None
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, quiet():  # its patient's texts are as they are
         made.save_as(temporary)
