@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,9 @@ import pandas as pd
 import pydicom
 import pytest
 
+from pneumothorax import workspace
 from pneumothorax.data import annotations, building, prepare, rle
+from pneumothorax.data.cache import COLUMNS as CACHE_COLUMNS
 from pneumothorax.data.cache import INTERPOLATIONS, open_cache, shrink
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.data.prepare import BadImagesError
@@ -605,6 +609,146 @@ def test_without_posix_fallocate_the_bytes_are_the_same(few, tmp_path, monkeypat
     assert content(tmp_path / "with") == content(tmp_path / "without")
 
 
+# --- two at once ---
+
+
+def test_of_two_at_once_the_second_waits_says_so_and_decodes_nothing(few, tmp_path, monkeypatch):
+    read, told, waits = [], [], threading.Event()
+    monkeypatch.setattr(workspace, "warn", lambda text: (told.append(text), waits.set()))
+
+    def read_slowly(path):
+        read.append(str(path))
+        waits.wait(5)
+        return read_radiograph(path)
+
+    monkeypatch.setattr(prepare.dicom, "read_radiograph", read_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run, few, tmp_path / "cache") for _ in range(2)]:
+            assert len(done.result().images) == 6
+    assert sorted(read) == sorted(few["path"])
+    assert told == [f"another command prepares images in {tmp_path}; waiting for it"]
+    assert set(content(tmp_path / "cache")) == FILES
+
+
+# --- damaged ---
+
+
+def put(data: bytes):
+    """Something that writes these bytes over a file."""
+    return lambda path: path.write_bytes(data)
+
+
+def edit_array(change):
+    """Something that changes an array file."""
+    return lambda path: np.save(path, change(np.load(path)))
+
+
+def edit_table(change):
+    """Something that changes a table, all of it text."""
+    return lambda path: change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+
+
+def zip_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, np.zeros(3))
+
+
+ARRAY_DAMAGES = [
+    *(("images.npy", spoil) for spoil in (gone, empty, cut, text, zip_array)),
+    ("images.npy", edit_array(lambda array: array[:, 0])),
+    ("images.npy", edit_array(lambda array: array[:, :16])),
+    ("images.npy", edit_array(lambda array: array[:, :16, :16])),
+    ("images.npy", edit_array(lambda array: array.astype(np.float32))),
+    ("masks.npy", gone),
+    ("masks.npy", edit_array(lambda array: array[1:])),
+]
+TABLE_DAMAGES = [
+    *(("studies.csv", spoil) for spoil in (gone, empty, cut, text, put(b"\xff\xfe\0"))),
+    *(
+        ("studies.csv", edit_table(lambda table, name=name: table.drop(columns=name)))
+        for name in CACHE_COLUMNS
+    ),
+    ("studies.csv", lambda path: path.write_bytes(path.read_bytes().rpartition(b",-1,")[0])),
+    ("studies.csv", edit_table(lambda table: table.replace({"area": {"0": "many"}}))),
+]
+MARK_DAMAGES = [put(data) for data in (b"", b'{"fing', b"{}", b"[]", b"null", b"\xff\xfe")]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        *(("cache.json", spoil) for spoil in MARK_DAMAGES),
+        *ARRAY_DAMAGES,
+        *TABLE_DAMAGES,
+        ("studies.csv", edit_table(lambda table: table.assign(ImageId=["other", *table["ImageId"][1:]]))),
+        ("studies.csv", edit_table(lambda table: table.iloc[::-1])),
+    ],
+)
+def test_a_damaged_cache_is_told_of_and_prepared_anew(few, tmp_path, capsys, name, spoil):
+    folder = tmp_path / "cache"
+    run(few, folder, size=32)
+    whole = content(folder)
+    spoil(folder / name)
+    capsys.readouterr()
+    run(few, folder, size=32)
+    assert content(folder) == whole
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(told) == 1
+    assert str(folder) in told[0]
+    assert told[0].endswith("; its images are prepared anew")
+
+
+def test_arrays_of_another_size_than_the_cache_says_are_prepared_anew(few, tmp_path, capsys):
+    whole = run(few, tmp_path / "cache")
+    for name in ("images.npy", "masks.npy"):
+        np.save(tmp_path / "cache" / name, np.zeros((6, 32, 32), np.uint8))
+    assert run(few, tmp_path / "cache").images.shape == whole.images.shape
+    assert "holds other images than its cache.json says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        *((building.MARK, spoil) for spoil in MARK_DAMAGES),
+        *ARRAY_DAMAGES,
+        *((building.LOG, spoil) for spoil in (gone, empty, cut)),
+        *(
+            (building.LOG, put(line + b"\n"))
+            for line in (b"\xff\xfe", b"[1]", b"7", b"null", b"{}", b'{"row": 99, "digest": "x"}')
+        ),
+        *((building.LOG, put(b'{"row": %s, "digest": "x"}\n' % row)) for row in (b'"a"', b"1.5", b"[]")),
+    ],
+)
+def test_a_damaged_build_is_gone_on_with_or_begun_anew(few, tmp_path, name, spoil):
+    run(few, tmp_path / "fresh", size=32)
+    good = Path(few["path"][5]).read_bytes()
+    state = Path(few["path"][5]).stat()
+    text(Path(few["path"][5]))
+    with pytest.raises(BadImagesError):
+        run(few, tmp_path / "cache", size=32)
+    Path(few["path"][5]).write_bytes(good)
+    os.utime(few["path"][5], ns=(state.st_atime_ns, state.st_mtime_ns))
+    spoil(tmp_path / "cache.partial" / name)
+    run(few, tmp_path / "cache", size=32)
+    assert content(tmp_path / "cache") == content(tmp_path / "fresh")
+
+
+def test_an_old_cache_that_cannot_be_removed_is_named(few, tmp_path, monkeypatch):
+    run(few, tmp_path / "cache")
+    touch_image(few)
+    remove = shutil.rmtree
+
+    def refuse(path, ignore_errors=False, **_):
+        if path != tmp_path / "cache":
+            remove(path, ignore_errors)
+        elif not ignore_errors:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(PermissionError, match="cache"):
+        run(few, tmp_path / "cache")
+
+
 # --- opening a cache ---
 
 
@@ -613,10 +757,20 @@ def test_a_folder_without_a_cache_says_what_to_run(tmp_path):
         open_cache(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "studies.csv"])
-@pytest.mark.parametrize("spoil", [gone, empty, cut, text])
-def test_a_broken_cache_is_one_line_that_says_to_delete_it(few, tmp_path, name, spoil):
-    run(few, tmp_path / "cache")
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        *ARRAY_DAMAGES[:-1],
+        *TABLE_DAMAGES[:5],
+        *(
+            ("studies.csv", edit_table(lambda t, name=name: t.drop(columns=name)))
+            for name in CACHE_COLUMNS[:1]
+        ),
+        *TABLE_DAMAGES[-2:],
+    ],
+)
+def test_a_broken_cache_is_one_line_that_names_the_file_and_says_to_delete_it(few, tmp_path, name, spoil):
+    run(few, tmp_path / "cache", size=32)
     spoil(tmp_path / "cache" / name)
     with pytest.raises(UserError, match="delete the folder and run `pneumothorax prepare`") as caught:
         open_cache(tmp_path / "cache")
@@ -627,5 +781,5 @@ def test_a_broken_cache_is_one_line_that_says_to_delete_it(few, tmp_path, name, 
 def test_a_cache_of_too_few_rows_is_not_opened(few, tmp_path):
     cache = run(few, tmp_path / "cache")
     cache.studies.iloc[:-1].to_csv(tmp_path / "cache/studies.csv", index=False)
-    with pytest.raises(UserError, match="6 images, 6 masks and 5 studies"):
+    with pytest.raises(UserError, match="arrays of 6x64x64 and 6x64x64 for 5 studies"):
         open_cache(tmp_path / "cache")

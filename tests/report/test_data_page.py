@@ -76,6 +76,18 @@ def test_the_same_command_again_decodes_nothing(root, monkeypatch):
     assert explore(root)[0] == 0
 
 
+@pytest.mark.parametrize(("name", "old", "new"), [("cache.json", "{", "["), ("studies.csv", "area", "are")])
+def test_a_damaged_cache_is_one_line_and_the_page_is_the_same(root, page, capsys, name, old, new):
+    before = page.read_text()
+    path = next((root / "data" / "cache").glob("32-*/train")) / name
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert explore(root)[0] == 0
+    assert page.read_text() == before
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"pneumothorax: warning: {path} is damaged (")
+
+
 def test_test_images_alone_make_a_page_that_says_so(competition, tmp_path, browser):
     raw = tmp_path / "data" / "raw"
     raw.mkdir(parents=True)
@@ -144,7 +156,7 @@ def test_one_healthy_image_of_nobody_makes_a_page_that_says_so(tmp_path):
     text = page.read_text()
     for told in ("No image shows a pneumothorax", "There is no test image", "No image names its patient"):
         assert told in text
-    assert "There are no folds: 1 patients; expected at least 5" in text
+    assert "There are no folds: 1 patient; expected at least 5" in text
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -12,8 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from pneumothorax.data.cache import ARRAYS, Cache, create_array, keep_rows, open_cache
-from pneumothorax.errors import UserError
+from pneumothorax.data.cache import (
+    ARRAYS,
+    COLUMNS,
+    Cache,
+    create_array,
+    keep_rows,
+    map_array,
+    open_cache,
+    reading,
+)
+from pneumothorax.errors import UserError, warn
 from pneumothorax.workspace import write_text
 
 MARK, LOG = "building.json", "log.jsonl"  # of a build: what it is made of, and what is done
@@ -44,21 +53,30 @@ def digest_cache(table: pd.DataFrame, size: int, interpolation: str) -> str:
     ).hexdigest()
 
 
-def is_current(folder: Path, fingerprint: str, skip_bad: bool) -> bool:
-    """Tell whether a finished cache was made of the same inputs, none left out unless that is allowed."""
-    path = folder / "cache.json"
-    if not path.is_file():
-        return False
-    made = json.loads(path.read_text(encoding="utf-8"))
-    return made["fingerprint"] == fingerprint and (skip_bad or not made["skipped"])
+def find_current(
+    folder: Path, table: pd.DataFrame, size: int, fingerprint: str, skip_bad: bool
+) -> Cache | None:
+    """Open a finished cache of the same inputs, none left out unless that is allowed; None if there is none.
 
-
-def reopen(folder: Path, table: pd.DataFrame) -> Cache:
-    """Open an unchanged cache, its paths brought up to date: the images may have been moved."""
-    cache = open_cache(folder)
-    paths = cache.studies["ImageId"].map(dict(zip(table["ImageId"], table["path"], strict=True)))
-    if (paths != cache.studies["path"]).any():
-        cache.studies["path"] = paths
+    Its paths are brought up to date: the images may have been moved. A damaged cache is none, and told of.
+    """
+    if not (folder / "cache.json").is_file():
+        return None
+    try:
+        with reading(folder / "cache.json") as path:
+            made = json.loads(path.read_text(encoding="utf-8"))
+            current = made["fingerprint"] == fingerprint and (skip_bad or not made["skipped"])
+            kept = table[~table["ImageId"].isin(made["skipped"])]
+        if not current:
+            return None
+        cache = open_cache(folder, COLUMNS)
+        if cache.images.shape[1] != size or cache.studies["ImageId"].tolist() != kept["ImageId"].tolist():
+            raise UserError(f"{folder} holds other images than its cache.json says")
+    except UserError as error:
+        warn(f"{error.found}; its images are prepared anew")
+        return None
+    if cache.studies["path"].tolist() != kept["path"].tolist():
+        cache.studies["path"] = kept["path"].tolist()
         with suppress(OSError):  # Kaggle mounts a notebook's inputs read-only
             write_text(folder / "studies.csv", cache.studies.to_csv(index=False))
     return cache
@@ -68,8 +86,14 @@ def reserve(build: Path, count: int, size: int, interpolation: str) -> None:
     """Make the array files at their full length, unless an unfinished run left some of this kind."""
     kind = {"format": FORMAT, "count": count, "size": size, "interpolation": interpolation}
     mark = build / MARK
-    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == kind:
-        return
+    if mark.is_file():
+        try:
+            with reading(mark):
+                same = json.loads(mark.read_text(encoding="utf-8")) == kind
+            if same and all(map_array(build / name).shape == (count, size, size) for name in ARRAYS):
+                return
+        except UserError as error:
+            warn(f"{error.found}; its images are prepared anew")
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     try:
@@ -84,21 +108,17 @@ def reserve(build: Path, count: int, size: int, interpolation: str) -> None:
 def read_log(build: Path, digests: list[str]) -> dict[int, dict[str, Any]]:
     """Read what an unfinished run has done, by row; not what failed, nor what was made of other inputs.
 
-    A line cut short by a kill does not count.
+    A line cut short by a kill, or damaged, does not count.
     """
-    last: dict[int, dict[str, Any]] = {}  # what the array rows hold
+    last: dict[int, dict[str, Any] | None] = {}  # what the array rows hold
     path = build / LOG
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, TypeError, LookupError):
             record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        last[record.pop("row")] = record
-    return {
-        row: record
-        for row, record in sorted(last.items())
-        if record.pop("digest") == digests[row] and "error" not in record
-    }
+            row, same = record["row"], record["digest"] == digests[record["row"]]
+            known = {name: value for name, value in record.items() if name not in ("row", "digest")}
+            last[row] = known if same and "error" not in known else None
+    return {row: known for row, known in sorted(last.items()) if known is not None}
 
 
 def finish(
@@ -117,7 +137,8 @@ def finish(
     write_text(build / "studies.csv", studies.to_csv(index=False))
     skipped = [str(table["ImageId"].iloc[row]) for row in range(len(table)) if "error" in records[row]]
     write_text(build / "cache.json", json.dumps({"fingerprint": fingerprint, "skipped": skipped}, indent=2))
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
     build.rename(folder)
     for name in (MARK, LOG):  # last of all: with them a killed run finishes at once
         (folder / name).unlink(missing_ok=True)

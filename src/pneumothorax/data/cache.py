@@ -7,6 +7,8 @@ folds or networks.
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,8 +22,11 @@ from pneumothorax.errors import UserError
 
 INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 TEXT_COLUMNS = ("ImageId", "path", "EncodedPixels", "view", "sex", "patient")
+FILLED = (*TEXT_COLUMNS, "area", "height", "width")  # whose text may be empty, but is there
+COLUMNS = (*FILLED, "age", "spacing_row_mm", "spacing_column_mm")
 
 ARRAYS = ("images.npy", "masks.npy")
+REMEDY = "delete the folder and run `pneumothorax prepare`"
 
 Images = npt.NDArray[np.uint8]
 
@@ -67,8 +72,12 @@ def digest_studies(studies: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def open_cache(folder: Path) -> Cache:
+def open_cache(folder: Path, columns: Sequence[str] = ("ImageId", "area")) -> Cache:
     """Open a cache that `prepare` made.
+
+    Args:
+        folder: Where it lies.
+        columns: What its table must have.
 
     Raises:
         UserError: There is none, or it is not complete.
@@ -77,22 +86,47 @@ def open_cache(folder: Path) -> Cache:
         raise UserError(
             f"no prepared images in {folder}", "the output of `prepare`", "run `pneumothorax prepare`"
         )
-    try:
-        images, masks = (np.load(folder / name, mmap_mode="r") for name in ARRAYS)
-        studies = read_studies(folder / "studies.csv")
-    except (OSError, EOFError, ValueError) as error:
+    images, masks = (map_array(folder / name) for name in ARRAYS)
+    with reading(folder / "studies.csv") as path:
+        studies = read_studies(path)
+        if lacking := [name for name in columns if name not in studies]:
+            raise ValueError(f"no column {', '.join(lacking)}")
+        if studies[studies.columns.intersection([*FILLED])].isna().any(axis=None):
+            raise ValueError("a row with too few values")
+    if images.shape != masks.shape or len(images) != len(studies):
+        shapes = " and ".join("x".join(map(str, array.shape)) for array in (images, masks))
         raise UserError(
-            f"a broken cache in {folder} ({error})",
-            "the output of `prepare`",
-            "delete the folder and run `pneumothorax prepare`",
-        ) from error
-    if not len(images) == len(masks) == len(studies):
-        raise UserError(
-            f"{len(images)} images, {len(masks)} masks and {len(studies)} studies in {folder}",
-            "as many of each",
-            "delete the folder and run `pneumothorax prepare`",
+            f"arrays of {shapes} for {len(studies)} studies in {folder}",
+            "as many of each, of one size",
+            REMEDY,
         )
     return Cache(folder, images, masks, studies)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Give the path of a cache's file to a block that reads it, and tell in one line what is wrong with it.
+
+    Raises:
+        UserError: The block raised any other error.
+    """
+    try:
+        yield path
+    except Exception as error:  # damaged bytes make NumPy, pandas and json raise many kinds
+        raise UserError(f"{path} is damaged ({error})", "the output of `prepare`", REMEDY) from error
+
+
+def map_array(path: Path) -> Images:
+    """Map a cache's array file into memory: uint8 of shape (N, S, S), read-only.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    with reading(path):
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[1] != array.shape[2]:
+            raise ValueError(f"{array.dtype} of shape {array.shape}, not uint8 of shape (N, S, S)")
+    return array
 
 
 def read_studies(path: Path) -> pd.DataFrame:

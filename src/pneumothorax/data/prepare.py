@@ -27,6 +27,7 @@ from tqdm import tqdm
 from pneumothorax.data import annotations, building, dicom, rle
 from pneumothorax.data.cache import Cache, open_cache, shrink
 from pneumothorax.errors import UserError
+from pneumothorax.workspace import locked
 
 CHUNK = 16  # studies a worker takes at a time
 
@@ -49,6 +50,8 @@ def prepare(
 ) -> Cache:
     """Decode and resize studies once; skipped when the inputs are unchanged, resumed after a kill.
 
+    Another command that prepares beside it is waited for. A damaged cache is made anew.
+
     Args:
         table: Studies with ImageId, path, codes and mask_path (see `studies.Studies`).
         folder: The cache's folder; replaced when its inputs changed.
@@ -67,33 +70,35 @@ def prepare(
         raise UserError(f"workers = {workers}", "1 or more")
     table = table.assign(digest=building.digest_studies(table))
     fingerprint = building.digest_cache(table, size, interpolation)
-    if building.is_current(folder, fingerprint, skip_bad):
-        return building.reopen(folder, table)
-    build = folder.with_name(folder.name + ".partial")
-    try:
-        building.reserve(build, len(table), size, interpolation)
-        records = building.read_log(build, table["digest"].tolist())
-        todo = [row for row in range(len(table)) if row not in records]
-        records.update(_work(table, todo, build, size, interpolation, workers))
-        bad = sum("error" in record for record in records.values())
-        if bad and not skip_bad:
-            raise BadImagesError(
-                f"{bad} of {len(table)} images could not be read",
-                "images that can be decoded",
-                "mend them and run the same command again, or leave them out with --skip-bad",
-            )
-        building.finish(build, folder, table, records, fingerprint)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(folder, len(table), size) from None
-        raise
-    except BrokenProcessPool:
-        raise UserError(
-            f"a process that prepares {folder} was killed",
-            "enough memory for all of them",
-            "run the same command again with fewer --workers; what is prepared stays",
-        ) from None
-    return open_cache(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent, f"another command prepares images in {folder.parent}"):
+        if cache := building.find_current(folder, table, size, fingerprint, skip_bad):
+            return cache
+        build = folder.with_name(folder.name + ".partial")
+        try:
+            building.reserve(build, len(table), size, interpolation)
+            records = building.read_log(build, table["digest"].tolist())
+            todo = [row for row in range(len(table)) if row not in records]
+            records.update(_work(table, todo, build, size, interpolation, workers))
+            bad = sum("error" in record for record in records.values())
+            if bad and not skip_bad:
+                raise BadImagesError(
+                    f"{bad} of {len(table)} images could not be read",
+                    "images that can be decoded",
+                    "mend them and run the same command again, or leave them out with --skip-bad",
+                )
+            building.finish(build, folder, table, records, fingerprint)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_space(folder, len(table), size) from None
+            raise
+        except BrokenProcessPool:
+            raise UserError(
+                f"a process that prepares {folder} was killed",
+                "enough memory for all of them",
+                "run the same command again with fewer --workers; what is prepared stays",
+            ) from None
+        return open_cache(folder)
 
 
 def _work(
