@@ -375,7 +375,10 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
             "threshold 1.5; expected a probability from 0 to 1",
         ),
         (["submit", "--write-only", "--run", "hand", "--threshold", "nan"], "threshold nan"),
-        (["submit", "--write-only", "--run", "hand", "--top", "0.2"], "top 0.2; expected at least the thr"),
+        (
+            ["submit", "--write-only", "--run", "hand", "--top", "0.2"],
+            "top 0.2, the probability that the minimum area counts, is below the default threshold 0.5",
+        ),
         (
             ["submit", "--write-only", "--run", "hand", "--threshold", "0.5", "--min-area", "-1"],
             "min_area -1",

@@ -269,7 +269,7 @@ def from_json(text: str) -> Recipe:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"a recipe that is no JSON ({error})") from None
+        raise UserError(f"text that is no JSON ({error})") from None
     names = {part.name for part in fields(Recipe)}
     if isinstance(values, dict):
         values = {**_ADDED, **values}

@@ -205,14 +205,22 @@ def test_a_folder_that_is_both_ensemble_and_trained_run_is_refused(capsys, root)
     assert "holds trained folds" in refused(capsys, root, "ensemble", "--runs", "one,two", "--run", "both")
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"members": [{"name": "x"}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[]", '{"members": []}', '{"members": [{"name": "x"}]}'),
+        '{"members": [{"run": 1, "weight": 1, "recipe": ""}]}',
+        '{"members": [{"run": "one", "weight": "1", "recipe": ""}]}',
+        '{"members": [{"run": "one", "weight": NaN, "recipe": ""}]}',
+    ],
+)
 def test_a_damaged_ensemble_names_its_file_and_can_be_made_again(capsys, root, content):
     command = ("ensemble", "--runs", "one,two", "--run", "both")
     assert call(root, *command) == 0
     path = root / "runs/both/ensemble.json"
     path.write_text(content)
     capsys.readouterr()
-    assert f"{path} names no members" in refused(capsys, root, "tune", "--run", "both")
+    assert f"{path} is no ensemble" in refused(capsys, root, "tune", "--run", "both")
     assert call(root, *command) == 0
     assert call(root, "tune", "--run", "both") == 0
 

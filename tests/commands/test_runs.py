@@ -1,5 +1,6 @@
 """Tuning, predicting and submitting what several folds left, where they do not go together."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -85,6 +86,14 @@ def test_folds_of_several_sizes_are_refused(capsys, tmp_path):
     assert "pneumothorax ensemble" in line
 
 
+def test_folds_of_which_only_one_tells_a_presence_are_refused(capsys, tmp_path):
+    make_fold(tmp_path, 0, 1, 1)
+    make_fold(tmp_path, 1, 1, 1, presence=[0.9, 0.1])
+    code, _, (line,) = tune(capsys, tmp_path)
+    assert code == 2
+    assert "fold0 without a presence, and folds with one, in" in line
+
+
 def test_folds_of_two_recipes_do_not_predict_together(capsys, tmp_path):
     make_fold(tmp_path, 0, 1, 1)
     make_fold(tmp_path, 1, 1, 1, recipe=replace(RECIPES["smoke"], size=96))
@@ -150,3 +159,28 @@ def test_tune_tells_the_gate_and_what_it_is_worth(capsys, tmp_path):
     rows = {name.strip(): value.strip() for name, value in rows.items()}
     assert rows["without the gate"] == f"{found.without_gate:.4f}"
     assert rows["image by image"] == "ROC AUC 1.0000, sensitivity 1.0000, specificity 1.0000"
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "remedy"),
+    [
+        (["--threshold=0.9"], "the top 0.4 of {path}, .* is below --threshold 0.9", "give --top 0.9 too"),
+        (
+            ["--top=0.2"],
+            "--top 0.2, .* is below the threshold 0.3 of {path}",
+            "give another --top or --threshold",
+        ),
+        (["--threshold=0.9", "--top=0.8"], "--top 0.8, .* is below --threshold 0.9", "give another --top"),
+        (["--threshold=1.5"], "threshold 1.5; expected a probability", ""),
+    ],
+)
+def test_a_flag_that_does_not_go_with_the_rule_is_told_with_both_and_the_flag_to_give(
+    capsys, gated, words, found, remedy
+):
+    path = gated / "runs/hand/decision.json"
+    write_decision(path, Decision(0.3, 100, 0.4))
+    assert submit(gated, *words) == (2, None)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert re.search(found.format(path=re.escape(str(path))), line)
+    assert remedy in line
+    assert submit(gated, "--threshold=0.9", "--top=0.9")[0] == 0

@@ -17,6 +17,7 @@ def make_part(ids, seed=0, size=8, presence=None):
     generator = np.random.default_rng([seed, size])
     studies = pd.DataFrame({"ImageId": ids, "EncodedPixels": [f"{ord(name)} 5" for name in ids]})
     studies["height"] = studies["width"] = 1024
+    studies["area"] = 5
     if presence is not None:
         studies["presence"] = presence
     return Predictions(None, generator.integers(0, 256, (len(ids), size, size), dtype=np.uint8), studies)

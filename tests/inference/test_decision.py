@@ -103,6 +103,14 @@ def test_a_level_map_is_all_or_nothing(size, value, threshold, full):
         {"gate": -0.1},
         {"gate": 1.5},
         {"gate": float("nan")},
+        {"threshold": None},
+        {"threshold": True},
+        {"score": "0.8"},
+        {"score": float("nan")},
+        {"min_area": float("inf")},
+        {"min_area": 10**400},
+        {"min_component": 1.5},
+        {"images": None},
     ],
 )
 def test_a_rule_out_of_range_is_refused(values):
@@ -171,6 +179,9 @@ def test_without_a_file_the_decision_is_a_cut_at_a_half(tmp_path):
         b'{"threshold": "high"}',
         b'{"threshold": 5}',
         b'{"min_area": null}',
+        b'{"threshold": null}',
+        b'{"score": "<script>"}',
+        b'{"min_area": 1e999}',
         b"\xff\xfe{}",
     ],
 )

@@ -43,9 +43,8 @@ def stored(run, images, folder):
     """Store what `predict` stores for these images."""
     (one,) = trained_of(make_plan(run))
     arrays = np.stack([shrink(image, *one.look) for image in images])
-    table = pd.DataFrame(
-        {"ImageId": [f"i{row}" for row in range(len(images))], "EncodedPixels": "-1", "height": 9, "width": 9}
-    )
+    table = pd.DataFrame({"ImageId": [f"i{row}" for row in range(len(images))], "EncodedPixels": "-1"})
+    table = table.assign(area=0, height=9, width=9)
     cache = Cache(folder, arrays, np.zeros_like(arrays), table)
     models = [load_fold(fold) for fold in one.folds]
     return predict_rows(models, cache, np.arange(len(images)), folder, flip=one.recipe.flip_tta)
@@ -98,3 +97,15 @@ def test_folds_of_two_kinds_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(BUILDER, lambda recipe, *_, **__: build_echo(next(kinds)))
     with pytest.raises(UserError, match="one kind of network"):
         load_networks(make_plan(run))
+
+
+def test_weights_and_outputs_that_are_no_numbers_name_their_fold(tmp_path, images):
+    plan = make_plan(make_run(tmp_path, gains=(1.0, 0.5)))
+    models = load_networks(plan)
+    models["echo"][1].get_layer("gain").set_weights([np.full((1, 1, 1, 1), np.inf, np.float32)])
+    views = [(0, {look: shrink(images[0], *look) for look in looks_of(plan)})]
+    with pytest.raises(UserError, match=rf"network of {plan.run / 'fold1'} tells a probability that is no"):
+        list(predict_views(plan, models, views, 1))
+    run = make_run(tmp_path, "nan", gains=(1.0, np.nan))
+    with pytest.raises(UserError, match=rf"{run / 'fold1'}/best\.weights\.h5 has no finite number in gain"):
+        see(run, images)

@@ -78,7 +78,9 @@ def test_a_circle_of_ensembles_is_one_line(tmp_path):
         planning.make_plan(tmp_path / "runs/here")
 
 
-@pytest.mark.parametrize("weights", [{}, {"one": 0}, {"one": -1}])
+@pytest.mark.parametrize(
+    "weights", [{}, {"one": 0}, {"one": -1}, {"one": float("nan")}, {"one": float("inf")}, {"one": "1"}]
+)
 def test_members_that_count_nothing_are_one_line(tmp_path, weights):
     make_run(tmp_path, "one")
     with pytest.raises(UserError, match="weights above 0"):

@@ -15,6 +15,7 @@ SIZE = 32
 def make_cache(folder, number=5):
     images = np.random.default_rng(0).integers(0, 256, (number, SIZE, SIZE), dtype=np.uint8)
     studies = pd.DataFrame({"ImageId": [f"i{row}" for row in range(number)], "EncodedPixels": "-1"})
+    studies = studies.assign(area=0, height=1024, width=1024)
     return Cache(folder, images, np.zeros_like(images), studies)
 
 
@@ -79,4 +80,16 @@ def test_networks_with_and_without_a_presence_are_not_averaged(tmp_path):
 def test_a_network_of_another_size_is_refused(tmp_path):
     with pytest.raises(UserError, match="images of 32 pixels for a network of 64"):
         predict_rows([make_network(1.0, 64)], make_cache(tmp_path), np.arange(2), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+@pytest.mark.parametrize("part", ["probability", "presence"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_what_is_no_finite_number_is_never_stored_as_empty(tmp_path, weight, part, flip):
+    whole = make_headed(0.5)
+    outputs = {name: output * (weight if name == part else 1) for name, output in whole.output.items()}
+    models = [whole, keras.Model(whole.input, outputs, name="broken")]
+    with pytest.raises(UserError, match=f"network of broken tells a {part} that is no finite number"):
+        predict_rows(models, make_cache(tmp_path), np.arange(2), tmp_path / "out", flip=flip)
     assert not (tmp_path / "out").exists()

@@ -119,6 +119,58 @@ def test_missing_probabilities_name_the_command_that_makes_them(tmp_path, folder
 
 
 @pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, SIZE), np.uint8),
+        np.uint8(3),
+        np.zeros((3, SIZE, SIZE - 1), np.uint8),
+        np.zeros((0, SIZE, SIZE), np.uint8),
+        np.zeros((3, SIZE, SIZE), np.float32),
+    ],
+    ids=["2-D", "0-D", "not square", "no rows", "float32"],
+)
+def test_an_array_that_is_no_maps_is_a_mistake_in_one_line(tmp_path, array):
+    write_predictions(tmp_path / "test", [make_maps(3)], make_studies(3), SIZE)
+    path = tmp_path / "test" / "probabilities.npy"
+    np.save(path, array)
+    with pytest.raises(
+        UserError, match=r"probabilities\.npy is no array of probabilities .*; delete the folder"
+    ):
+        read_predictions(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        *((name, f"no column {name}") for name in ("ImageId", "EncodedPixels", "area", "height")),
+        ({"height": ""}, "a height that is no number of pixels"),
+        ({"height": "1024.0"}, "a height that is no number of pixels"),
+        ({"width": "0"}, "a width that is no number of pixels"),
+        ({"width": "abc"}, "Unable to parse"),
+        ({"height": "1000000", "width": "1000000"}, "image 001 of 1000000x1000000 pixels"),
+        ({"EncodedPixels": "1 2 x"}, "image 001: 'x' as number 3 of run-length text"),
+        ({"EncodedPixels": ""}, "image 001: empty run-length text"),
+        ({"EncodedPixels": "1048570 200"}, "image 001: a run to pixel"),
+        ({"presence": "1.5"}, "a presence that is no probability"),
+        ({"presence": ""}, "a presence that is no probability"),
+    ],
+)
+def test_a_table_that_cannot_be_scored_names_its_file_and_what_is_wrong(tmp_path, change, found):
+    folder = tmp_path / "test"
+    write_predictions(folder, [(make_maps(3), np.full(3, 0.5))], make_studies(3), SIZE)
+    table = pd.read_csv(folder / "studies.csv", dtype=str, keep_default_na=False)
+    if isinstance(change, str):
+        table = table.drop(columns=change)
+    else:
+        table.loc[1, list(change)] = list(change.values())
+    table.to_csv(folder / "studies.csv", index=False)
+    with pytest.raises(UserError) as caught:
+        read_predictions(folder)
+    assert caught.value.found.startswith(f"{folder / 'studies.csv'} is no table of studies ({found}")
+    assert caught.value.remedy == "delete the folder and run `pneumothorax predict`"
+
+
+@pytest.mark.parametrize(
     "damage",
     ["no array", "cut array", "no array at all", "row lost", "table empty", "presence 1.5", "presence "],
 )

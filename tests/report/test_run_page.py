@@ -1,7 +1,10 @@
 """The report of a run: what it holds, what it does in a browser, and how it fails."""
 
 import json
+import os
 import re
+import shutil
+from dataclasses import replace
 from urllib.parse import quote
 
 import cv2
@@ -16,8 +19,9 @@ from tests.report.runs import TRIPLET, make_run
 from pneumothorax.cli import main
 from pneumothorax.inference.counting import judge, measure_masks
 from pneumothorax.inference.decision import Decision
-from pneumothorax.inference.predictions import read_predictions
-from pneumothorax.report import pictures
+from pneumothorax.inference.predictions import read_predictions, write_predictions
+from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.report import cases, pictures
 from pneumothorax.report.evaluation import evaluate_run, open_run
 
 HOSTILE = "</script><script>document.title='owned'</script>"
@@ -307,8 +311,9 @@ def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys):
     make_run(tmp_path, number=12)
     assert main(["report", "hand", "--cases", "6", "--root", str(tmp_path)]) == 0
     page = tmp_path / "runs" / "hand" / "report.html"
-    assert "6 of 12 cases are pictured" in capsys.readouterr().err
-    assert "6 of 12 cases are pictured" in page.read_text()
+    note = "6 of 12 cases are pictured, as many as --cases 6 allows"
+    assert note in capsys.readouterr().err
+    assert note in page.read_text()
     data = data_of(page)
     shown = [at for at, pictured in enumerate(data["pictured"]) if pictured]
     assert len(shown) == 6
@@ -316,6 +321,67 @@ def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys):
     worst = np.lexsort((-np.array(data["truth"]), data["runs"][0]["dice"]))[:3]
     assert set(worst) <= set(shown)
     assert page.read_text().count('<script type="application/json" id="case-') == 6
+
+
+def test_it_is_said_where_the_page_would_be_too_large_for_all_cases(tmp_path, capsys, monkeypatch):
+    make_run(tmp_path, number=4)
+    monkeypatch.setattr(pictures, "LIMIT_BYTES", 1)
+    report(tmp_path, "hand")
+    assert "1 of 4 cases are pictured, so that the page stays below 30 MB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("newer", ["best.weights.h5", "out_of_fold/studies.csv"])
+def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(tmp_path, capsys, newer):
+    rule = Decision(0.5, score=0.1234, low=0.1, high=0.2, images=8)
+    run = make_run(tmp_path, decision=rule)
+    text = report(tmp_path, "hand").read_text()
+    assert "The metric of hand is nested" in text
+    assert "0.1234" in text
+    assert "older" not in capsys.readouterr().err
+    os.utime(run / "fold0" / newer, ns=(2**62, 2**62))
+    text = report(tmp_path, "hand").read_text()
+    note = "The rule of hand is older than fold0; run `pneumothorax tune --run hand` again."
+    assert note in text
+    assert note in capsys.readouterr().err
+    assert "The metric of hand is nested" not in text
+    assert "0.1234" not in text
+
+
+@pytest.mark.parametrize("damage", ["recipe", "size", "presence"])
+def test_folds_of_several_kinds_are_one_line(tmp_path, capsys, damage):
+    run = make_run(tmp_path, folds=2, number=2)
+    fold = run / "fold1"
+    if damage == "recipe":
+        (fold / "recipe.json").write_text(to_json(replace(RECIPES["smoke"], size=96)))
+    elif damage == "size":
+        part = read_predictions(fold / "out_of_fold")
+        write_predictions(part.folder, [part.probabilities[:, ::2, ::2].copy()], part.studies, 32)
+    else:
+        part = read_predictions(fold / "out_of_fold")
+        part.studies.assign(presence=0.5).to_csv(part.folder / "studies.csv", index=False)
+    report(tmp_path, "hand", code=2)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "one recipe in all folds of a run" in line
+
+
+def test_a_copy_of_a_fold_is_not_reported(tmp_path):
+    run = make_run(tmp_path, number=2)
+    shutil.copytree(run / "fold0", run / "fold0.bak")
+    assert len(data_of(report(tmp_path, "hand"))["id"]) == 2
+
+
+def test_a_page_holds_no_number_that_json_does_not_know(tmp_path, monkeypatch):
+    run = make_run(tmp_path, number=2)
+    table = run / "fold0" / "out_of_fold" / "studies.csv"
+    studies = read_predictions(table.parent).studies
+    studies.assign(age=[np.inf, 40]).to_csv(table, index=False)
+    page = report(tmp_path, "hand")
+    assert data_of(page)["age"] == [None, 40]
+    page.unlink()
+    monkeypatch.setattr(cases, "describe_cases", lambda *_, **__: {"age": [np.nan]})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        report(tmp_path, "hand")
+    assert not page.exists()
 
 
 def test_pictures_shrink_until_they_fit(monkeypatch, tmp_path):

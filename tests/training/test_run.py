@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,9 @@ from pneumothorax.training.run import (
     find_folds,
     load_state,
     monitored,
+    newer_folds,
+    read_environment,
+    read_history,
     read_recipe,
     save_state,
 )
@@ -132,3 +136,84 @@ def test_a_run_without_weights_is_refused(fold, tiny):
 )
 def test_the_recipe_says_what_picks_the_epochs(monitor, name, tiny):
     assert monitored(replace(tiny, monitor=monitor)) == name
+
+
+def test_a_copy_of_a_fold_is_no_fold(fold, tiny):
+    for name in ("fold0", "fold10", "fold0.bak", "fold", "fold1 copy"):
+        path = fold.path.with_name(name)
+        path.mkdir(parents=True)
+        (path / "best.weights.h5").touch()
+        (path / "recipe.json").write_text("{")
+        (path / "environment.json").write_text('{"data": "other"}')
+    run = fold.path.parent
+    assert [one.path.name for one in find_folds(run)] == ["fold0", "fold10"]
+    for name in ("fold0", "fold10"):
+        (run / name / "recipe.json").unlink()
+        (run / name / "environment.json").unlink()
+    claim(fold, tiny, ENVIRONMENT)
+
+
+def test_a_file_is_older_than_the_folds_whose_weights_are_newer(tmp_path):
+    trained = [FoldFolder(tmp_path / f"fold{number}") for number in range(3)]
+    path = tmp_path / "decision.json"
+    for number, fold in enumerate(trained):
+        fold.path.mkdir()
+        fold.weights.touch()
+        os.utime(fold.weights, ns=(number, number))
+    assert newer_folds(path, trained) == []
+    path.touch()
+    os.utime(path, ns=(1, 1))
+    assert newer_folds(path, trained) == ["fold2"]
+
+
+HEAD = b"epoch,loss,mean_dice,val_loss,val_mean_dice,learning_rate\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "content", "found"),
+    [
+        ("state.npz", load_state, b"", "No data left"),
+        ("state.npz", load_state, b"PK\x03\x04 cut short", "not a zip file"),
+        ("state.npz", load_state, b"hello", "pickled"),
+        ("recipe.json", read_recipe, b"\xff\xfe\x00", "can't decode"),
+        ("recipe.json", read_recipe, b"{", "no JSON"),
+        ("recipe.json", read_recipe, b"[1]", "another version"),
+        ("environment.json", read_environment, b"[1, 2]", "list"),
+        ("environment.json", read_environment, b"\xff\xff", "can't decode"),
+        ("history.csv", read_history, b"", "No columns"),
+        ("history.csv", read_history, bytes(range(128, 256)), "can't decode"),
+        ("history.csv", read_history, HEAD + b"1,1,1,1,1,1\n2,1,1,1,1,1,1,1\n", "saw 8"),
+        ("history.csv", read_history, HEAD + b"1,1,1,abc,1,1\n", "abc"),
+        ("history.csv", read_history, HEAD + b"inf,1,1,1,1,1\n", "without an epoch"),
+        (
+            "history.csv",
+            read_history,
+            HEAD.replace(b"val_loss", b"x") + b"1,1,1,1,1,1\n",
+            "no column val_loss",
+        ),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong_and_what_to_do(fold, name, read, content, found):
+    fold.path.mkdir(parents=True)
+    (fold.path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read(fold)
+    assert caught.value.found.startswith(f"{fold.path / name} is no ")
+    assert found in caught.value.found
+    assert caught.value.expected
+    assert caught.value.remedy
+
+
+def test_a_state_without_its_notes_is_damaged(fold):
+    fold.path.mkdir(parents=True)
+    np.savez(fold.state, notes=np.array('{"epoch": 1}'))
+    with pytest.raises(UserError, match=r"state\.npz is no state of training \(.*'finished'"):
+        load_state(fold)
+
+
+def test_what_is_no_finite_number_in_a_history_is_none(fold):
+    fold.path.mkdir(parents=True)
+    fold.history.write_bytes(HEAD + b"1,inf,,-inf,nan,0.1\n2,1")
+    rows = read_history(fold)
+    assert rows["epoch"].tolist() == [1, 2]
+    assert rows.drop(columns="epoch").notna().sum().sum() == 2

@@ -1,5 +1,7 @@
 """What is noted of each session of training."""
 
+import json
+
 from pneumothorax.training import sessions
 from pneumothorax.training.run import FoldFolder
 from pneumothorax.training.sessions import read_sessions, record_session, resumed_epochs
@@ -26,4 +28,8 @@ def test_a_fold_of_an_earlier_version_or_with_a_damaged_file_has_no_sessions(tmp
     assert read_sessions(fold) == []
     (tmp_path / sessions.NAME).write_text('[{"epoch": 1}]')
     assert read_sessions(fold) == []
+    values = {"began": "", "epoch": 1, "commit": "", **COUNTS}
+    for odd in ({"epoch": "x"}, {"machine": None}, {"patients": [1]}, {"images": True}):
+        (tmp_path / sessions.NAME).write_text(json.dumps([values | odd]))
+        assert read_sessions(fold) == []
     assert resumed_epochs([]) == []

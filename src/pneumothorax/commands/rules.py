@@ -5,27 +5,53 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pneumothorax.errors import warn
+from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.decision import Decision, read_decision, without_evidence
-from pneumothorax.training.run import FoldFolder, is_newer
+from pneumothorax.training.run import FoldFolder, newer_folds
 
 RULE = ("threshold", "min_area", "top", "min_component", "gate")  # flags, and fields of a decision
 
 
 def chosen_decision(run: Path, options: Namespace) -> Decision:
-    """Return the run's tuned decision with the flags that were given."""
+    """Return the run's tuned decision with the flags that were given.
+
+    Raises:
+        UserError: A flag is out of range, or the top and the threshold do not go together.
+    """
     given = {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
     path = run / "decision.json"
     if not path.is_file() and not given.keys() >= {"threshold", "min_area"}:
         warn(f"no {path}; the rule is not tuned: run `pneumothorax tune --run {run.name}` for a better one")
     decision = read_decision(path)
+    _check_top(path, decision, given)
     changed = replace(decision, **given)
     # A rule chosen by hand has earned no score.
     return decision if changed == decision else without_evidence(changed)
 
 
+def _check_top(path: Path, decision: Decision, given: dict[str, float]) -> None:
+    """Make sure that no top lies below the threshold, where a flag meets what was tuned."""
+    values = {name: given.get(name, getattr(decision, name)) for name in ("threshold", "top")}
+    if values["top"] is None or not 0 <= values["top"] < values["threshold"] <= 1:
+        return
+    threshold, top = (
+        f"--{name} {value:g}"
+        if name in given
+        else f"the {name} {value:g} of {path}"
+        if path.is_file()
+        else f"the default {name} {value:g}"
+        for name, value in values.items()
+    )
+    raise UserError(
+        f"{top}, the probability that the minimum area counts, is below {threshold}, which masks are cut at",
+        "a top of at least the threshold",
+        f"give --top {values['threshold']:g} too"
+        if "top" not in given
+        else "give another --top or --threshold",
+    )
+
+
 def warn_if_older(path: Path, trained: Sequence[FoldFolder], command: str) -> None:
     """Warn of a file that a command made before some folds were trained; none is no fault."""
-    newer = [fold.path.name for fold in trained if path.is_file() and not is_newer(path, fold)]
-    if newer:
+    if newer := newer_folds(path, trained):
         warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")

@@ -11,7 +11,7 @@ own, with the areas in proportion.
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import STEPS, Predictions
+from pneumothorax.training.run import reading
 from pneumothorax.workspace import write_text
 
 
@@ -69,12 +70,22 @@ class Decision:
     images: int = 0
 
     def __post_init__(self) -> None:
+        for part in fields(self):
+            value, is_whole = getattr(self, part.name), type(part.default) is int
+            if value is None and part.default is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
+                raise UserError(f"{part.name} {value!r}", "a whole number" if is_whole else "a number")
+            if not abs(value) < 2**53:
+                raise UserError(f"{part.name} {value}", "a finite number, below 2**53")
         for name in ("threshold", "top", "gate"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f"{name} {value}", "a probability from 0 to 1")
         if self.top is not None and self.top < self.threshold:
-            raise UserError(f"top {self.top}", f"at least the threshold, {self.threshold}")
+            raise UserError(
+                f"top {self.top} below threshold {self.threshold}", "a top of at least the threshold"
+            )
         for name in ("min_area", "min_component"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} {getattr(self, name)}", "0 or more pixels at 1024x1024")
@@ -197,7 +208,6 @@ def read_decision(path: Path) -> Decision:
     """
     if not path.is_file():
         return Decision()
-    try:
-        return Decision(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError, UserError) as error:
-        raise UserError(f"{path} is no decision ({error})", "the output of `pneumothorax tune`") from None
+    with reading(path, "decision", "tune", "run `pneumothorax tune` again"):
+        decision = Decision(**json.loads(path.read_text(encoding="utf-8")))
+    return decision

@@ -5,6 +5,7 @@ so that all that follows reads either.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
-from pneumothorax.training.run import find_folds, read_recipe
+from pneumothorax.training.run import find_folds, read_recipe, reading
 from pneumothorax.workspace import write_text
 
 OUT_OF_FOLD = "out_of_fold"
@@ -33,6 +34,12 @@ class Member:
     run: str
     weight: float
     recipe: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.run, str) or not isinstance(self.recipe, str):
+            raise TypeError("a member whose name or recipe is no text")
+        if type(self.weight) not in (int, float) or not 0 < self.weight < math.inf:
+            raise UserError(f"weight {self.weight!r} of {self.run}", "weights above 0")
 
 
 def describe_members(members: Sequence[Member]) -> str:
@@ -53,33 +60,45 @@ def read_ensemble(run: Path) -> list[Member] | None:
         raise UserError(
             f"{run} holds an ensemble and trained folds", "one of them", "move the folds to another run"
         )
-    try:
-        return [Member(**values) for values in json.loads(path.read_text(encoding="utf-8"))["members"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} names no members ({error})",
-            "the output of `ensemble`",
-            "run `pneumothorax ensemble` again",
-        ) from None
+    with reading(path, "ensemble", "ensemble", "run `pneumothorax ensemble` again"):
+        members = [Member(**values) for values in json.loads(path.read_text(encoding="utf-8"))["members"]]
+        if not members:
+            raise UserError("without members", "runs with weights above 0")
+    return members
 
 
 def out_of_fold_parts(run: Path) -> list[Predictions]:
     """Open the out-of-fold probabilities of a run: of each fold, or of an ensemble in one part.
 
     Raises:
-        UserError: There are none, or they are of several sizes.
+        UserError: There are none, or they are of several sizes, or only some tell a presence.
     """
     if read_ensemble(run) is not None:
         return [read_predictions(run / OUT_OF_FOLD)]
     parts = [read_predictions(fold.out_of_fold) for fold in find_folds(run)]
-    sizes = sorted({part.probabilities.shape[1] for part in parts})
-    if len(sizes) > 1:
-        raise UserError(
-            f"folds of {' and '.join(map(str, sizes))} pixels in {run}",
-            "one recipe in all folds of a run",
-            "move those of another size to a run of their own; `pneumothorax ensemble` averages runs",
-        )
+    check_alike(run, parts)
     return parts
+
+
+def check_alike(run: Path, parts: Sequence[Predictions]) -> None:
+    """Make sure that the folds of a run have probabilities of one size, and that all tell a presence or none.
+
+    Raises:
+        UserError: They differ.
+    """
+    sizes = sorted({part.probabilities.shape[1] for part in parts})
+    silent = [part.folder.parent.name for part in parts if part.presence is None]
+    if len(sizes) > 1:
+        found = f"folds of {' and '.join(map(str, sizes))} pixels in {run}"
+    elif 0 < len(silent) < len(parts):
+        found = f"{', '.join(silent)} without a presence, and folds with one, in {run}"
+    else:
+        return
+    raise UserError(
+        found,
+        "one recipe in all folds of a run",
+        "move those of another to a run of their own; `pneumothorax ensemble` averages runs",
+    )
 
 
 def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] | None) -> dict[str, int]:

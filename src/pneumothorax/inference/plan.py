@@ -41,7 +41,7 @@ class Ensemble:
 
     Attributes:
         run: Its folder.
-        members: With their weights, above 0; two or more.
+        members: With their weights, finite and above 0; one or more.
     """
 
     run: Path
@@ -105,8 +105,4 @@ def _plan(run: Path, above: tuple[Path, ...]) -> Plan:
         folds = find_folds(run)
         return Trained(run, folds, common_recipe(folds))
     plans = [(one.weight, _plan(run.parent / one.run, (*above, run))) for one in members]
-    if not plans or min(weight for weight, _ in plans) <= 0:
-        raise UserError(
-            f"the members of {run}", "runs with weights above 0", "run `pneumothorax ensemble` again"
-        )
     return Ensemble(run, plans)

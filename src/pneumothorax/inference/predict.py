@@ -19,7 +19,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import Floats, Maps, Predictions, quantise, write_predictions
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training import hardware
-from pneumothorax.training.run import FoldFolder, read_recipe
+from pneumothorax.training.run import REMEDY, FoldFolder, read_recipe
 
 PIXELS_IN_FLIGHT = 1 << 20  # of a batch's images together: 64 images of 128 pixels, 4 of 512
 
@@ -28,11 +28,15 @@ def load_fold(fold: FoldFolder) -> keras.Model:
     """Build a fold's network and load its best weights.
 
     Raises:
-        UserError: The folder is incomplete, or its weights belong to another network.
+        UserError: The folder is incomplete, or its weights are damaged or belong to another network.
     """
     recipe = read_recipe(fold)
     model = build_model(recipe, hardware.choose_precision(recipe.precision), trained=True)
     load_weights(model, fold.weights)
+    for weight in model.weights:  # a layer may make 0 of NaN, and the output look like a healthy image's
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise UserError(f"{fold.weights} has no finite number in {weight.path}", "finite weights", REMEDY)
+    model.folder = fold.path  # for `_see`, should its output be no number
     return model
 
 
@@ -106,6 +110,9 @@ def see(models: list[keras.Model], images: Maps, *, flip: bool) -> tuple[Maps, F
     Returns:
         Quantised probabilities, uint8 of shape (B, S, S), and presences of shape (B,), None where the
         networks tell none.
+
+    Raises:
+        UserError: What a network tells is no finite number.
     """
     number = len(models) * (1 + flip)
     images = images[..., None]  # (B, S, S, 1)
@@ -118,9 +125,20 @@ def see(models: list[keras.Model], images: Maps, *, flip: bool) -> tuple[Maps, F
 
 
 def _see(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a network's probabilities, shape (B, S, S, 1), and its presence, shape (B,), if it tells one."""
+    """Return a network's probabilities, shape (B, S, S, 1), and its presence, shape (B,), if it tells one.
+
+    Raises:
+        UserError: One of them is no finite number, as damaged weights make it.
+    """
     seen: Any = model.predict_on_batch(images)
-    if not isinstance(seen, dict):
-        return keras.ops.convert_to_numpy(seen), None
-    probability, presence = (keras.ops.convert_to_numpy(seen[name]) for name in ("probability", "presence"))
-    return probability, presence[:, 0]
+    parts = seen if isinstance(seen, dict) else {"probability": seen}
+    arrays = {name: keras.ops.convert_to_numpy(part) for name, part in parts.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            whose = getattr(model, "folder", model.name)
+            raise UserError(
+                f"the network of {whose} tells a {name} that is no finite number",
+                "probabilities, of weights as they were trained",
+                REMEDY,
+            )
+    return arrays["probability"], arrays["presence"][:, 0] if "presence" in arrays else None

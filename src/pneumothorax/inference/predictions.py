@@ -12,10 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pneumothorax.data.cache import read_studies
+from pneumothorax.data import rle
+from pneumothorax.data.cache import TEXT_COLUMNS, read_studies
 from pneumothorax.errors import UserError
+from pneumothorax.training.run import reading
 from pneumothorax.workspace import write_text
 
+NEEDED = ("ImageId", "EncodedPixels", "area", "height", "width")  # of each study, to be scored
+MOST_PIXELS = 2**30  # of a true mask
 STEPS = 255  # a probability is stored as round(255 p): an error of at most 0.002
 
 Maps = npt.NDArray[np.uint8]
@@ -46,7 +50,7 @@ class Predictions:
 
 
 def quantise(probabilities: npt.NDArray[np.floating]) -> Maps:
-    """Turn probabilities in [0, 1] into uint8 values 255 p."""
+    """Turn probabilities in [0, 1], all of them finite, into uint8 values 255 p."""
     return np.rint(probabilities * STEPS).astype(np.uint8)
 
 
@@ -90,28 +94,54 @@ def read_predictions(folder: Path) -> Predictions:
     """Open probabilities that `write_predictions` wrote.
 
     Raises:
-        UserError: There are none, or not as many as studies.
+        UserError: There are none, not as many as studies, or one of the files is damaged.
     """
     command = _maker_of(folder)
     remedy = f"delete the folder and run `pneumothorax {command}`"
-    if not (folder / "studies.csv").is_file():
+    array, table = folder / "probabilities.npy", folder / "studies.csv"
+    if not table.is_file():
         raise UserError(
             f"no probabilities in {folder}", f"the output of `{command}`", f"run `pneumothorax {command}`"
         )
-    try:
-        probabilities = np.load(folder / "probabilities.npy", mmap_mode="r")
-        studies = read_studies(folder / "studies.csv")
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"broken probabilities in {folder} ({error})", "both files", remedy) from error
+    with reading(array, "array of probabilities", command, remedy):
+        probabilities = np.lib.format.open_memmap(array, mode="r")
+        kind, shape = probabilities.dtype, probabilities.shape
+        if kind != np.uint8 or len(shape) != 3 or shape[1] != shape[2] or not probabilities.size:
+            raise ValueError(f"{kind} of shape {shape}, not uint8 of shape (N, S, S)")
+    with reading(table, "table of studies", command, remedy):
+        studies = read_studies(table)
+        _check(studies)
     if len(probabilities) != len(studies):
         raise UserError(
             f"{len(probabilities)} probabilities of {len(studies)} studies in {folder}", "one each", remedy
         )
-    predictions = Predictions(folder, probabilities, studies)
-    presence = predictions.presence
-    if presence is not None and not ((presence >= 0) & (presence <= 1)).all():
-        raise UserError(f"a presence in {folder / 'studies.csv'}", "probabilities from 0 to 1", remedy)
-    return predictions
+    return Predictions(folder, probabilities, studies)
+
+
+def _check(studies: pd.DataFrame) -> None:
+    """Check what is read of each study: its mask above all, and its presence where it is told.
+
+    Raises:
+        ValueError: Something is missing or wrong.
+    """
+    if lacking := [name for name in NEEDED if name not in studies]:
+        raise ValueError(f"no column {', '.join(lacking)}")
+    if studies[studies.columns.intersection([*TEXT_COLUMNS])].isna().any(axis=None):
+        raise ValueError("a row with too few values")
+    for name in ("area", "height", "width"):
+        if studies[name].dtype.kind != "i" or studies[name].min() < (name != "area"):
+            raise ValueError(f"a {name} that is no number of pixels")
+    if "presence" in studies and not studies["presence"].between(0, 1).all():
+        raise ValueError("a presence that is no probability from 0 to 1")
+    for name, code, height, width in studies[["ImageId", "EncodedPixels", "height", "width"]].itertuples(
+        index=False, name=None
+    ):
+        if height * width > MOST_PIXELS:
+            raise ValueError(f"image {name} of {height}x{width} pixels")
+        try:
+            rle.area(code, (height, width))
+        except rle.RLEError as error:
+            raise ValueError(f"image {name}: {error}") from None
 
 
 def _maker_of(folder: Path) -> str:

@@ -104,7 +104,7 @@ def describe_cases(
         "pictured": pictured.tolist(),
         "width": studies["width"].tolist(),
         "height": studies["height"].tolist(),
-        "age": [None if np.isnan(age) else age for age in ages.tolist()],
+        "age": [age if np.isfinite(age) else None for age in ages.tolist()],
         **text,
     }
     if identify:

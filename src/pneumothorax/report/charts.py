@@ -26,6 +26,11 @@ MOST_POINTS = 1500  # of a scatter: more are slow to show and hide each other
 PIXELS = 1024 * 1024
 
 
+def plain(name: str) -> str:
+    """Return a name as matplotlib shows it letter by letter: no formula, and not hidden from a legend."""
+    return " " * name.startswith("_") + name.replace("$", r"\$")
+
+
 def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
     """Draw the paper's histogram: the Dice of each image with a pneumothorax; a bar leads to its cases."""
     figure, axis = _start()
@@ -41,11 +46,11 @@ def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
                 color=RUNS[number % len(RUNS)],
                 linestyle=DASHES[number % len(DASHES)],
                 linewidth=2,
-                label=run.name,
+                label=plain(run.name),
             )
             continue
         counts, _ = np.histogram(values, edges)
-        bars = axis.bar(edges[:-1], counts, 0.05, align="edge", color=BLUE, ec="white", label=run.name)
+        bars = axis.bar(edges[:-1], counts, 0.05, align="edge", color=BLUE, ec="white", label=plain(run.name))
         for bar, low, high, images in zip(bars, edges[:-1], edges[1:], counts, strict=True):
             address = cases_link(dice=f"{low:g}-{high:g}")
             links[address] = f"{images:.0f} images with a Dice of {low:g} to {high:g}"
@@ -109,7 +114,7 @@ def draw_groups(run: Evaluation) -> Drawn:
             links[address] = f"{len(values):,} images, {name} {label}, mean Dice {values.mean():.3f}"
             bar.set_url(address)
         axis.set_xticks(
-            range(len(groups)), [f"{label}\n{rows.sum():,}" for label, _, rows in groups], fontsize=8
+            range(len(groups)), [f"{plain(label)}\n{rows.sum():,}" for label, _, rows in groups], fontsize=8
         )
         axis.set_title({"age": "age, years"}.get(name, name), fontsize=10)
         axis.set_ylim(0, 1)
@@ -125,7 +130,7 @@ def draw_roc(runs: Sequence[Evaluation]) -> Drawn:
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     for number, run in enumerate(runs):
         false, true, _ = roc_curve(run.ill, run.scores)
-        _line(axis, number, false, true, f"{run.name}: AUC {roc_auc_score(run.ill, run.scores):.3f}")
+        _line(axis, number, false, true, f"{plain(run.name)}: AUC {roc_auc_score(run.ill, run.scores):.3f}")
         found = run.area > 0
         axis.plot(
             found[~run.ill].mean(), found[run.ill].mean(), "o", color=RUNS[number % len(RUNS)], markersize=8
@@ -146,7 +151,7 @@ def draw_precision(runs: Sequence[Evaluation]) -> Drawn:
     for number, run in enumerate(runs):
         precision, recall, _ = precision_recall_curve(run.ill, run.scores)
         average = average_precision_score(run.ill, run.scores)
-        _line(axis, number, recall, precision, f"{run.name}: average precision {average:.3f}")
+        _line(axis, number, recall, precision, f"{plain(run.name)}: average precision {average:.3f}")
         if (found := run.area > 0).any():
             axis.plot(
                 found[run.ill].mean(),
@@ -167,11 +172,11 @@ def draw_reliability(runs: Sequence[Evaluation]) -> Drawn:
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     for number, run in enumerate(runs):
         told, true = pixel_reliability(run)
-        _line(axis, number, told, true, f"{run.name}: pixels", marker=".")
+        _line(axis, number, told, true, f"{plain(run.name)}: pixels", marker=".")
         if run.counts.presence is not None:
             told, true = image_reliability(run.ill, run.counts.presence)
             style = {"marker": "s", "markersize": 4, "alpha": 0.6}
-            _line(axis, number, told, true, f"{run.name}: images, by presence", **style)
+            _line(axis, number, told, true, f"{plain(run.name)}: images, by presence", **style)
     axis.set(xlabel="probability", ylabel="share that is truly pneumothorax")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axis.legend(loc="upper left", frameon=False, fontsize=8)

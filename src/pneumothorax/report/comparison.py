@@ -11,7 +11,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.averaging import Source, check_agreement
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.report.charts import Drawn
+from pneumothorax.report.charts import Drawn, plain
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.explore import shorten
 from pneumothorax.report.summary import Table
@@ -117,7 +117,7 @@ def draw_pairs(runs: Sequence[Evaluation], other: int, order: np.ndarray, pictur
         for row in shown:
             links[case_link(names[row])] = f"{names[row]}: {runs[0].dice[row]:.2f} and {second[row]:.2f}"
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-    axis.set(xlabel=f"Dice by {runs[0].name}", ylabel=f"Dice by {runs[other].name}")
+    axis.set(xlabel=plain(f"Dice by {runs[0].name}"), ylabel=plain(f"Dice by {runs[other].name}"))
     axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axis.legend(frameon=False, fontsize=8)
     return figure, links

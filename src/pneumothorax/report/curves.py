@@ -48,10 +48,12 @@ def read_course(fold: FoldFolder) -> Course:
     """Read how the training of a fold went.
 
     Raises:
-        UserError: It has no history.
+        UserError: It has no history, or a damaged one.
     """
     recipe, history = read_recipe(fold), read_history(fold)
-    monitor = monitored(recipe) if monitored(recipe) in history else "val_mean_dice"
+    monitor = monitored(recipe)
+    if monitor not in history or monitor.removeprefix("val_") not in history:
+        monitor = "val_mean_dice"
     rates = None
     if recipe.positive_rate:
         rates = np.array([positive_rate(recipe, int(epoch) - 1) for epoch in history["epoch"]])

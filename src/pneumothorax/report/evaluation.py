@@ -27,13 +27,13 @@ from pneumothorax.inference.counting import (
     measure_masks,
 )
 from pneumothorax.inference.decision import Decision, read_decision
-from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
+from pneumothorax.inference.ensemble import check_alike, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
 from pneumothorax.inference.screening import image_scores
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.model.metrics import dice, smoothed_dice, total_dice
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.run import FoldFolder, find_folds, read_recipe
+from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe
 
 SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
 
@@ -69,6 +69,7 @@ class Evaluation:
         counts: Pixels above every threshold.
         decision: The rule in force.
         is_tuned: Whether `tune` chose it.
+        newer: What has been trained or predicted since then: names of folds, or of the ensemble's folder.
         overlap: int64 of shape (N,), pixels in both masks at 1024x1024.
         area: int64 of shape (N,), pixels of the predicted mask.
         dice: float64 of shape (N,).
@@ -85,6 +86,7 @@ class Evaluation:
     counts: Counts
     decision: Decision
     is_tuned: bool
+    newer: Sequence[str]
     overlap: Integers
     area: Integers
     dice: Floats
@@ -109,7 +111,8 @@ class Evaluation:
     @property
     def is_nested(self) -> bool:
         """Whether `tune` has scored these very images by rules that they had no part in choosing."""
-        return self.is_tuned and self.part == "out of fold" and self.decision.images == len(self.studies)
+        same = self.decision.images == len(self.studies) and not self.newer
+        return self.is_tuned and self.part == "out of fold" and same
 
     def metric(self) -> tuple[float, float, float]:
         """Return the competition's metric and its 95 % bootstrap interval, over patients."""
@@ -138,11 +141,14 @@ def evaluated_parts(run: Path, folds: Sequence[FoldFolder]) -> list[Predictions]
     """Open what a run is judged by: the paper's test part where there is one, else what is out of fold.
 
     Raises:
-        UserError: A fold has left no probabilities.
+        UserError: A fold has left no probabilities, or the folds are of several recipes.
     """
     if not folds:
         return out_of_fold_parts(run)
-    return [read_predictions(fold.test if fold.test.is_dir() else fold.out_of_fold) for fold in folds]
+    common_recipe(folds)
+    parts = [read_predictions(fold.test if fold.test.is_dir() else fold.out_of_fold) for fold in folds]
+    check_alike(run, parts)
+    return parts
 
 
 def open_run(run: Path) -> tuple[list[FoldFolder], list[Predictions]]:
@@ -174,6 +180,7 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
     recipe = read_recipe(folds[0]) if folds else None
     soft, sides = _look_at_truth(parts, recipe)
     scores = np.concatenate([image_scores(part) for part in parts])
+    is_tuned = decision.score is not None
     return Evaluation(
         run=run,
         folds=folds,
@@ -183,13 +190,23 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         studies=studies.assign(side=_sides(parts, decision, sides)),
         counts=counts,
         decision=decision,
-        is_tuned=decision.score is not None,
+        is_tuned=is_tuned,
+        newer=_newer(run, folds, parts) if is_tuned else (),
         overlap=overlap,
         area=area,
         dice=dice(overlap, truth, area),
         scores=scores,
         table_1=_table_1(soft, counts, SMOOTH if recipe is None else recipe.smooth),
     )
+
+
+def _newer(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predictions]) -> list[str]:
+    """Name what is newer than the run's rule: weights, or probabilities."""
+    path = run / "decision.json"
+    made = path.stat().st_mtime_ns
+    predicted = [part.folder for part in parts if (part.folder / "studies.csv").stat().st_mtime_ns > made]
+    of_fold = [folder.name if folder.parent == run else folder.parent.name for folder in predicted]
+    return list(dict.fromkeys([*newer_folds(path, folds), *of_fold]))
 
 
 def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:

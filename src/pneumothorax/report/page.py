@@ -33,6 +33,7 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}  # JSON has no NaN
     environment.filters["number"] = number
     environment.globals["source"] = read_source
     environment.globals["version"] = __version__

@@ -51,7 +51,7 @@ def write_report(
     places = [cases.places_of(run, order) for run, order in zip(evaluations, orders, strict=True)]
     chosen = cases.choose_cases(evaluations[0], places, most)
     packed = pictures.pack(cases.find_sources(workspace, evaluations[0], places, chosen))
-    notes = _notes(evaluations, chosen, packed)
+    notes = _notes(evaluations, chosen, packed, most)
     pictured = np.zeros(len(evaluations[0].studies), bool)
     pictured[chosen] = True
     context = {
@@ -74,14 +74,19 @@ def write_report(
     return notes
 
 
-def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Packed) -> list[str]:
+def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Packed, most: int) -> list[str]:
     """Say what the report does not show, and why."""
     number = len(runs[0].studies)
     notes = []
     if len(chosen) < number:
+        why = (
+            f"as many as --cases {most} allows"
+            if len(chosen) == most
+            else "so that the page stays below 30 MB"
+        )
         notes.append(
-            f"{len(chosen):,} of {number:,} cases are pictured, so that the page stays below 30 MB: those "
-            f"that lose most, and as many drawn from the others. Every figure and score is of all {number:,}."
+            f"{len(chosen):,} of {number:,} cases are pictured, {why}: those that lose most, and as many "
+            f"drawn from the others. Every figure and score is of all {number:,}."
         )
     if packed.substituted:
         notes.append(
@@ -97,6 +102,11 @@ def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Pack
     for run in runs:
         if not run.is_tuned:
             notes.append(f"The rule of {run.name} is not tuned: {run.decision}.")
+        if run.newer:
+            notes.append(
+                f"The rule of {run.name} is older than {', '.join(run.newer)}; run `pneumothorax tune --run "
+                f"{run.name}` again. Its metric is not the nested one."
+            )
     return notes
 
 

@@ -1,21 +1,20 @@
 """What the report tells at a glance: scores, what they are to be measured by, and how a run was made."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.recipe import describe
+from pneumothorax.report.charts import plain
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
 from pneumothorax.report.svg import GREY, RED, RUNS
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.run import FoldFolder, read_environment, read_history
 from pneumothorax.training.sessions import Session, read_sessions
 
 WINNERS = 0.8679  # private leaderboard, first place
@@ -78,7 +77,7 @@ def draw_scale(runs: Sequence[Evaluation]) -> Figure:
         axis.plot(float((~run.ill).mean()), place, "x", color=colour, markersize=8)
     axis.axvline(WINNERS, color=RED, linewidth=1.5)
     axis.axvline(ALL_EMPTY, color=GREY, linewidth=1.5, linestyle="--")
-    axis.set_yticks(range(len(runs)), [run.name for run in runs])
+    axis.set_yticks(range(len(runs)), [plain(run.name) for run in runs])
     axis.set_ylim(len(runs) - 0.4, -0.6)
     shown = [value for run in runs for value in (*run.metric(), run.ceiling(), float((~run.ill).mean()))]
     axis.set_xlim(max(0.0, min(*shown, ALL_EMPTY) - 0.02), min(1.0, max(*shown, WINNERS) + 0.02))
@@ -148,12 +147,12 @@ def _training_facts(folds: Sequence[FoldFolder]) -> Facts:
     """Tell of the folds' training: what on, how long, by which versions."""
     sessions = {fold.path.name: read_sessions(fold) for fold in folds}
     every = [one for of_fold in sessions.values() for one in of_fold]
-    seconds = [_seconds(fold) for fold in folds]
-    epochs = [_epochs(fold) for fold in folds]
+    histories = [read_history(fold) for fold in folds]
+    seconds = [float(rows["seconds"].sum()) for rows in histories if "seconds" in rows]
     versions = sorted({text for fold in folds for text in _versions(fold)})
     return [
         ("Trained on", _counts(sessions)),
-        ("Epochs", ", ".join(map(str, epochs))),
+        ("Epochs", ", ".join(str(len(rows)) for rows in histories)),
         ("Training time", _duration(sum(seconds)) + (f" for {len(folds)} folds" if len(folds) > 1 else "")),
         ("Hardware", "; ".join(sorted({one.machine for one in every})) or "not recorded"),
         ("Commit", ", ".join(sorted({one.commit for one in every if one.commit})) or "not recorded"),
@@ -185,24 +184,8 @@ def _dates(sessions: Sequence[Session]) -> str:
     return "not recorded" if not days else " to ".join(dict.fromkeys((days[0], days[-1])))
 
 
-def _history(fold: FoldFolder) -> pd.DataFrame:
-    return pd.read_csv(fold.history) if fold.history.is_file() else pd.DataFrame({"epoch": [], "seconds": []})
-
-
-def _seconds(fold: FoldFolder) -> float:
-    return float(np.nansum(_history(fold).get("seconds", pd.Series(dtype=float))))
-
-
-def _epochs(fold: FoldFolder) -> int:
-    return len(_history(fold))
-
-
 def _versions(fold: FoldFolder) -> list[str]:
-    try:
-        told = json.loads(fold.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [f"{name} {value}" for name, value in told.items() if name != "data"]
+    return [f"{name} {value}" for name, value in read_environment(fold).items() if name != "data"]
 
 
 def _duration(seconds: float) -> str:

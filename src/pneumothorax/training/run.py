@@ -8,6 +8,10 @@ where and from which commit it was trained), and after training the probabilitie
 """
 
 import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,9 @@ from pneumothorax import __version__
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe, differences, from_json, to_json
 from pneumothorax.workspace import atomic, write_text
+
+DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history
+REMEDY = "copy it again, or delete the fold's folder and run `pneumothorax train`"
 
 
 @dataclass(frozen=True)
@@ -87,18 +94,48 @@ class State:
     finished: bool
 
 
+@contextmanager
+def reading(path: Path, what: str, command: str = "train", remedy: str = REMEDY) -> Iterator[None]:
+    """Name a file of a run in one line where the block that reads it fails.
+
+    Args:
+        path: The file.
+        what: What it should be, such as 'recipe'.
+        command: What wrote it.
+        remedy: What to do, where the block's own `UserError` does not say.
+
+    Raises:
+        UserError: The block raised any error.
+    """
+    try:
+        yield
+    except Exception as error:  # damaged bytes make zipfile, NumPy, pandas and json raise many kinds
+        told = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)
+        raise UserError(
+            f"{path} is no {what} ({told.found})",
+            told.expected or f"the output of `pneumothorax {command}`",
+            told.remedy or remedy,
+        ) from error
+
+
+def fold_folders(run: Path) -> list[FoldFolder]:
+    """List the folders ``fold<k>`` of a run, trained or not; a copy such as fold0.bak is none."""
+    return [FoldFolder(path) for path in sorted(run.glob("fold*")) if re.fullmatch("fold[0-9]+", path.name)]
+
+
 def find_folds(run: Path) -> list[FoldFolder]:
     """List the trained folds of a run.
 
     Raises:
-        UserError: There is no run, no fold with weights in it, or a fold that has not finished.
+        UserError: There is no run, no fold with weights in it, or a fold that has not finished or whose state
+            is damaged.
     """
     if not run.is_dir():
         there = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
         raise UserError(
             f"no run {run}", f"one of {', '.join(there) or 'none yet'}", "run `pneumothorax train`"
         )
-    folds = [FoldFolder(path.parent) for path in sorted(run.glob("fold*/best.weights.h5"))]
+    folds = [fold for fold in fold_folders(run) if fold.weights.is_file()]
     if not folds:
         raise UserError(f"no trained fold in {run}", "fold<k>/best.weights.h5", "run `pneumothorax train`")
     for fold in folds:
@@ -117,18 +154,41 @@ def is_newer(path: Path, fold: FoldFolder) -> bool:
     return path.is_file() and path.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
 
 
+def newer_folds(path: Path, trained: Sequence[FoldFolder]) -> list[str]:
+    """Name the folds whose weights are newer than a file; none where it is not there."""
+    made = path.stat().st_mtime_ns if path.is_file() else math.inf
+    return [fold.path.name for fold in trained if fold.weights.stat().st_mtime_ns > made]
+
+
 def read_recipe(fold: FoldFolder) -> Recipe:
     """Read the recipe that a fold was trained by.
 
     Raises:
-        UserError: There is none, or another version wrote it.
+        UserError: There is none, it is damaged, or another version wrote it.
     """
     if not fold.recipe.is_file():
         raise UserError(f"no recipe in {fold.path}", "recipe.json beside the weights")
-    return from_json(fold.recipe.read_text(encoding="utf-8"))
+    with reading(fold.recipe, "recipe"):
+        recipe = from_json(fold.recipe.read_text(encoding="utf-8"))
+    return recipe
 
 
-def common_recipe(trained: list[FoldFolder]) -> Recipe:
+def read_environment(fold: FoldFolder) -> dict[str, Any]:
+    """Read the versions and the precision that a fold was trained by; none where they were not noted.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not fold.environment.is_file():
+        return {}
+    with reading(fold.environment, "environment"):
+        environment = json.loads(fold.environment.read_text(encoding="utf-8"))
+        if not isinstance(environment, dict):
+            raise TypeError(f"found {type(environment).__name__} for names with their values")
+    return environment
+
+
+def common_recipe(trained: Sequence[FoldFolder]) -> Recipe:
     """Return the recipe of all folds of a run.
 
     Raises:
@@ -152,24 +212,24 @@ def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None
         UserError: The run was made by another recipe or from other data; or the folder by another version of
             this package, of Keras or of its backend, or in another precision: the resume could not be exact.
     """
-    for sibling in sorted(fold.path.parent.glob("fold*/recipe.json")):
-        if changed := differences(from_json(sibling.read_text(encoding="utf-8")), recipe):
+    siblings = fold_folders(fold.path.parent)
+    for sibling in siblings:
+        if sibling.recipe.is_file() and (changed := differences(read_recipe(sibling), recipe)):
             raise UserError(
-                f"{sibling.parent} was trained by another recipe ({'; '.join(changed)})",
+                f"{sibling.path} was trained by another recipe ({'; '.join(changed)})",
                 "the same recipe in all folds of a run",
                 "choose another --run, or delete the folder",
             )
-    for sibling in sorted(fold.path.parent.glob("fold*/environment.json")):
-        data = json.loads(sibling.read_text(encoding="utf-8")).get("data")
-        if data != environment.get("data"):
+    for sibling in siblings:
+        if sibling.environment.is_file() and read_environment(sibling).get("data") != environment.get("data"):
             raise UserError(
-                f"{sibling.parent} was trained on other data (images, masks or patients differ)",
+                f"{sibling.path} was trained on other data (images, masks or patients differ)",
                 "the same prepared studies in all folds of a run",
                 "prepare those again, choose another --run, or delete the folder",
             )
     environment = {"pneumothorax": __version__, **environment}
     if fold.environment.is_file():
-        before = json.loads(fold.environment.read_text(encoding="utf-8"))
+        before = read_environment(fold)
         changed = [
             f"{k} {before.get(k)} -> {environment[k]}" for k in environment if before.get(k) != environment[k]
         ]
@@ -197,14 +257,19 @@ def save_state(fold: FoldFolder, state: State) -> None:
 
 
 def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None:
-    """Read the state; None where training has not ended its first epoch. The inverse of `save_state`."""
+    """Read the state; None where training has not ended its first epoch. The inverse of `save_state`.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     if not fold.state.is_file():
         return None
-    with np.load(fold.state) as file:
-        notes = json.loads(str(file["notes"]))
-        count = len(file.files) - 1
-        variables = [file[f"variable{number}"] for number in range(count)] if with_variables else []
-    return State(variables=variables, **notes)
+    with reading(fold.state, "state of training"), fold.state.open("rb") as file, np.load(file) as arrays:
+        notes = json.loads(str(arrays["notes"]))
+        count = len(arrays.files) - 1
+        variables = [arrays[f"variable{number}"] for number in range(count)] if with_variables else []
+        state = State(variables=variables, **notes)
+    return state
 
 
 def monitored(recipe: Recipe) -> str:
@@ -219,11 +284,17 @@ def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(fold: FoldFolder) -> pd.DataFrame:
-    """Read history.csv.
+    """Read history.csv; a value that is no finite number is NaN, but for the epochs.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or it is damaged.
     """
     if not fold.history.is_file():
         raise UserError(f"no {fold.history}", "the history of a trained fold", "run `pneumothorax train`")
-    return pd.read_csv(fold.history)
+    with reading(fold.history, "history of training"):
+        rows = pd.read_csv(fold.history, dtype=np.float64).replace([np.inf, -np.inf], np.nan)
+        if lacking := [name for name in DRAWN if name not in rows]:
+            raise ValueError(f"no column {', '.join(lacking)}")
+        if rows["epoch"].isna().any():
+            raise ValueError("a row without an epoch")
+    return rows

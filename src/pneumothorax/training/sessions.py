@@ -6,7 +6,7 @@ on it: it is for whoever reads the run later. Needs no network library.
 
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +38,11 @@ class Session:
     images: int
     positives: int
     patients: int
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            if type(getattr(self, part.name)) is not part.type:
+                raise TypeError(f"{part.name} {getattr(self, part.name)!r} of a session")
 
 
 def record_session(
