@@ -95,7 +95,7 @@ class Row:
 
     text: str
     each: np.ndarray
-    ill: np.ndarray
+    positive: np.ndarray
     scores: np.ndarray | None
     patients: np.ndarray
 
@@ -223,16 +223,16 @@ def read_folds(run: Path) -> list[Predictions]:
 
 
 def to_row(text: str, tuned: Tuned) -> Row:
-    return Row(text, tuned.each, tuned.ill, tuned.scores, tuned.patients)
+    return Row(text, tuned.each, tuned.positive, tuned.scores, tuned.patients)
 
 
 def seed_rows(parts: list[Predictions], tuned: Tuned) -> list[Row]:
     """Return all-empty, the paper's network as it is, and with the least area that other folds chose."""
     plain = np.concatenate([judge(part, Decision()) for part in parts])
-    empty = (~tuned.ill).astype(float)
+    empty = (~tuned.positive).astype(float)
     return [
-        Row("all-empty", empty, tuned.ill, None, tuned.patients),
-        Row("`seed`, cut at 0.5", plain, tuned.ill, tuned.scores, tuned.patients),
+        Row("all-empty", empty, tuned.positive, None, tuned.patients),
+        Row("`seed`, cut at 0.5", plain, tuned.positive, tuned.scores, tuned.patients),
         to_row("`seed` with the tuned rule (minimum area)", tuned),
     ]
 
@@ -250,8 +250,8 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
             base = row
         cells = [
             interval(row.each, row.patients),
-            interval(row.each[row.ill], row.patients[row.ill]),
-            interval(row.each[~row.ill], row.patients[~row.ill]),
+            interval(row.each[row.positive], row.patients[row.positive]),
+            interval(row.each[~row.positive], row.patients[~row.positive]),
             auc(row),
             "" if above is None else interval(row.each - above.each, row.patients, signed=True),
         ]
@@ -292,10 +292,10 @@ def auc(row: Row) -> str:
 
     def drawn() -> float:
         weights = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))[codes]
-        return roc_auc_score(row.ill, row.scores, sample_weight=weights)
+        return roc_auc_score(row.positive, row.scores, sample_weight=weights)
 
     low, high = np.quantile([drawn() for _ in range(500)], [0.025, 0.975])
-    return f"{roc_auc_score(row.ill, row.scores):.3f} [{low:.3f}, {high:.3f}]"
+    return f"{roc_auc_score(row.positive, row.scores):.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -179,12 +179,14 @@ def rule(command: argparse.ArgumentParser) -> None:
         "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
     )
     command.add_argument(
-        "--min-component", type=int, help="least pixels of a connected piece at 1024x1024 (default: tuned)"
+        "--min-component",
+        type=int,
+        help="least pixels of a connected component at 1024x1024 (default: tuned)",
     )
     command.add_argument(
         "--gate",
         type=float,
-        help="an image whose presence is below it is empty; 0 lets all through (default: tuned)",
+        help="probability from 0 to 1: an image whose presence is below it is empty (default: tuned)",
     )
 
 

@@ -24,14 +24,14 @@ def make_fold(root, number, positives, negatives, *, size=SIDE, presence=None, r
     folder.mkdir(parents=True)
     (folder / "best.weights.h5").touch()
     (folder / "recipe.json").write_text(to_json(recipe))
-    ill = np.arange(positives + negatives) < positives
-    maps = np.zeros((len(ill), size, size), np.uint8)
-    maps[ill, size // 4 : size // 2, size // 4 : size // 2] = 250
+    positive = np.arange(positives + negatives) < positives
+    maps = np.zeros((len(positive), size, size), np.uint8)
+    maps[positive, size // 4 : size // 2, size // 4 : size // 2] = 250
     studies = pd.DataFrame(
         {
-            "ImageId": [f"i{number}{row}" for row in range(len(ill))],
-            "EncodedPixels": np.where(ill, rle.encode(LESION), rle.EMPTY),
-            "area": ill * LESION.sum(),
+            "ImageId": [f"i{number}{row}" for row in range(len(positive))],
+            "EncodedPixels": np.where(positive, rle.encode(LESION), rle.EMPTY),
+            "area": positive * LESION.sum(),
             "height": 1024,
             "width": 1024,
         }

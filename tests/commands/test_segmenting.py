@@ -130,7 +130,7 @@ def test_masks_of_images_of_any_shape_lie_where_the_lesions_do(root, images):
 
 
 def test_a_row_tells_what_was_found(root, images, capsys):
-    write_dicom(images / "a.dcm", image_of(MASK), ViewPosition="PA", PixelSpacing=[0.2, 0.1])
+    write_dicom(images / "a.dcm", image_of(MASK), ViewPosition="PA", PixelSpacing=[1, 0.5])
     write_png(images / "b.png", np.zeros(SHAPE, bool))
     code, out = segment(root, images)
     assert code == 0
@@ -140,7 +140,7 @@ def test_a_row_tells_what_was_found(root, images, capsys):
     assert (found["pneumothorax"], found["side"], found["regions"]) == (True, "right", 1)
     assert found["boxes"] == [[100, 0, 80, 320]]
     assert found["area_pixels"] == MASK.sum() == 25600
-    assert found["area_cm2"] == 5.12
+    assert found["area_cm2"] == 128
     assert found["share"] == MASK.mean()
     assert found["probability"] == pytest.approx(LESION / 255, abs=0.002)
     assert 0.5 < found["confidence"] < found["probability"]

@@ -11,7 +11,7 @@ from pydicom import uid
 from pneumothorax.data.reference import read_reference
 
 IDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
+PIXELS = np.arange(1200, dtype=np.uint8).reshape(30, 40)
 
 
 def write(path, pixels=PIXELS, **tags):
@@ -89,9 +89,12 @@ def test_what_is_made_up_is_named(tmp_path, tags, made_up):
     ("tags", "field", "wanted"),
     [
         ({}, "spacing_mm", None),
-        ({"PixelSpacing": [0.2, 0.1]}, "spacing_mm", (0.2, 0.1)),
+        ({"PixelSpacing": [9, 8]}, "spacing_mm", (9, 8)),
+        ({"PixelSpacing": [0.2, 0.1]}, "spacing_mm", None),  # of a larger image
         ({"PixelSpacing": [1000, 1000]}, "spacing_mm", None),
-        ({"ImagerPixelSpacing": [0.2, 0.1]}, "spacing_mm", None),  # of the detector, not of the patient
+        ({"ImagerPixelSpacing": [9, 8]}, "spacing_mm", None),  # of the detector, not of the patient
+        ({"BodyPartExamined": "RIB"}, "body_part", "RIB"),
+        ({"BodyPartExamined": "<ribs>"}, "body_part", ""),
         ({}, "burned_in", ""),
         ({"BurnedInAnnotation": "YES"}, "burned_in", "YES"),
         ({"BurnedInAnnotation": "NO"}, "burned_in", "NO"),

@@ -30,8 +30,8 @@ def make_predictions(seed, size=64, number=4, presence=False):
     masks = [make_mask(generator, part) if at % 2 else np.zeros(SHAPE, bool) for at, part in enumerate(maps)]
     predictions = predictions_of(maps, masks, seed)
     if presence:  # higher where there is something, as a rule
-        ill = predictions.studies["area"].to_numpy() > 0
-        predictions.studies["presence"] = np.clip(generator.normal(0.35 + 0.3 * ill, 0.2), 0, 1)
+        positive = predictions.studies["area"].to_numpy() > 0
+        predictions.studies["presence"] = np.clip(generator.normal(0.35 + 0.3 * positive, 0.2), 0, 1)
     return predictions
 
 

@@ -208,7 +208,7 @@ def test_decision_file_is_readable_json(tmp_path):
         (Decision(0.35, 800, 0.35), "threshold 0.35, minimum area 800 pixels"),
         (
             Decision(0.35, 800, 0.7, 100),
-            "threshold 0.35, minimum area 800 pixels above 0.7, pieces of 100 pixels or more",
+            "threshold 0.35, minimum area 800 pixels above 0.7, components of 100 pixels or more",
         ),
         (Decision(0.35, gate=0.05), "threshold 0.35, minimum area 0 pixels, presence 0.05 or more"),
     ],

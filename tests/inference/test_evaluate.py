@@ -59,9 +59,11 @@ def test_scores_equal_brute_force(positives, negatives, smooth):
     assert scores.all_empty == negatives / (positives + negatives)
 
 
-def count_pairs(ill, scores):
-    """Return how often an ill image has the higher score, of all pairs of an ill and a healthy one."""
-    pairs = [(scores[a] > scores[b]) + (scores[a] == scores[b]) / 2 for a in ill for b in range(ill[0])]
+def count_pairs(positive, scores):
+    """Return how often the positive of all pairs with a negative has the higher score."""
+    pairs = [
+        (scores[a] > scores[b]) + (scores[a] == scores[b]) / 2 for a in positive for b in range(positive[0])
+    ]
     return sum(pairs) / len(pairs)
 
 

@@ -81,12 +81,12 @@ def test_corners_lose_less_than_a_quarter_of_a_cell():
 def test_boxes_areas_and_shares_are_those_of_the_mask(shape):
     height, width = shape
     mask = rectangle(shape, 0, height // 2, 0, width) & rectangle(shape, 0, height, 0, width // 2)
-    findings, found = see(mask, spacing_mm=(0.2, 0.5))
+    findings, found = see(mask, spacing_mm=(2, 5))
     rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     assert findings.boxes == [(0, 0, columns[-1] + 1, rows[-1] + 1)]
     assert findings.regions == 1
     assert findings.area_pixels == found.sum()
-    assert findings.area_cm2 == pytest.approx(found.sum() * 0.1 / 100, abs=0.006)
+    assert findings.area_cm2 == pytest.approx(found.sum() * 10 / 100, abs=0.006)
     assert findings.share == pytest.approx(found.mean(), abs=1e-6)
     assert abs(findings.share - 0.25) < 0.02
 
@@ -141,7 +141,8 @@ CHESTLESS = "does not look like a frontal chest radiograph"
     [
         ({}, "no pixel spacing"),
         ({"spacing_refused": True}, "a pixel spacing that no radiograph has"),
-        ({"spacing_mm": (0.1, 0.1), "at_detector": True}, "at the detector"),
+        ({"spacing_mm": (5.0, 5.0), "at_detector": True}, "at the detector"),
+        ({"spacing_mm": (0.143, 0.143)}, "the image before it was shrunk: no area in cm2"),
         ({"modality": "MG"}, "not a plain radiograph (modality MG)"),
         ({"body_part": "HAND"}, "not of the chest (body part HAND)"),
         ({"view": "LL"}, "a lateral view (LL)"),
@@ -154,11 +155,30 @@ def test_what_the_file_tells_against_an_image_is_said(facts, told):
     assert any(told in doubt for doubt in doubts(radiograph(**facts)))
 
 
+@pytest.mark.parametrize(
+    ("millimetres", "side", "told"),
+    [
+        (0.143, 1024, False),  # the competition's own files: NIH's films of 43 cm, shrunk
+        (0.19431, 1024, False),
+        (0.143, 2991, True),  # the same film as it was
+        (0.1, 2400, True),  # a newborn's on 18 x 24 cm
+    ],
+)
+def test_a_spacing_of_a_larger_image_gives_no_area(millimetres, side, told):
+    mask = rectangle((side, side), 0, side // 2, 0, side // 2)
+    findings, found = see(mask, spacing_mm=(millimetres, millimetres))
+    assert found.any()
+    if told:
+        assert findings.area_cm2 == pytest.approx(found.sum() * millimetres**2 / 100, abs=0.006)
+    else:
+        assert findings.area_cm2 is None
+
+
 def test_a_refused_spacing_is_said_once():
     assert sum("spacing" in doubt for doubt in doubts(radiograph(spacing_refused=True))) == 1
 
 
 def test_what_is_usual_is_not_said():
-    usual = {"modality": "DX", "body_part": "PORT CHEST", "view": "AP", "spacing_mm": (0.1, 0.1)}
+    usual = {"modality": "DX", "body_part": "PORT CHEST", "view": "AP", "spacing_mm": (5.0, 5.0)}
     assert doubts(radiograph(**usual)) == ["nearly flat", CHESTLESS]
     assert CHESTLESS not in doubts(radiograph(view="RL"))

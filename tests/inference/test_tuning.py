@@ -231,9 +231,9 @@ def test_no_image_judges_a_rule_that_it_has_chosen(parts):
     found = tune(parts)
     assert found.score == pytest.approx(np.concatenate(expected).mean(), abs=1e-12)
     assert found.low <= found.score <= found.high
-    marked, ill = np.array(drawn).T
-    assert found.sensitivity == pytest.approx(marked[ill].mean())
-    assert found.specificity == pytest.approx((~marked[~ill]).mean())
+    marked, positive = np.array(drawn).T
+    assert found.sensitivity == pytest.approx(marked[positive].mean())
+    assert found.specificity == pytest.approx((~marked[~positive]).mean())
 
 
 def test_what_tune_tells_of_a_rule_is_what_its_masks_earn(parts, whole):
@@ -266,12 +266,12 @@ def test_one_patient_alone_is_tuned_without_an_honest_judge():
     assert found.score == found.fitted
 
 
-@pytest.mark.parametrize(("kind", "ill"), [("with", True), ("without", False)])
-def test_a_choice_among_images_of_one_kind_is_warned_of(capsys, kind, ill):
+@pytest.mark.parametrize(("kind", "positive"), [("with", True), ("without", False)])
+def test_a_choice_among_images_of_one_kind_is_warned_of(capsys, kind, positive):
     lung = np.zeros((32, 32), np.uint8)
     lung[8:16, 8:16] = 255
     mask = decide(lung, Decision())
-    mixed, same = [mask, ~mask & False], [mask & (not ill)] * 2
+    mixed, same = [mask, ~mask & False], [mask & (not positive)] * 2
     parts = [predictions_of([lung, lung], masks, seed) for seed, masks in enumerate((mixed, same))]
     tune(parts)
     assert f"all images {kind} a pneumothorax lie in one of 2 parts" in capsys.readouterr().err

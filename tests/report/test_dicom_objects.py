@@ -44,10 +44,14 @@ def test_burned_in_annotation_is_what_the_file_tells(tmp_path, told):
 
 
 def test_a_viewer_can_measure_on_the_overlay(tmp_path):
-    made, notes = make(write(tmp_path / "a.dcm", PixelSpacing=[0.2, 0.1], **IDS), tmp_path)
-    assert made["dicom_sc"].PixelSpacing == [0.2, 0.1]
+    made, notes = make(write(tmp_path / "a.dcm", PixelSpacing=[9, 8], **IDS), tmp_path)
+    assert made["dicom_sc"].PixelSpacing == [9, 8]
     assert notes == []
     made, _ = make(write(tmp_path / "b.dcm", PixelSpacing=[1000, 1000], **IDS), tmp_path)
+    assert "PixelSpacing" not in made["dicom_sc"]
+    made, _ = make(
+        write(tmp_path / "c.dcm", PixelSpacing=[0.143, 0.143], **IDS), tmp_path
+    )  # of a larger image
     assert "PixelSpacing" not in made["dicom_sc"]
 
 

@@ -10,8 +10,8 @@ from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
 from pneumothorax.data.sides import side_of
-from pneumothorax.inference.counting import THRESHOLDS, judge
-from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.counting import judge
+from pneumothorax.inference.decision import Decision, decide
 from pneumothorax.inference.evaluate import evaluate
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.recipe import RECIPES
@@ -50,7 +50,7 @@ def test_the_metric_has_the_interval_of_its_patients_unless_tune_has_earned_anot
 
 def test_a_perfect_gate_scores_what_the_threshold_scores_on_positives_and_one_on_others(run):
     each = judge(run.parts[0], Decision(run.decision.threshold))
-    assert run.ceiling() == pytest.approx(np.where(run.ill, each, 1.0).mean())
+    assert run.ceiling() == pytest.approx(np.where(run.positive, each, 1.0).mean())
 
 
 @pytest.mark.parametrize("part", ["threshold", "top", "area", "gate"])
@@ -77,21 +77,40 @@ def test_what_a_rule_empties_and_marks_are_all_images(run):
     assert rows[-1][-1] == f"{plain:.4f}"
 
 
-def test_reliability_counts_every_pixel_once(run):
+def test_reliability_is_that_of_every_pixel_once(run):
+    (part,) = run.parts
+    codes = part.studies["EncodedPixels"]
+    masks = np.stack(
+        [shrink(rle.decode(code, (1024, 1024)) * np.uint8(255), 64, "area") / 255 for code in codes]
+    )
+    probability = part.probabilities / 255
+    bins = np.minimum((probability * 20).astype(int), 19)
+    there = np.unique(bins)
     told, true = pixel_reliability(run)
-    assert (np.diff(told) > 0).all()
-    assert ((true >= 0) & (true <= 1)).all()
-    above = run.counts.area.sum(axis=0)
-    pixels = -np.diff([len(run.studies) * 2**20, *above, 0])
-    assert np.dot(true, pixels[pixels > 0]) == pytest.approx(run.truth.sum())
-    assert len(THRESHOLDS) + 1 == len(pixels)
+    np.testing.assert_allclose(told, [probability[bins == one].mean() for one in there])
+    np.testing.assert_allclose(true, [masks[bins == one].mean() for one in there], atol=1e-6)
+
+
+def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
+    path = make_run(tmp_path, presence=True, decision=Decision(0.2, 20_000, min_component=500))
+    run = evaluate_run(path, *open_run(path))
+    (part,) = run.parts
+    marked = (run.truth == 0) & (run.area > 0)
+    empty = (run.truth == 0) & (run.area == 0)
+    assert marked.any()
+    assert empty.any()
+    for row in np.flatnonzero(marked):
+        mask = decide(part.probabilities[row], run.decision, presence=part.presence[row])
+        assert run.studies["side"][row] == side_of(mask)
+    assert (run.studies["side"][empty] == "").all()
+    assert (run.studies["side"][run.positive] != "").all()
 
 
 def test_images_are_reliable_where_the_share_of_ill_ones_is_the_presence():
     presence = np.array([0.05] * 20 + [0.95] * 20)
-    ill = np.arange(40) % 20 == 0
-    ill[20:] = ~ill[20:]
-    told, true = image_reliability(ill, presence)
+    positive = np.arange(40) % 20 == 0
+    positive[20:] = ~positive[20:]
+    told, true = image_reliability(positive, presence)
     np.testing.assert_allclose(told, [0.05, 0.95])
     np.testing.assert_allclose(true, [0.05, 0.95])
 

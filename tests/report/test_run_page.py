@@ -51,6 +51,14 @@ def data_of(page):
     return json.loads(text)
 
 
+def dice_of(data, run=0):
+    """Return the Dice of each case as the page makes it of the pixels that it carries."""
+    truth, found, both = (
+        np.array(part) for part in (data["truth"], *map(data["runs"][run].get, ("area", "overlap")))
+    )
+    return np.where(truth + found, 2 * both / np.maximum(truth + found, 1), 1.0)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Two runs on the same images, the first of two folds and with a rule of every part."""
@@ -79,7 +87,7 @@ def test_scores_are_those_of_the_package(root, page):
     decision = Decision(0.35, 800, 0.55, 200, 0.25)
     each = np.concatenate([judge(part, decision) for part in parts])
     data = data_of(page)
-    np.testing.assert_allclose(data["runs"][0]["dice"], each, atol=5e-5)
+    np.testing.assert_array_equal(dice_of(data), each)
     assert f"{each.mean():.4f}" in page.read_text()
     assert "0a1b2c3" in page.read_text()
     assert "2 x test" in page.read_text()
@@ -109,7 +117,7 @@ def test_the_browser_decides_as_python_does_whatever_the_rule(browser, root, nam
             const [names, rule, done] = arguments;
             Promise.all(names.map(async (name) => {
               const at = placeOf.get(name), content = contentOf(at);
-              const result = compare(content.truth, decide(await content.maps[0], rule, presenceOf(at, 0)));
+              const result = compare(content.truth, await predictionOf(at, 0, rule));
               return [result.dice, result.found, result.truth, result.overlap];
             })).then(done);
             """,
@@ -202,12 +210,12 @@ def test_filters_sort_and_search(browser, page):
     data = data_of(page)
     browser.get(f"{page.as_uri()}#/cases")
     dice = run_script(browser, "shown.map((at) => report.runs[0].dice[at])")
-    assert dice == sorted(data["runs"][0]["dice"])
+    assert dice == sorted(dice_of(data))
     for query, expected in (
         ("outcome=rightly+empty", lambda at: not data["truth"][at] and not data["runs"][0]["area"][at]),
         ("view=PA&sex=F", lambda at: data["view"][at] == "PA" and data["sex"][at] == "F"),
         ("side=left", lambda at: data["side"][at] == "left"),
-        ("dice=0.5-1", lambda at: data["truth"][at] and data["runs"][0]["dice"][at] >= 0.5),
+        ("dice=0.5-1&truth=1", lambda at: data["truth"][at] and dice_of(data)[at] >= 0.5),
         ("age=20-40", lambda at: 20 <= data["age"][at] < 40),
         ("id=101-3", lambda at: "101-3" in data["id"][at]),
     ):
@@ -277,6 +285,127 @@ def test_runs_stand_side_by_side(browser, root):
     wait(browser, lambda: abs(float(run_script(browser, "viewer.dataset.dice")) - two.dice[at]) < 5e-4)
 
 
+@pytest.fixture(scope="module")
+def pair(root):
+    """Report of both runs."""
+    assert main(["report", "one", "two", "--root", str(root)]) == 0
+    return root / "figures" / "report-one-two.html"
+
+
+def test_the_chosen_run_is_the_one_that_grid_and_viewer_show(browser, root, pair):
+    one, two = (evaluate_run(run, *open_run(run)) for run in (root / "runs" / "one", root / "runs" / "two"))
+    names = one.studies["ImageId"].tolist()
+    at = names.index("image-100-5")
+    tile = f"tiles.get({at})"
+    browser.get("about:blank")
+    browser.get(f"{pair.as_uri()}#/cases?id=100-5")
+    path = f"{tile}.outlines && {tile}.outlines.prediction.getAttribute('d')"
+    wait(browser, lambda: run_script(browser, path))
+    drawn = run_script(browser, path)
+    assert f"Dice {one.dice[at]:.3f}" in run_script(browser, f"{tile}.caption.textContent")
+    browser.find_element(By.NAME, "run").send_keys("two")
+    wait(browser, lambda: run_script(browser, path) not in ("", drawn))
+    told = run_script(browser, f"{tile}.caption.textContent")
+    assert f"Dice {two.dice[at]:.3f}" in told
+    assert f"+{two.dice[at] - one.dice[at]:.2f}" in told
+    assert "found" in run_script(browser, f"{tile}.image.alt")
+    gains = two.dice - one.dice
+    browser.execute_script("location.hash = '#/cases?sort=gained'")
+    wait(browser, lambda: len(run_script(browser, "shown")) == len(names))
+    assert gains[run_script(browser, "shown[0]")] == gains.max()
+    browser.execute_script("location.hash = arguments[0]", "#/case/image-100-5")
+    wait(browser, lambda: run_script(browser, "open && open.mask && viewer.dataset.dice"))
+    assert browser.find_element(By.ID, "viewer-run").get_attribute("value") == "1"
+    assert float(run_script(browser, "viewer.dataset.dice")) == pytest.approx(two.dice[at], abs=5e-4)
+
+
+def test_a_link_of_a_figure_shows_the_cases_that_the_figure_counts(browser, root, pair):
+    run = evaluate_run(root / "runs" / "one", *open_run(root / "runs" / "one"))
+    browser.get("about:blank")
+    browser.get(f"{pair.as_uri()}#/cases")
+    browser.find_element(By.NAME, "run").send_keys("two")
+    link = run_script(browser, "document.querySelector('a[href*=\"view=AP\"]').getAttribute('href')")
+    browser.execute_script("location.hash = arguments[0]", link)
+    wanted = np.flatnonzero(run.positive & (run.studies["view"] == "AP").to_numpy())
+    wait(browser, lambda: sorted(run_script(browser, "shown")) == wanted.tolist())
+    assert browser.find_element(By.NAME, "run").get_attribute("value") == "0"
+    assert "with a pneumothorax" in browser.find_element(By.ID, "count").text
+
+
+@pytest.mark.parametrize("size", [(1600, 700), (900, 1000), (420, 800)], ids=str)
+@pytest.mark.parametrize("name", ["one", "odd"])
+def test_the_whole_radiograph_is_seen_and_zoomed_where_the_pointer_is(browser, root, name, size):
+    page = report(root, name)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
+    )
+    open_case(browser, page, "image-100-5")
+
+    def boxes():
+        return run_script(
+            browser,
+            "[stage, sheet].map((part) => { const box = part.getBoundingClientRect(); "
+            "return [box.left, box.top, box.width, box.height]; })",
+        )
+
+    (x, y, width, height), (left, top, wide, high) = boxes()
+    data = data_of(page)
+    assert wide / high == pytest.approx(data["width"][0] / data["height"][0], rel=0.01)
+    assert max(wide / width, high / height) == pytest.approx(1, abs=0.01)  # as large as it fits
+    assert left >= x - 1
+    assert top >= y - 1
+    assert left + wide <= x + width + 1
+    assert top + high <= y + height + 1
+    point = (left + 0.3 * wide, top + 0.6 * high)
+    browser.execute_script(
+        "stage.dispatchEvent(new WheelEvent('wheel', {deltaY: -400, clientX: arguments[0], "
+        "clientY: arguments[1], cancelable: true}))",
+        *point,
+    )
+    _, (left, top, wide, high) = boxes()
+    assert float(browser.find_element(By.ID, "viewer-zoom").text[:-1]) == 2.7
+    for start, side, share, at, edge, space in (
+        (left, wide, 0.3, point[0], x, width),
+        (top, high, 0.6, point[1], y, height),
+    ):
+        if side < space:  # there is room around it: it stays in the middle
+            assert start + side / 2 == pytest.approx(edge + space / 2, abs=1.5)
+        elif abs(start + share * side - at) > 1.5:  # it would leave a gap at one of its edges
+            assert min(abs(start - edge), abs(start + side - edge - space)) < 1.5
+
+
+def test_a_prediction_that_cannot_be_unpacked_is_no_dice_of_0(browser, page):
+    browser.get("about:blank")
+    browser.get(f"{page.as_uri()}#/cases?outcome=found")
+    browser.execute_script("delete window.DecompressionStream; location.hash = '#/case/image-100-5'")
+    trouble = browser.find_element(By.ID, "viewer-trouble")
+    wait(browser, trouble.is_displayed)
+    assert "cannot be unpacked: this browser has no DecompressionStream" in trouble.text
+    assert browser.find_element(By.ID, "viewer-dice").text == "–"
+    assert run_script(browser, "viewer.dataset.dice") is None
+    assert run_script(browser, "outlines.truth.getAttribute('d')")
+
+
+def test_nothing_of_the_case_before_stays(browser, page):
+    open_case(browser, page, "image-100-5")
+    before = run_script(browser, "outlines.prediction.getAttribute('d')")
+    assert before
+    left = run_script(
+        browser,
+        "(() => { openCase(placeOf.get('image-100-7')); "
+        "return [outlines.prediction.getAttribute('d'), part('dice').textContent]; })()",
+    )
+    assert left == ["", "–"]
+    wait(browser, lambda: run_script(browser, "open.mask && viewer.dataset.dice"))
+
+
+def test_a_link_that_was_cut_short_is_no_case(browser, page):
+    browser.get("about:blank")
+    browser.get(f"{page.as_uri()}#/case/image%")
+    wait(browser, lambda: "No picture of that case" in browser.find_element(By.ID, "count").text)
+
+
 def test_runs_over_different_images_are_refused_or_compared_on_what_they_share(root, capsys):
     make_run(root, "less", 1)
     capsys.readouterr()
@@ -318,7 +447,7 @@ def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys):
     shown = [at for at, pictured in enumerate(data["pictured"]) if pictured]
     assert len(shown) == 6
     assert len(data["id"]) == 12
-    worst = np.lexsort((-np.array(data["truth"]), data["runs"][0]["dice"]))[:3]
+    worst = np.lexsort((-np.array(data["truth"]), dice_of(data)))[:3]
     assert set(worst) <= set(shown)
     assert page.read_text().count('<script type="application/json" id="case-') == 6
 

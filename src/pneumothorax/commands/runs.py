@@ -141,8 +141,13 @@ def _check_kinds(parts: list[Predictions]) -> None:
     if together.all():
         warn("no image without a pneumothorax: the rule cannot have learnt when to leave one empty")
         return
-    for kind, lacks in (("with", lambda ill: not ill.any()), ("without", lambda ill: ill.all())):
-        if folders := [str(part.folder) for part, ill in zip(parts, positives, strict=True) if lacks(ill)]:
+    for kind, lacks in (
+        ("with", lambda positive: not positive.any()),
+        ("without", lambda positive: positive.all()),
+    ):
+        if folders := [
+            str(part.folder) for part, positive in zip(parts, positives, strict=True) if lacks(positive)
+        ]:
             warn(f"no image {kind} a pneumothorax in {', '.join(folders)}: a one-sided share of the score")
 
 

@@ -29,6 +29,7 @@ from pneumothorax.inference.predictions import Maps
 from pneumothorax.report import segment_log as log
 from pneumothorax.report import segmentation as report
 from pneumothorax.report.segment_log import Row
+from pneumothorax.report.wording import printable
 from pneumothorax.workspace import locked
 
 SHOWN = 5  # files that are no images, by their names
@@ -70,7 +71,7 @@ def segment(options: Namespace) -> int:
         _need_highdicom()
     found = find_inputs(options.images, log.LOG)
     if found.others:
-        shown = ", ".join(map(report.printable, found.others[:SHOWN])) + ", ..." * (len(found.others) > SHOWN)
+        shown = ", ".join(map(printable, found.others[:SHOWN])) + ", ..." * (len(found.others) > SHOWN)
         files = f"{len(found.others):,} file{'s are no images' if len(found.others) > 1 else ' is no image'}"
         warn(f"{files} and left out, in {options.images}: {shown}")
     if options.images.is_file():
@@ -168,7 +169,7 @@ def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
     ) as bar:
         for name, row in _work(todo, task, len(images), begin) if todo else ():
             if row.get("error"):
-                bar.write(f"{report.printable(name)}: {report.printable(row['error'])}", file=bar.fp)
+                bar.write(f"{printable(name)}: {printable(row['error'])}", file=bar.fp)
             else:
                 log.append(task.out, digests[name], row)
             rows[name] = row

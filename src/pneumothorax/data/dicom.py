@@ -60,7 +60,7 @@ class Radiograph:
     view: str | None = None  # such as "PA", "AP", "LL"
     sex: str | None = None  # "M" or "F"
     age: int | None = None  # whole years, 0..120
-    spacing_mm: tuple[float, float] | None = None  # (row, column)
+    spacing_mm: tuple[float, float] | None = None  # (row, column), as told; see `facts.is_of_larger_image`
     patient_id: str | None = None
     modality: str | None = None  # such as "CR", "DX"
     body_part: str | None = None  # such as "CHEST"

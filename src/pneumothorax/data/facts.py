@@ -11,6 +11,7 @@ _PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _OLDEST_YEARS = 120
 _SPACINGS_MM = (0.01, 10.0)  # of any radiograph, thumbnails and the finest detectors included
 _LONGEST_MM = 2000.0  # side of an image: more than a grown person's
+_SHORTEST_MM = 210.0  # longer side of a chest radiograph: newborns are taken on 18 x 24 cm
 _CHARACTER_SET = 0x00080005
 
 
@@ -79,3 +80,12 @@ def spacing_of(text: str, shape: tuple[int, int] = (1, 1)) -> tuple[float, float
         for step, steps in zip((row, column), shape, strict=True)
     )
     return (row, column) if sane else None
+
+
+def is_of_larger_image(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> bool:
+    """Tell whether a spacing makes an image of shape (H, W) smaller than a chest radiograph is.
+
+    Such a spacing is that of the image before it was shrunk. All files of the competition tell one: NIH's
+    radiographs of 35 to 43 cm were shrunk to 1024x1024, and their old spacing makes them 14 to 20 cm wide.
+    """
+    return max(step * steps for step, steps in zip(spacing_mm, shape, strict=True)) < _SHORTEST_MM

@@ -19,7 +19,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import validate_value
 
 from pneumothorax.data.dicom import read_header
-from pneumothorax.data.facts import read_text, spacing_of
+from pneumothorax.data.facts import is_of_larger_image, read_text, spacing_of
 
 # Character set, patient and study: what lets a PACS file an object with its image.
 _IDENTITY = (
@@ -40,7 +40,8 @@ class Reference:
         image: A data set with its size, its class and three valid UIDs, and no patient.
         identity: Patient and study as the file has them, raw.
         orientation: Where rows and columns go, such as ['L', 'F']; empty where the file does not tell.
-        spacing_mm: PixelSpacing, (row, column); None where the file tells none that a radiograph may have.
+        spacing_mm: PixelSpacing, (row, column); None where the file tells none that this image can have.
+        body_part: BodyPartExamined; '' where the file does not tell, or not in a code word.
         burned_in: BurnedInAnnotation, 'YES' or 'NO'; '' where the file does not tell.
         made_up: The ids that are missing in the file or no UIDs, so that they were made up.
         digest: Of the file's bytes.
@@ -50,6 +51,7 @@ class Reference:
     identity: list[DataElement | RawDataElement]
     orientation: list[str]
     spacing_mm: tuple[float, float] | None
+    body_part: str
     burned_in: str
     made_up: list[str]
     digest: str
@@ -73,7 +75,8 @@ def read_reference(path: Path) -> Reference | None:
             made_up.append(name)
             text = _ANY_CLASS if name == "SOPClassUID" else derive_uid(digest, name)
         setattr(image, name, text)
-    image.Rows, image.Columns = header.Rows, header.Columns
+    shape = image.Rows, image.Columns = header.Rows, header.Columns
+    spacing = spacing_of(read_text(texts, 0x00280030), shape)
     image.Modality = _code(texts, 0x00080060) or "OT"
     for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
         setattr(image, name, "")
@@ -82,7 +85,8 @@ def read_reference(path: Path) -> Reference | None:
         image=image,
         identity=[element for name in _IDENTITY if (element := _valid(header, name))],
         orientation=[part for part in _code(texts, 0x00200020).split("\\") if part],
-        spacing_mm=spacing_of(read_text(texts, 0x00280030), (header.Rows, header.Columns)),
+        spacing_mm=None if spacing is None or is_of_larger_image(spacing, shape) else spacing,
+        body_part=_code(texts, 0x00180015),
         burned_in=burned_in if (burned_in := read_text(texts, 0x00280301).upper()) in ("YES", "NO") else "",
         made_up=made_up,
         digest=digest,

@@ -34,7 +34,7 @@ class Decision:
         threshold: A pixel is foreground above this probability.
         min_area: With fewer pixels above `top`, at 1024x1024, an image is empty.
         top: The probability that counts for that; `threshold` itself when None.
-        min_component: Connected pieces of fewer pixels, at 1024x1024, are left out.
+        min_component: Connected components of fewer pixels, at 1024x1024, are left out.
         gate: An image whose presence is below it is empty; 0 lets all through.
         score: Mean Dice on images that had no part in choosing their rule (nested by fold), or None.
         low: Lower end of the score's 95 % bootstrap interval, over patients.
@@ -93,7 +93,7 @@ class Decision:
     def __str__(self) -> str:
         """Say the rule in words."""
         top = "" if self.top in (None, self.threshold) else f" above {self.top:g}"
-        pieces = f", pieces of {self.min_component} pixels or more" if self.min_component else ""
+        pieces = f", components of {self.min_component} pixels or more" if self.min_component else ""
         gate = f", presence {self.gate:g} or more" if self.gate else ""
         return f"threshold {self.threshold:g}, minimum area {self.min_area} pixels{top}{pieces}{gate}"
 
@@ -147,7 +147,7 @@ def decide(
 
 
 def keep_large(mask: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.bool_]:
-    """Leave out the connected pieces (of eight neighbours) of fewer than `least` pixels."""
+    """Leave out the connected components (of eight neighbours) of fewer than `least` pixels."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] >= least
     large[0] = False  # the ground

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumothorax.data.dicom import Radiograph
+from pneumothorax.data.facts import is_of_larger_image
 from pneumothorax.data.oddities import is_flat, looks_like_chest
 from pneumothorax.data.sides import side_of
 from pneumothorax.inference.decision import Decision, decide, upsample
@@ -37,9 +38,9 @@ class Findings:
         confidence: Mean probability of the mask's pixels; of an empty mask 1 - `probability`.
         side: The patient's: 'left', 'right', 'both', 'unknown' in a view that is not frontal, '' of none.
         area_pixels: Pixels of the mask.
-        area_cm2: The same in cm2, None where the file tells no spacing, or none that a radiograph may have.
+        area_cm2: The same in cm2, None where the file tells no spacing, or none that the image can have.
         share: The same as a share of the image, from 0 to 1.
-        regions: Number of pieces of the mask, of pixels connected over eight neighbours.
+        regions: Number of connected components of the mask, over eight neighbours.
         boxes: Of the largest of them, 50 at most, the largest first: x and y of the upper left pixel, width
             and height, in pixels of the image.
     """
@@ -74,7 +75,7 @@ def find(
     score = float(probability.max()) / STEPS if presence is None else presence
     area = int(np.count_nonzero(mask))
     within = float(upsample(probability, (height, width))[mask].mean()) / STEPS if area else 1 - score
-    spacing, regions = radiograph.spacing_mm, _regions(mask)
+    spacing, regions = _spacing(radiograph), _regions(mask)
     return Findings(
         probability=round(score, 4),
         pneumothorax=area > 0,
@@ -111,9 +112,17 @@ def doubts(radiograph: Radiograph) -> list[str]:
         found.append("a pixel spacing that no radiograph has: no area in cm2")
     elif radiograph.spacing_mm is None:
         found.append("no pixel spacing: no area in cm2")
+    elif _spacing(radiograph) is None:
+        found.append("the pixel spacing is that of the image before it was shrunk: no area in cm2")
     elif radiograph.at_detector:
         found.append("pixel spacing at the detector: the area in cm2 is too large")
     return found
+
+
+def _spacing(radiograph: Radiograph) -> tuple[float, float] | None:
+    """Return the pixel spacing, (row, column) in mm; None where the file does not tell this image's own."""
+    told = radiograph.spacing_mm
+    return None if told is None or is_of_larger_image(told, radiograph.pixels.shape) else told
 
 
 def _side(mask: Mask, radiograph: Radiograph) -> str:

@@ -31,20 +31,20 @@ def image_scores(predictions: Predictions) -> Floats:
     return np.array([part.max() for part in predictions.probabilities], np.float64) / STEPS
 
 
-def screen(ill: Flags, scores: Floats, found: Flags) -> Screening:
+def screen(positive: Flags, scores: Floats, found: Flags) -> Screening:
     """Compare images with the truth.
 
     Args:
-        ill: Which images have a pneumothorax, shape (N,).
+        positive: Which images have a pneumothorax, shape (N,).
         scores: What `image_scores` returns of them.
         found: Whose predicted mask is not empty.
     """
     from sklearn.metrics import roc_auc_score
 
     return Screening(
-        auc=float(roc_auc_score(ill, scores)) if ill.any() and not ill.all() else None,
-        sensitivity=float(found[ill].mean()) if ill.any() else None,
-        specificity=float((~found[~ill]).mean()) if not ill.all() else None,
+        auc=float(roc_auc_score(positive, scores)) if positive.any() and not positive.all() else None,
+        sensitivity=float(found[positive].mean()) if positive.any() else None,
+        specificity=float((~found[~positive]).mean()) if not positive.all() else None,
     )
 
 

@@ -43,14 +43,14 @@ class Tuned:
     Attributes:
         decision: The rule that is best on all images, with the nested score.
         each: The nested Dice of each image, shape (N,).
-        ill: Which of them have a pneumothorax, shape (N,).
-        scores: What tells the ill from the others (see `screening.image_scores`), shape (N,).
+        positive: Which of them have a pneumothorax, shape (N,).
+        scores: What tells positives from the others (see `screening.image_scores`), shape (N,).
         patients: Whose they are, shape (N,).
     """
 
     decision: Decision
     each: Floats
-    ill: Flags
+    positive: Flags
     scores: Floats
     patients: npt.NDArray[np.object_]
 
@@ -151,7 +151,7 @@ def _groups(parts: Sequence[Predictions], patients: npt.NDArray[np.object_]) -> 
     return np.asarray(order[codes] % GROUPS, dtype=np.int64)
 
 
-def _rounds(groups: Integers, ill: Flags) -> Rounds:
+def _rounds(groups: Integers, positive: Flags) -> Rounds:
     """Return who chooses and who is judged: each group by all others, and last the rule itself, by all.
 
     Warns of a choice among images of one kind: it cannot know when to leave an image empty, or when not to.
@@ -159,7 +159,7 @@ def _rounds(groups: Integers, ill: Flags) -> Rounds:
     everyone = np.ones(len(groups), bool)
     names = np.unique(groups)
     rounds = [(groups != name, groups == name) for name in names] if len(names) > 1 else []
-    for kind, has in (("with", ill), ("without", ~ill)):
+    for kind, has in (("with", positive), ("without", ~positive)):
         if has.any() and (blind := sum(not has[choosing].any() for choosing, _ in rounds)):
             warn(
                 f"all images {kind} a pneumothorax lie in one of {len(names)} parts, so the score of "

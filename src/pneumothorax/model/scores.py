@@ -40,8 +40,8 @@ class BalancedDice(keras.metrics.Metric):
     def update_state(self, truth: Tensor, probability: Tensor, sample_weight: Tensor | None = None) -> None:
         """Add the images of a batch."""
         mask = truth[..., :1]
-        ill = ops.cast(ops.max(mask, axis=PIXELS) > 0.5, "float32")
-        kinds = ops.stack([ill, 1.0 - ill])  # (2, N)
+        positive = ops.cast(ops.max(mask, axis=PIXELS) > 0.5, "float32")
+        kinds = ops.stack([positive, 1.0 - positive])  # (2, N)
         self.sums.assign_add(ops.sum(kinds * hard_dice(mask, probability), axis=1))
         self.counts.assign_add(ops.sum(kinds, axis=1))
 

@@ -120,7 +120,7 @@ def _results(run: Evaluation, order: np.ndarray) -> dict[str, Any]:
         "name": run.name,
         "size": run.parts[0].probabilities.shape[1],
         "rule": {name: getattr(run.decision, name) for name in names},
-        "dice": run.dice[order].round(4).tolist(),
+        "overlap": run.overlap[order].tolist(),
         "area": run.area[order].tolist(),
         "score": run.scores[order].round(4).tolist(),
         "presence": None if presence is None else presence[order].tolist(),

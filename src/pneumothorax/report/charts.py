@@ -13,22 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.data.folds import patients_of
-from pneumothorax.inference.counting import THRESHOLDS, Flags, Floats
+from pneumothorax.inference.counting import Flags, Floats
 from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.inference.predictions import STEPS
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.svg import BLUE, DASHES, GREEN, GREY, ORANGE, RED, RUNS, case_link, cases_link
+from pneumothorax.report.wording import plain, printable, shorten
 
 Drawn = tuple[Figure, dict[str, str]]
 
 SIZE = (5.2, 3.6)  # inches of one chart
 MOST_POINTS = 1500  # of a scatter: more are slow to show and hide each other
-PIXELS = 1024 * 1024
-
-
-def plain(name: str) -> str:
-    """Return a name as matplotlib shows it letter by letter: no formula, and not hidden from a legend."""
-    return " " * name.startswith("_") + name.replace("$", r"\$")
+MOST_GROUPS = 6  # bars of one kind
 
 
 def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
@@ -37,7 +34,7 @@ def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
     edges = np.round(np.linspace(0, 1, 21), 2)
     links = {}
     for number, run in enumerate(runs):
-        values = run.dice[run.ill]
+        values = run.dice[run.positive]
         if number:
             axis.hist(
                 values,
@@ -52,10 +49,10 @@ def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
         counts, _ = np.histogram(values, edges)
         bars = axis.bar(edges[:-1], counts, 0.05, align="edge", color=BLUE, ec="white", label=plain(run.name))
         for bar, low, high, images in zip(bars, edges[:-1], edges[1:], counts, strict=True):
-            address = cases_link(dice=f"{low:g}-{high:g}")
+            address = cases_link(dice=f"{low:g}-{high:g}", truth="1", run="0")
             links[address] = f"{images:.0f} images with a Dice of {low:g} to {high:g}"
             bar.set_url(address)
-    mean = float(runs[0].dice[runs[0].ill].mean())
+    mean = float(runs[0].dice[runs[0].positive].mean())
     axis.axvline(mean, color="black", linewidth=1.5, label=f"mean {mean:.3f}")
     axis.axvline(
         PAPER["mean"], color=RED, linestyle="--", label=f"the paper's mean {PAPER['mean']:.3f} (soft)"
@@ -66,12 +63,15 @@ def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
     return figure, links
 
 
-def draw_dice_by_area(run: Evaluation) -> Drawn:
-    """Draw each positive's Dice against the area of its lesion, with the mean of each fifth of a decade."""
+def draw_dice_by_area(run: Evaluation, pictured: Flags) -> Drawn:
+    """Draw each positive's Dice against the area of its lesion, with the mean of each third of a decade.
+
+    Points of pictured cases, flags of shape (N,), are links.
+    """
     figure, axis = _start()
-    rows = _some(np.flatnonzero(run.ill))
-    links = _scatter(axis, run, rows, run.truth[rows], run.dice[rows])
-    area, values = run.truth[run.ill], run.dice[run.ill]
+    rows = _some(np.flatnonzero(run.positive))
+    links = _scatter(axis, run, rows, run.truth[rows], run.dice[rows], pictured)
+    area, values = run.truth[run.positive], run.dice[run.positive]
     bins = np.floor(np.log10(area) * 3).astype(int)
     means = pd.Series(values).groupby(bins).mean()
     axis.plot(10 ** ((means.index + 0.5) / 3), means, color=ORANGE, linewidth=2, label="mean")
@@ -81,12 +81,15 @@ def draw_dice_by_area(run: Evaluation) -> Drawn:
     return figure, links
 
 
-def draw_area(run: Evaluation) -> Drawn:
-    """Draw the predicted against the true area of images with a pneumothorax, on logarithmic axes."""
+def draw_area(run: Evaluation, pictured: Flags) -> Drawn:
+    """Draw the predicted against the true area of images with a pneumothorax, on logarithmic axes.
+
+    Points of pictured cases, flags of shape (N,), are links.
+    """
     figure, axis = _start()
-    rows = _some(np.flatnonzero(run.ill))
-    least = max(1, int(run.truth[run.ill].min()) // 4)
-    links = _scatter(axis, run, rows, run.truth[rows], np.maximum(run.area[rows], least))
+    rows = _some(np.flatnonzero(run.positive))
+    least = max(1, int(run.truth[run.positive].min()) // 4)
+    links = _scatter(axis, run, rows, run.truth[rows], np.maximum(run.area[rows], least), pictured)
     ends = [least, int(max(run.truth.max(), run.area.max())) * 1.3]
     axis.plot(ends, ends, color=GREY, linewidth=1, linestyle="--")
     axis.set(
@@ -110,7 +113,9 @@ def draw_groups(run: Evaluation) -> Drawn:
             low, high = bootstrap(values, patients_of(run.studies[rows]), resamples=500)
             (bar,) = axis.bar([place], [values.mean()], color=BLUE, width=0.7)
             axis.errorbar([place], [(low + high) / 2], yerr=(high - low) / 2, color="black", capsize=3)
-            address = cases_link(**{name: value})
+            if value is None:
+                continue
+            address = cases_link(**{name: value}, truth="1", run="0")
             links[address] = f"{len(values):,} images, {name} {label}, mean Dice {values.mean():.3f}"
             bar.set_url(address)
         axis.set_xticks(
@@ -129,13 +134,19 @@ def draw_roc(runs: Sequence[Evaluation]) -> Drawn:
     figure, axis = _start()
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     for number, run in enumerate(runs):
-        false, true, _ = roc_curve(run.ill, run.scores)
-        _line(axis, number, false, true, f"{plain(run.name)}: AUC {roc_auc_score(run.ill, run.scores):.3f}")
+        false, true, _ = roc_curve(run.positive, run.scores)
+        _line(
+            axis, number, false, true, f"{plain(run.name)}: AUC {roc_auc_score(run.positive, run.scores):.3f}"
+        )
         found = run.area > 0
         axis.plot(
-            found[~run.ill].mean(), found[run.ill].mean(), "o", color=RUNS[number % len(RUNS)], markersize=8
+            found[~run.positive].mean(),
+            found[run.positive].mean(),
+            "o",
+            color=RUNS[number % len(RUNS)],
+            markersize=8,
         )
-    axis.set(xlabel="healthy images marked (1 - specificity)", ylabel="positives marked (sensitivity)")
+    axis.set(xlabel="negatives marked (1 - specificity)", ylabel="positives marked (sensitivity)")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axis.legend(loc="lower right", frameon=False, fontsize=8)
     return figure, {}
@@ -146,16 +157,17 @@ def draw_precision(runs: Sequence[Evaluation]) -> Drawn:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     figure, axis = _start()
-    share = float(runs[0].ill.mean())
+    share = float(runs[0].positive.mean())
     axis.axhline(share, color=GREY, linewidth=1, linestyle="--")
     for number, run in enumerate(runs):
-        precision, recall, _ = precision_recall_curve(run.ill, run.scores)
-        average = average_precision_score(run.ill, run.scores)
-        _line(axis, number, recall, precision, f"{plain(run.name)}: average precision {average:.3f}")
+        precision, recall, _ = precision_recall_curve(run.positive, run.scores)
+        average = average_precision_score(run.positive, run.scores)
+        label = f"{plain(run.name)}: average precision {average:.3f}"
+        _line(axis, number, recall, precision, label, drawstyle="steps-post")
         if (found := run.area > 0).any():
             axis.plot(
-                found[run.ill].mean(),
-                run.ill[found].mean(),
+                found[run.positive].mean(),
+                run.positive[found].mean(),
                 "o",
                 color=RUNS[number % len(RUNS)],
                 markersize=8,
@@ -174,7 +186,7 @@ def draw_reliability(runs: Sequence[Evaluation]) -> Drawn:
         told, true = pixel_reliability(run)
         _line(axis, number, told, true, f"{plain(run.name)}: pixels", marker=".")
         if run.counts.presence is not None:
-            told, true = image_reliability(run.ill, run.counts.presence)
+            told, true = image_reliability(run.positive, run.counts.presence)
             style = {"marker": "s", "markersize": 4, "alpha": 0.6}
             _line(axis, number, told, true, f"{plain(run.name)}: images, by presence", **style)
     axis.set(xlabel="probability", ylabel="share that is truly pneumothorax")
@@ -184,51 +196,55 @@ def draw_reliability(runs: Sequence[Evaluation]) -> Drawn:
 
 
 def pixel_reliability(run: Evaluation) -> tuple[Floats, Floats]:
-    """Return the middle of each step of probability that has pixels, and the share of them that is true.
+    """Return the mean probability of each twentieth of its range that has pixels, and their true share.
 
-    Pixels at 1024x1024 between two neighbouring thresholds, from the counts above each.
+    Pixels at network size, by the probabilities that are stored.
     """
-    above = run.counts.area.sum(axis=0), run.counts.overlap.sum(axis=0)
-    whole = len(run.studies) * PIXELS, int(run.truth.sum())
-    pixels, true = (
-        -np.diff(np.concatenate([[every], part, [0]])) for every, part in zip(whole, above, strict=True)
-    )
-    edges = np.concatenate([[0.0], THRESHOLDS, [1.0]])
-    there = pixels > 0
-    return ((edges[1:] + edges[:-1]) / 2)[there], (true[there] / pixels[there]).astype(np.float64)
+    value, (pixels, true) = np.arange(STEPS + 1) / STEPS, run.pixels.T
+    bins = np.minimum((value * 20).astype(int), 19)
+    number, told, found = (np.bincount(bins, weights) for weights in (pixels, value * pixels, true))
+    there = number > 0
+    return told[there] / number[there], found[there] / number[there]
 
 
-def image_reliability(ill: Flags, presence: Floats) -> tuple[Floats, Floats]:
-    """Return the mean presence of each tenth of its range that has images, and the share that is ill."""
+def image_reliability(positive: Flags, presence: Floats) -> tuple[Floats, Floats]:
+    """Return the mean presence of each tenth of its range that has images, and the share that is positive."""
     bins = np.minimum((presence * 10).astype(int), 9)
-    table = pd.DataFrame({"bin": bins, "told": presence, "true": ill}).groupby("bin").mean()
+    table = pd.DataFrame({"bin": bins, "told": presence, "true": positive}).groupby("bin").mean()
     return table["told"].to_numpy(np.float64), table["true"].to_numpy(np.float64)
 
 
-def _groups_of(run: Evaluation, name: str) -> list[tuple[str, str, Flags]]:
-    """Return label, link's value and rows of each group of positives that has any."""
+def _groups_of(run: Evaluation, name: str) -> list[tuple[str, str | None, Flags]]:
+    """Return label, link's value (None without one) and rows of each group of positives that has any.
+
+    Of many groups, as hand-typed tags make them, the largest have a bar each and the others one together.
+    """
     column = run.studies[name]
     if name == "age":
         ages = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-        tests: list[tuple[str, str, Flags]] = [
+        tests: list[tuple[str, str | None, Flags]] = [
             (f"{low}-{high - 1}" if high < 200 else f"{low}+", f"{low}-{high}", (ages >= low) & (ages < high))
             for low, high in ((0, 20), (20, 40), (40, 60), (60, 80), (80, 200))
         ]
     else:
         values = column.fillna("").astype(str).to_numpy()
-        tests = [(value, value, values == value) for value in sorted(set(values) - {""})[:6]]
-    return [(label, value, rows & run.ill) for label, value, rows in tests if (rows & run.ill).any()]
+        counts = pd.Series(values[run.positive & (values != "")]).value_counts()
+        largest = sorted(counts.index[:MOST_GROUPS])
+        tests = [(shorten(printable(value)), value, values == value) for value in largest]
+        tests.append(("other", None, np.isin(values, counts.index[MOST_GROUPS:])))
+    return [
+        (label, value, rows & run.positive) for label, value, rows in tests if (rows & run.positive).any()
+    ]
 
 
-def _scatter(axis: Axes, run: Evaluation, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, str]:
-    """Draw one point for each image, which leads to it."""
-    names = run.studies["ImageId"].iloc[rows]
+def _scatter(
+    axis: Axes, run: Evaluation, rows: np.ndarray, x: np.ndarray, y: np.ndarray, pictured: Flags
+) -> dict[str, str]:
+    """Draw one point for each image, which leads to it where it is pictured."""
+    names = run.studies["ImageId"].to_numpy()
     points = axis.scatter(x, y, s=16, color=GREEN, alpha=0.55, linewidths=0)
-    points.set_urls([case_link(name) for name in names])
-    return {
-        case_link(name): f"{name}: Dice {value:.3f}"
-        for name, value in zip(names, run.dice[rows], strict=True)
-    }
+    points.set_urls([case_link(names[row]) if pictured[row] else None for row in rows])
+    return {case_link(names[row]): f"{names[row]}: Dice {run.dice[row]:.3f}" for row in rows if pictured[row]}
 
 
 def _some(rows: np.ndarray) -> np.ndarray:

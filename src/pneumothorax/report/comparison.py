@@ -11,11 +11,11 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.averaging import Source, check_agreement
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.report.charts import Drawn, plain
+from pneumothorax.report.charts import Drawn
 from pneumothorax.report.evaluation import Evaluation
-from pneumothorax.report.explore import shorten
 from pneumothorax.report.summary import Table
 from pneumothorax.report.svg import BLUE, GREY, ORANGE, case_link
+from pneumothorax.report.wording import plain, shorten
 
 LISTED = 12  # cases that gained, and that lost, by name
 TIE = 1e-9
@@ -77,31 +77,37 @@ def gain_table(runs: Sequence[Evaluation], gained: Sequence[np.ndarray]) -> Tabl
     patients = patients_of(runs[0].studies)
     for run, each in zip(runs[1:], gained, strict=True):
         low, high = bootstrap(each, patients)
-        ill = runs[0].ill
+        positive = runs[0].positive
         rows.append(
             (
                 f"{run.name} − {runs[0].name}",
                 f"{each.mean():+.4f}",
                 f"{low:+.4f} to {high:+.4f}",
-                *(f"{each[part].mean():+.4f}" if part.any() else "–" for part in (ill, ~ill)),
+                *(f"{each[part].mean():+.4f}" if part.any() else "–" for part in (positive, ~positive)),
                 f"{int((each > TIE).sum()):,}",
                 f"{int((each < -TIE).sum()):,}",
                 f"{int((np.abs(each) <= TIE).sum()):,}",
             )
         )
-    head = ["", "metric", "95 % interval", "positives", "healthy", "gained", "lost", "alike"]
-    return head, rows, "Image by image, each run by its own rule; intervals by drawing patients"
+    head = ["", "metric", "95 % interval", "positives", "negatives", "gained", "lost", "alike"]
+    told = "Image by image, each run by its own rule; intervals by drawing patients"
+    if any(run.is_nested for run in runs):
+        told += ". Rules were chosen on these images, so these means are not the nested metrics"
+    return head, rows, told
 
 
 def draw_pairs(runs: Sequence[Evaluation], other: int, order: np.ndarray, pictured: np.ndarray) -> Drawn:
     """Draw the Dice of one run against that of the first; a point leads to its case."""
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axis = figure.subplots()
-    ill = runs[0].ill
+    positive = runs[0].positive
     links: dict[str, str] = {}
     names = runs[0].studies["ImageId"].to_numpy()
     second = runs[other].dice[order]
-    for rows, colour, marker, label in ((ill, BLUE, "o", "positives"), (~ill, ORANGE, "^", "healthy")):
+    for rows, colour, marker, label in (
+        (positive, BLUE, "o", "positives"),
+        (~positive, ORANGE, "^", "negatives"),
+    ):
         shown = np.flatnonzero(rows & pictured)
         points = axis.scatter(
             runs[0].dice[shown],

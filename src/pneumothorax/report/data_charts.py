@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from pneumothorax.data.census import count_folds, count_shared
-from pneumothorax.report.figures import counted
 from pneumothorax.report.svg import BLUE, GREEN, ORANGE
+from pneumothorax.report.wording import counted
 
 CHUNK = 64  # masks that are in memory at a time
 SIZE = (5.6, 3.8)  # inches of most figures

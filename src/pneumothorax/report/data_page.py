@@ -21,9 +21,9 @@ from pneumothorax.data.survey import find_odd, survey_images
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
 from pneumothorax.report import data_charts, explore, gallery
-from pneumothorax.report.figures import counted
 from pneumothorax.report.page import write_page
 from pneumothorax.report.svg import to_svg
+from pneumothorax.report.wording import counted
 
 Table = tuple[list[str], list[tuple[str, ...]], str]
 Chart = tuple[Markup, str]  # SVG and caption

@@ -68,8 +68,8 @@ def draw_sweeps(run: Evaluation) -> Figure:
         whole = np.array([one.mean() for one in each])
         axis.plot(values, whole, color=BLUE, linewidth=2.5, label="competition metric")
         for rows, name, colour, dash in (
-            (run.ill, "Dice of positives", ORANGE, "--"),
-            (~run.ill, "of healthy images", GREEN, "-."),
+            (run.positive, "Dice of positives", ORANGE, "--"),
+            (~run.positive, "of negatives", GREEN, "-."),
         ):
             if rows.any():
                 axis.plot(
@@ -126,12 +126,12 @@ def emptied(run: Evaluation) -> list[tuple[str, ...]]:
     """Tell how many images each part of the rule leaves empty, in the order in which they are applied.
 
     Returns:
-        Rows of a table: what, positives, healthy images, all.
+        Rows of a table: what, positives, negatives, all.
     """
     decision, presence = run.decision, run.counts.presence
     half = int(np.abs(THRESHOLDS - decision.threshold).argmin())
     rule = nearest_rule(decision)
-    left = np.ones(len(run.ill), bool)
+    left = np.ones(len(run.positive), bool)
     steps: list[tuple[str, np.ndarray]] = []
     if presence is not None:
         steps.append((f"presence below the gate {decision.gate:g}", presence < decision.gate))
@@ -141,7 +141,7 @@ def emptied(run: Evaluation) -> list[tuple[str, ...]]:
     if decision.min_area > 1:
         steps.append((f"fewer than {decision.min_area:,} pixels above {top:g}", area < decision.min_area))
     if decision.min_component:
-        steps.append((f"no piece of {decision.min_component:,} pixels", run.area == 0))
+        steps.append((f"no component of {decision.min_component:,} pixels", run.area == 0))
     rows = []
     for name, falls in steps:
         now = left & falls
@@ -153,5 +153,9 @@ def emptied(run: Evaluation) -> list[tuple[str, ...]]:
 
 
 def _counted(name: str, rows: np.ndarray, run: Evaluation) -> tuple[str, ...]:
-    counts = (np.count_nonzero(rows & run.ill), np.count_nonzero(rows & ~run.ill), np.count_nonzero(rows))
+    counts = (
+        np.count_nonzero(rows & run.positive),
+        np.count_nonzero(rows & ~run.positive),
+        np.count_nonzero(rows),
+    )
     return (name, *(f"{number:,}" for number in counts))

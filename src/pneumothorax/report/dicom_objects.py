@@ -135,9 +135,13 @@ def write_sc(path: Path, reference: Reference, drawn: npt.NDArray[np.uint8], mad
         pixel_spacing=reference.spacing_mm,
         **_equipment(reference, "sc", made_by),
     )
-    made.BodyPartExamined, made.DerivationDescription = "CHEST", NOTE
-    if reference.burned_in:
-        made.BurnedInAnnotation = reference.burned_in
+    made.DerivationDescription = NOTE
+    for name, text in (
+        ("BodyPartExamined", reference.body_part),
+        ("BurnedInAnnotation", reference.burned_in),
+    ):
+        if text:
+            setattr(made, name, text)
     _save(made, path, reference)
 
 

@@ -26,7 +26,7 @@ from pneumothorax.inference.counting import (
     join,
     measure_masks,
 )
-from pneumothorax.inference.decision import Decision, read_decision
+from pneumothorax.inference.decision import Decision, decide, read_decision
 from pneumothorax.inference.ensemble import check_alike, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
 from pneumothorax.inference.screening import image_scores
@@ -75,6 +75,8 @@ class Evaluation:
         dice: float64 of shape (N,).
         scores: float64 of shape (N,), what tells images with a pneumothorax from others.
         table_1: The paper's measures.
+        pixels: float64 of shape (256, 2): how many pixels at network size have each stored probability, and
+            how many of them are of a pneumothorax.
     """
 
     run: Path
@@ -92,6 +94,7 @@ class Evaluation:
     dice: Floats
     scores: Floats
     table_1: Table1
+    pixels: Floats
 
     @property
     def name(self) -> str:
@@ -104,7 +107,7 @@ class Evaluation:
         return self.counts.truth
 
     @property
-    def ill(self) -> Flags:
+    def positive(self) -> Flags:
         """Which images show a pneumothorax, shape (N,)."""
         return self.counts.truth > 0
 
@@ -125,7 +128,7 @@ class Evaluation:
         """Return what the masks cut at the threshold would score, if someone told which are empty."""
         at = int(np.abs(THRESHOLDS - self.decision.threshold).argmin())
         plain = dice(self.counts.overlap[:, at], self.truth, self.counts.area[:, at])
-        return float(np.where(self.ill, plain, 1.0).mean())
+        return float(np.where(self.positive, plain, 1.0).mean())
 
 
 def rule_of(run: Path, folds: Sequence[FoldFolder]) -> Decision:
@@ -178,7 +181,8 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
     measured = [measure_masks(part, decision) for part in parts]
     overlap, truth, area = (np.concatenate(column) for column in zip(*measured, strict=True))
     recipe = read_recipe(folds[0]) if folds else None
-    soft, sides = _look_at_truth(parts, recipe)
+    soft, sides, pixels = _look_at_truth(parts, recipe)
+    marked = np.flatnonzero((truth == 0) & (area > 0))
     scores = np.concatenate([image_scores(part) for part in parts])
     is_tuned = decision.score is not None
     return Evaluation(
@@ -187,7 +191,7 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         recipe=recipe,
         part="test part" if parts[0].folder.name == "test" else "out of fold",
         parts=parts,
-        studies=studies.assign(side=_sides(parts, decision, sides)),
+        studies=studies.assign(side=_with_sides_of_masks(parts, decision, sides, marked)),
         counts=counts,
         decision=decision,
         is_tuned=is_tuned,
@@ -197,6 +201,7 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         dice=dice(overlap, truth, area),
         scores=scores,
         table_1=_table_1(soft, counts, SMOOTH if recipe is None else recipe.smooth),
+        pixels=pixels,
     )
 
 
@@ -228,20 +233,22 @@ def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
     return studies
 
 
-def _look_at_truth(parts: Sequence[Predictions], recipe: Recipe | None) -> tuple[Floats, list[str]]:
+def _look_at_truth(parts: Sequence[Predictions], recipe: Recipe | None) -> tuple[Floats, list[str], Floats]:
     """Look at every true mask once.
 
     Returns:
-        Of each image with a pneumothorax sum(y p) and sum y + sum p at network size, shape (P, 2); and the
-        patient's side of the mask of every image, '' where it is empty.
+        Of each image with a pneumothorax sum(y p) and sum y + sum p at network size, shape (P, 2); the
+        patient's side of the mask of every image, '' where it is empty; and `Evaluation.pixels`.
     """
     sums, sides = [], []
+    pixels = np.zeros((STEPS + 1, 2))
     interpolation = "area" if recipe is None else recipe.interpolation
     for part in parts:
         size = part.probabilities.shape[1]
         columns = part.studies[["EncodedPixels", "height", "width"]].itertuples(index=False, name=None)
         images = tqdm(zip(part.probabilities, columns, strict=True), "truth", len(part.studies), disable=None)
         for probability, (code, height, width) in images:
+            pixels[:, 0] += np.bincount(probability.ravel(), minlength=STEPS + 1)
             if code == rle.EMPTY:
                 sides.append("")
                 continue
@@ -250,15 +257,16 @@ def _look_at_truth(parts: Sequence[Predictions], recipe: Recipe | None) -> tuple
             y = shrink(mask * np.uint8(255), size, interpolation).astype(np.float32) / 255
             p = probability.astype(np.float32) / STEPS
             sums.append((float((y * p).sum()), float(y.sum() + p.sum())))
-    return np.array(sums, np.float64).reshape(-1, 2), sides
+            pixels[:, 1] += np.bincount(probability.ravel(), y.ravel(), STEPS + 1)
+    return np.array(sums, np.float64).reshape(-1, 2), sides, pixels
 
 
 def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
-    ill = counts.truth > 0
-    if not ill.any():
+    positive = counts.truth > 0
+    if not positive.any():
         return Table1()
     half = int(np.abs(THRESHOLDS - Decision().threshold).argmin())
-    overlap, truth, area = counts.overlap[ill, half], counts.truth[ill], counts.area[ill, half]
+    overlap, truth, area = counts.overlap[positive, half], counts.truth[positive], counts.area[positive, half]
     return Table1(
         soft_total=float(smoothed_dice(soft[:, 0].sum(), soft[:, 1].sum(), smooth)),
         soft_mean=float(smoothed_dice(soft[:, 0], soft[:, 1], smooth).mean()),
@@ -267,8 +275,14 @@ def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
     )
 
 
-def _sides(parts: Sequence[Predictions], decision: Decision, sides: list[str]) -> list[str]:
-    """Fill in the side of what is found where there is no true mask."""
-    maps = (probability for part in parts for probability in part.probabilities)
-    limit = decision.threshold * STEPS
-    return [side or side_of(probability > limit) for side, probability in zip(sides, maps, strict=True)]
+def _with_sides_of_masks(
+    parts: Sequence[Predictions], decision: Decision, sides: list[str], marked: np.ndarray
+) -> list[str]:
+    """Fill in the side of the predicted mask at the rows of false alarms."""
+    whole = [(part, row) for part in parts for row in range(len(part.studies))]
+    filled = list(sides)
+    for at in marked:
+        part, row = whole[at]
+        presence = None if part.presence is None else float(part.presence[row])
+        filled[at] = side_of(decide(part.probabilities[row], decision, presence=presence))
+    return filled

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pneumothorax.report import data_charts
 from pneumothorax.report.figures import TILE, draw_sheet, save_figure
+from pneumothorax.report.wording import shorten
 
 OUTLINE = (255, 176, 0)  # RGB; bright against any grey
 COLUMNS = 4  # tiles in a row of samples
@@ -126,11 +127,6 @@ def outlined(image: Images, mask: Images) -> Images:
     outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(tile, outlines, -1, OUTLINE, 2)
     return cast(Images, tile)
-
-
-def shorten(name: str) -> str:
-    """Return a name, or of a long one its end."""
-    return name if len(name) <= 24 else f"...{name[-21:].lstrip('.')}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure  # without pyplot: needs no display, changes no notebook's settings
 from matplotlib.ticker import MaxNLocator
 
+from pneumothorax.report.wording import counted
 from pneumothorax.workspace import atomic
 
 TILE = 320  # longer side of one case on a sheet, in pixels
@@ -162,8 +163,3 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file, in one step (see `atomic`)."""
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as '1 image' or '1,200 images'."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -10,8 +10,8 @@ import pandas as pd
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.survey import LEAST, Odd
 from pneumothorax.report.explore import choose_samples
-from pneumothorax.report.figures import counted
 from pneumothorax.report.thumbnails import Tile, make_tile
+from pneumothorax.report.wording import counted
 
 SAMPLES = 8  # of either kind
 MOST_PAIRS, MOST_ODD = 40, 24  # that are pictured; of odd images by reason

@@ -121,7 +121,7 @@ def pack(sources: Sequence[Source], limit: int = LIMIT_BYTES) -> Packed:
 
 
 def find_prepared(folders: Iterator[Path], names: Sequence[str]) -> dict[str, Image]:
-    """Find images as they were prepared, in the first cache that has any of them.
+    """Find images as they were prepared, each in the first cache that has it.
 
     Args:
         folders: Of caches, the likeliest first.
@@ -129,14 +129,16 @@ def find_prepared(folders: Iterator[Path], names: Sequence[str]) -> dict[str, Im
     """
     from pneumothorax.data.cache import open_cache
 
+    found: dict[str, Image] = {}
     for folder in folders:
+        if len(found) == len(names):
+            break
         if not (folder / "cache.json").is_file():
             continue
         cache = open_cache(folder)
         rows = {name: row for row, name in enumerate(cache.studies["ImageId"])}
-        if found := {name: cache.images[rows[name]] for name in names if name in rows}:
-            return found
-    return {}
+        found |= {name: cache.images[rows[name]] for name in names if name in rows and name not in found}
+    return found
 
 
 def _truth(source: Source) -> str:

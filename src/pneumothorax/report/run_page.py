@@ -11,9 +11,9 @@ from markupsafe import Markup
 from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, summary
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
-from pneumothorax.report.figures import counted
 from pneumothorax.report.page import write_page
 from pneumothorax.report.svg import to_svg
+from pneumothorax.report.wording import counted
 from pneumothorax.workspace import Workspace
 
 
@@ -61,10 +61,10 @@ def write_report(
         "glance": _glance(evaluations),
         "curves": [_curves(run) for run in evaluations if run.folds],
         "comparison": _comparison(evaluations, orders, pictured) if len(runs) > 1 else None,
-        **_distributions(evaluations),
+        **_distributions(evaluations, pictured),
         "decisions": [_decision(run, number) for number, run in enumerate(evaluations)],
         "cases": {
-            "explained": _explain_cases(evaluations[0], packed, len(chosen)),
+            "explained": _explain_cases(evaluations, packed, len(chosen)),
             "choices": cases.list_choices(evaluations[0]),
             "data": cases.describe_cases(evaluations, orders, pictured, identify=identify),
             "pictures": partial(zip, chosen.tolist(), packed.cases, strict=True),
@@ -97,7 +97,7 @@ def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Pack
         notes.append(
             f"The radiographs of {counted(packed.missing, 'case')} are not to be found: shown black."
         )
-    if not runs[0].ill.any():
+    if not runs[0].positive.any():
         notes.append("No image shows a pneumothorax: there is no Dice to draw.")
     for run in runs:
         if not run.is_tuned:
@@ -146,11 +146,11 @@ def _comparison(
     return {"scores": comparison.gain_table(runs, gained), "figures": figures, "lists": lists}
 
 
-def _distributions(runs: Sequence[Evaluation]) -> dict[str, Any]:
+def _distributions(runs: Sequence[Evaluation], pictured: np.ndarray) -> dict[str, Any]:
     """Return the figures of the section, and tables of what they show."""
-    main, ill = runs[0], runs[0].ill
+    main, positive = runs[0], runs[0].positive
     wanted: list[tuple[Callable[..., charts.Drawn], tuple[Any, ...], str]] = []
-    if ill.any():
+    if positive.any():
         wanted += [
             (
                 charts.draw_histogram,
@@ -159,16 +159,16 @@ def _distributions(runs: Sequence[Evaluation]) -> dict[str, Any]:
             ),
             (
                 charts.draw_dice_by_area,
-                (main,),
+                (main, pictured),
                 f"Run {main.name}: Dice by the lesion's area; a point leads to its case.",
             ),
             (
                 charts.draw_area,
-                (main,),
+                (main, pictured),
                 f"Run {main.name}: predicted against true area; a point leads to its case.",
             ),
         ]
-        if not ill.all():
+        if not positive.all():
             wanted += [
                 (charts.draw_roc, (runs,), "Which images show a pneumothorax at all; dot: the run's rule."),
                 (charts.draw_precision, (runs,), "The same as precision and recall; dot: the run's rule."),
@@ -201,11 +201,11 @@ def _outcomes(runs: Sequence[Evaluation]) -> summary.Table:
     for run in runs:
         found, hit = run.area > 0, run.overlap > 0
         counts = (
-            np.count_nonzero(run.ill & ~found),
-            np.count_nonzero(run.ill & found & ~hit),
-            np.count_nonzero(run.ill & hit),
-            np.count_nonzero(~run.ill & found),
-            np.count_nonzero(~run.ill & ~found),
+            np.count_nonzero(run.positive & ~found),
+            np.count_nonzero(run.positive & found & ~hit),
+            np.count_nonzero(run.positive & hit),
+            np.count_nonzero(~run.positive & found),
+            np.count_nonzero(~run.positive & ~found),
         )
         rows.append((run.name, *(f"{count:,}" for count in counts)))
     head = ["run", "missed", "marked elsewhere", "found", "false alarm", "rightly empty"]
@@ -214,7 +214,7 @@ def _outcomes(runs: Sequence[Evaluation]) -> summary.Table:
 
 def _decision(run: Evaluation, number: int) -> dict[str, Any]:
     label = f"How the metric of run {run.name} moves with each part of its rule"
-    caption = f"{label}, the others as they are. Small pieces are not left out here."
+    caption = f"{label}, the others as they are. Small components are not left out here."
     if run.is_nested:
         caption += " These are the images that the rule was chosen on."
     area = "The metric by top and least area, the threshold as it is; dot: the rule."
@@ -226,16 +226,17 @@ def _decision(run: Evaluation, number: int) -> dict[str, Any]:
             (to_svg(decision_charts.draw_map(run), f"map-{number}", area), area, False),
         ],
         "emptied": (
-            ["what", "positives", "healthy", "all"],
+            ["what", "positives", "negatives", "all"],
             decision_charts.emptied(run),
             "What the rule leaves empty",
         ),
     }
 
 
-def _explain_cases(run: Evaluation, packed: pictures.Packed, number: int) -> str:
+def _explain_cases(runs: Sequence[Evaluation], packed: pictures.Packed, number: int) -> str:
+    rules = "; ".join(f"{run.name}: {run.decision}" for run in runs)
     return (
-        f"{counted(number, 'case')}, by the rule of run {run.name} ({run.decision}). Pictures are up to "
+        f"{counted(number, 'case')}, each run by its own rule ({rules}). Pictures are up to "
         f"{packed.side} pixels, compressed; probabilities are exact, and masks are decided in this page at "
         "1024x1024 as the package does. A patient's left is on the right of the picture."
     )

@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pneumothorax.report.figures import Case, counted, overlay
+from pneumothorax.report.figures import Case, overlay
 from pneumothorax.report.segment_log import Row
+from pneumothorax.report.wording import counted, printable
 from pneumothorax.workspace import atomic, write_text
 
 NOTE = "research only, never a diagnosis"
@@ -129,12 +130,6 @@ def tell(rows: Sequence[Row]) -> str:
     width = max(map(len, counts))
     lines += [f"  {name:<{width}} {number:>7,}" for name, number in counts.items()]
     return "\n".join(lines)
-
-
-def printable(name: str) -> str:
-    """Write a file's name in one line of printable text."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _told(row: Row) -> tuple[str, ...]:

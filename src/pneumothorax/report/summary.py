@@ -10,10 +10,10 @@ from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.recipe import describe
-from pneumothorax.report.charts import plain
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
 from pneumothorax.report.svg import GREY, RED, RUNS
+from pneumothorax.report.wording import plain
 from pneumothorax.training.run import FoldFolder, read_environment, read_history
 from pneumothorax.training.sessions import Session, read_sessions
 
@@ -35,16 +35,16 @@ def score_table(runs: Sequence[Evaluation]) -> Table:
                 run.name,
                 f"{score:.4f}",
                 f"{low:.4f} to {high:.4f}",
-                f"{float((~run.ill).mean()):.4f}",
+                f"{float((~run.positive).mean()):.4f}",
                 f"{run.ceiling():.4f}",
-                number(_mean(run.dice[run.ill]), 4),
-                number(_mean(run.dice[~run.ill]), 4),
-                number(_mean(found[run.ill]), 3),
-                number(_mean(~found[~run.ill]), 3),
+                number(_mean(run.dice[run.positive]), 4),
+                number(_mean(run.dice[~run.positive]), 4),
+                number(_mean(found[run.positive]), 3),
+                number(_mean(~found[~run.positive]), 3),
             )
         )
     head = ["run", "metric", "95 % interval", "all-empty", "perfect gate"]
-    head += ["Dice of positives", "of healthy", "sensitivity", "specificity"]
+    head += ["Dice of positives", "of negatives", "sensitivity", "specificity"]
     return head, rows, f"Competition metric, {len(runs[0].studies):,} images, {runs[0].part}"
 
 
@@ -55,12 +55,12 @@ def explain_scores(runs: Sequence[Evaluation]) -> str:
     if nested:
         how = (
             f"The metric of {', '.join(nested)} is nested: each image was judged by a rule that it had no "
-            "part in choosing. The Dice of positives and healthy images, sensitivity and specificity are "
+            "part in choosing. The Dice of positives and negatives, sensitivity and specificity are "
             "those of the final rule, which the cases below are shown by."
         )
     return (
         f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every "
-        "healthy image empty."
+        "negative empty."
     )
 
 
@@ -74,12 +74,12 @@ def draw_scale(runs: Sequence[Evaluation]) -> Figure:
         axis.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
         axis.plot(score, place, "o", color=colour, markersize=9)
         axis.plot(run.ceiling(), place, "|", color=colour, markersize=16, markeredgewidth=2)
-        axis.plot(float((~run.ill).mean()), place, "x", color=colour, markersize=8)
+        axis.plot(float((~run.positive).mean()), place, "x", color=colour, markersize=8)
     axis.axvline(WINNERS, color=RED, linewidth=1.5)
     axis.axvline(ALL_EMPTY, color=GREY, linewidth=1.5, linestyle="--")
     axis.set_yticks(range(len(runs)), [plain(run.name) for run in runs])
     axis.set_ylim(len(runs) - 0.4, -0.6)
-    shown = [value for run in runs for value in (*run.metric(), run.ceiling(), float((~run.ill).mean()))]
+    shown = [value for run in runs for value in (*run.metric(), run.ceiling(), float((~run.positive).mean()))]
     axis.set_xlim(max(0.0, min(*shown, ALL_EMPTY) - 0.02), min(1.0, max(*shown, WINNERS) + 0.02))
     axis.set_xlabel("competition metric")
     return figure
@@ -100,7 +100,7 @@ def table_1(runs: Sequence[Evaluation]) -> Table:
     for run in runs:
         told = run.table_1
         values = (told.soft_total, told.soft_mean, told.hard_total, told.hard_mean)
-        rows.append((run.name, *map(_percent, values), f"{int(run.ill.sum()):,}"))
+        rows.append((run.name, *map(_percent, values), f"{int(run.positive.sum()):,}"))
     head = ["", "total, soft", "mean, soft", "total, hard", "mean, hard", "positives"]
     return head, rows, "Dice of images with a pneumothorax: the paper's Table 1"
 
@@ -120,7 +120,7 @@ def facts_of(run: Evaluation) -> Facts:
         ("Recipe", _recipe_of(run)),
         (
             "Judged on",
-            f"{len(studies):,} images, {int(run.ill.sum()):,} with a pneumothorax, {run.part}",
+            f"{len(studies):,} images, {int(run.positive.sum()):,} with a pneumothorax, {run.part}",
         ),
         (
             "Patients",

@@ -1,7 +1,8 @@
 """A matplotlib figure -> SVG for a page: its colours follow the page's theme, its parts are links.
 
 matplotlib writes fixed colours; those of the palette are replaced by the page's CSS variables, so that one
-picture serves light and dark. An artist with `set_url` becomes a link, which a keyboard reaches as well.
+picture serves light and dark. An artist with `set_url` becomes a link; a keyboard reaches those to selections
+of cases.
 """
 
 import io
@@ -58,7 +59,9 @@ def to_svg(figure: Figure, name: str, label: str, links: Mapping[str, str] | Non
     text = text.replace("<a xlink:href=", "<a href=").replace(' target="_blank">', ">")
     for address, words in (links or {}).items():
         opening = f'<a href="{escape(address)}"'
-        text = text.replace(opening, f'{opening} aria-label="{escape(words)}"')
+        # A keyboard reaches a case in the grid of cases, not through hundreds of points.
+        reach = ' tabindex="-1"' if address.startswith(case_link("")) else ""
+        text = text.replace(opening, f'{opening} aria-label="{escape(words)}"{reach}')
     text = re.sub(r'^(<svg[^>]*?) width="[\d.]+pt"', r"\1", text)
     text = re.sub(r'^(<svg[^>]*?) height="[\d.]+pt"', r"\1", text)
     role = "group" if links else "img"

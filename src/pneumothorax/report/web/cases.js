@@ -5,35 +5,39 @@
 const report = JSON.parse(document.getElementById("cases-data").textContent);
 const order = report.id.map((_, at) => at).filter((at) => report.pictured[at]);
 const placeOf = new Map(report.id.map((id, at) => [id, at]));
-const OUTCOMES = ["missed", "elsewhere", "false alarm", "found", "rightly empty"];
-const WORDS = {
-  missed: "missed", elsewhere: "marked elsewhere", "false alarm": "false alarm",
-  found: "found", "rightly empty": "rightly empty",
-};
+for (const run of report.runs) {
+  run.dice = run.overlap.map((overlap, at) => diceOf(overlap, run.area[at], report.truth[at]));
+}
 
 /** How a case ended in a run. */
-function outcomeOf(at, run = 0) {
+function outcomeOf(at, run) {
   const result = report.runs[run];
   if (!report.truth[at]) return result.area[at] ? "false alarm" : "rightly empty";
   if (!result.area[at]) return "missed";
-  return result.dice[at] > 0 ? "found" : "elsewhere";
+  return result.overlap[at] ? "found" : "elsewhere";
 }
 
-/** Read what report/pictures.py packed of a case; the same object every time. */
+/**
+ * Read what report/pictures.py packed of a case: {image, truth, maps}, the same object while it is remembered.
+ * `maps` are promises of each run's probability, bytes of its own size; they fail where it cannot be unpacked.
+ */
 const contents = new Map();
+const MOST_CONTENTS = 60; // of 1 MB and more each: a phone has little memory
 function contentOf(at) {
   if (!contents.has(at)) {
-    if (contents.size > 40) contents.clear(); // a phone's memory
+    if (contents.size >= MOST_CONTENTS) contents.delete(contents.keys().next().value);
     const packed = JSON.parse(document.getElementById(`case-${at}`).textContent);
-    const maps = packed.maps.map(async (text, run) => upsample(await unpackMap(text, report.runs[run].size), report.runs[run].size));
-    contents.set(at, {
-      image: `data:image/jpeg;base64,${packed.image}`,
-      truth: decodeRuns(packed.truth),
-      packed: packed.maps,
-      maps: maps.map((promise) => promise.catch((error) => { console.error(error); return new Float32Array(SIDE * SIDE); })),
-    });
+    const maps = packed.maps.map((text, run) => unpackMap(text, report.runs[run].size));
+    for (const map of maps) map.catch(() => {}); // whoever waits for it tells
+    contents.set(at, { image: `data:image/jpeg;base64,${packed.image}`, truth: decodeRuns(packed.truth), maps });
   }
   return contents.get(at);
+}
+
+/** What a run predicts by its own rule in a case. */
+async function predictionOf(at, run, rule = report.runs[run].rule) {
+  const map = await contentOf(at).maps[run];
+  return decide(upsample(map, report.runs[run].size), rule, presenceOf(at, run));
 }
 
 /** A case's presence in a run, null where its network tells none. */
@@ -43,6 +47,8 @@ const grid = document.getElementById("grid");
 const filters = document.getElementById("filters");
 const count = document.getElementById("count");
 const RANGES = ["dice", "area", "age"]; // filtered by 'from-to', from a figure's links
+const chosenRun = () => Number(filters.elements.run ? filters.elements.run.value : 0);
+const WORDS = Object.fromEntries([...filters.elements.outcome.options].map((option) => [option.value, option.text]));
 const CHOICES = ["outcome", "side", "view", "sex"];
 
 const SORTS = {
@@ -51,21 +57,24 @@ const SORTS = {
   area: (a, b) => report.truth[b] - report.truth[a],
   found: (a, b, run) => run.area[b] - run.area[a],
   score: (a, b, run) => run.score[b] - run.score[a],
-  gained: (a, b) => change(b) - change(a),
-  lost: (a, b) => change(a) - change(b),
+  gained: (a, b, run) => run.gain[b] - run.gain[a],
+  lost: (a, b, run) => run.gain[a] - run.gain[b],
   id: (a, b) => (report.id[a] < report.id[b] ? -1 : 1),
 };
 
-/** What the second run gained on a case. */
-function change(at) {
-  return report.runs.length > 1 ? report.runs[1].dice[at] - report.runs[0].dice[at] : 0;
+// What a run gained on each case over the first; of the first itself, what the second gained on it.
+for (const [number, run] of report.runs.entries()) {
+  const other = number ? run : report.runs[Math.min(1, report.runs.length - 1)];
+  run.gain = report.id.map((_, at) => other.dice[at] - report.runs[0].dice[at]);
 }
 
 /** What the address asks for. */
 function readAddress() {
   const text = location.hash;
   if (text.startsWith("#/case/")) {
-    const at = placeOf.get(decodeURIComponent(text.slice("#/case/".length)));
+    let name = text.slice("#/case/".length);
+    try { name = decodeURIComponent(name); } catch { /* cut short where it was copied: no case has that name */ }
+    const at = placeOf.get(name);
     return { at: at === undefined ? null : at };
   }
   if (text.startsWith("#/cases")) return { query: new URLSearchParams(text.split("?")[1] || "") };
@@ -79,12 +88,12 @@ function fits(at, query, run) {
     dice: report.runs[run].dice[at], area: report.truth[at], age: report.age[at],
   };
   for (const name of CHOICES) if (query.get(name) && values[name] !== query.get(name)) return false;
+  if (query.get("truth") && !report.truth[at]) return false;
   for (const name of RANGES) {
     if (!query.get(name)) continue;
     const [from, to] = query.get(name).split("-").map(Number);
     const value = values[name];
     if (value === null || value < from || (value >= to && !(name === "dice" && to >= 1 && value === 1))) return false;
-    if (name === "dice" && !report.truth[at] && !query.get("outcome")) return false; // the figure shows positives
   }
   const words = (query.get("id") || "").toLowerCase();
   return !words || report.id[at].toLowerCase().includes(words);
@@ -105,30 +114,41 @@ function makeTile(at) {
   link.append(frame, caption);
   item.append(link);
   sight.observe(frame);
-  return { item, caption, frame };
+  return { item, caption, frame, image: null, outlines: null };
 }
 
 const sight = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     sight.unobserve(entry.target);
-    fillTile(entry.target, Number(entry.target.dataset.at));
+    const at = Number(entry.target.dataset.at), tile = tiles.get(at), content = contentOf(at);
+    tile.image = new Image();
+    tile.image.decoding = "async";
+    tile.image.src = content.image;
+    tile.outlines = drawing();
+    tile.outlines.truth.setAttribute("d", trace(content.truth));
+    paintTile(at, chosenRun());
+    tile.frame.append(tile.image, tile.outlines.svg);
   }
 }, { rootMargin: "300px" });
 
-/** Put picture and outlines into a tile. */
-async function fillTile(frame, at) {
-  const content = contentOf(at);
-  const image = new Image();
-  image.alt = `Radiograph ${report.id[at]}: ${WORDS[outcomeOf(at)]}`;
-  image.decoding = "async";
-  image.src = content.image;
-  frame.append(image);
-  const outlines = drawing();
-  frame.append(outlines.svg);
-  outlines.truth.setAttribute("d", trace(content.truth));
-  const full = await content.maps[0];
-  outlines.prediction.setAttribute("d", trace(decide(full, report.runs[0].rule, presenceOf(at, 0))));
+/** Say in a tile how a run did in its case, and outline what it predicts. */
+async function paintTile(at, run) {
+  const tile = tiles.get(at), outcome = outcomeOf(at, run);
+  const parts = [WORDS[outcome]];
+  if (report.truth[at]) parts.push(`Dice ${report.runs[run].dice[at].toFixed(3)}`);
+  const gain = report.runs[run].gain[at];
+  if (report.runs.length > 1) parts.push(`${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(2)}`);
+  tile.caption.textContent = parts.join(" · ");
+  tile.item.className = outcome.replace(" ", "-");
+  if (!tile.image || tile.frame.dataset.run === String(run)) return;
+  tile.frame.dataset.run = run;
+  tile.image.alt = `Radiograph ${report.id[at]}: ${WORDS[outcome]}`;
+  tile.outlines.prediction.setAttribute("d", "");
+  const path = await predictionOf(at, run).then(trace, () => null);
+  if (tile.frame.dataset.run !== String(run)) return; // another run was chosen meanwhile
+  if (path === null) tile.image.alt += ", its prediction cannot be unpacked";
+  tile.outlines.prediction.setAttribute("d", path || "");
 }
 
 /** An SVG over a picture, with the outlines of truth, prediction and another run's prediction. */
@@ -154,21 +174,17 @@ function drawing() {
 function showGrid() {
   const began = performance.now();
   const query = new URLSearchParams(new FormData(filters));
-  const run = Number(query.get("run") || 0);
+  const run = chosenRun();
   shown = order.filter((at) => fits(at, query, run));
   const compareCases = SORTS[query.get("sort")] || SORTS.worst;
   shown.sort((a, b) => compareCases(a, b, report.runs[run]) || a - b);
-  grid.replaceChildren(...shown.map((at) => {
+  for (const at of shown) {
     if (!tiles.has(at)) tiles.set(at, makeTile(at));
-    const { item, caption } = tiles.get(at);
-    const parts = [WORDS[outcomeOf(at, run)]];
-    if (report.truth[at]) parts.push(`Dice ${report.runs[run].dice[at].toFixed(3)}`);
-    if (report.runs.length > 1) parts.push(`${change(at) < 0 ? "−" : "+"}${Math.abs(change(at)).toFixed(2)}`);
-    caption.textContent = parts.join(" · ");
-    item.className = outcomeOf(at, run).replace(" ", "-");
-    return item;
-  }));
+    paintTile(at, run);
+  }
+  grid.replaceChildren(...shown.map((at) => tiles.get(at).item));
   const range = RANGES.filter((name) => query.get(name)).map((name) => `${name} ${query.get(name)}`);
+  if (query.get("truth")) range.unshift("with a pneumothorax");
   count.textContent = `${shown.length} of ${order.length} cases${range.length ? `, ${range.join(", ")}` : ""}`;
   document.getElementById("clear").hidden = ![...query].some(([name, value]) => value && name !== "sort" && name !== "run");
   filters.dataset.milliseconds = (performance.now() - began).toFixed(1);
@@ -183,6 +199,7 @@ function takeQuery(query) {
     field.value = query.get(field.name) || "";
   }
   if (query.get("sort") && SORTS[query.get("sort")]) filters.elements.sort.value = query.get("sort");
+  if (report.runs[query.get("run")] && filters.elements.run) filters.elements.run.value = query.get("run");
   showGrid();
 }
 

@@ -15,6 +15,7 @@ function readBase64(text) {
 
 /** Read a map that report/pictures.py packed: zlib over differences along each row. Returns Uint8Array, size * size. */
 async function unpackMap(text, size) {
+  if (!window.DecompressionStream) throw new Error("this browser has no DecompressionStream; Chrome 80, Firefox 113 and Safari 16.4 do");
   const stream = new Blob([readBase64(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const map = new Uint8Array(await new Response(stream).arrayBuffer());
   if (map.length !== size * size) throw new Error(`a map of ${map.length} bytes; expected ${size * size}`);
@@ -71,7 +72,7 @@ function countAbove(full, limit) {
   return count;
 }
 
-/** Leave out the connected pieces (of eight neighbours) of fewer than `least` pixels, in place. */
+/** Leave out the connected components (of eight neighbours) of fewer than `least` pixels, in place. */
 function keepLarge(mask, least) {
   const seen = new Uint8Array(mask.length);
   const piece = new Int32Array(mask.length);
@@ -123,7 +124,10 @@ function decodeRuns(text) {
   return mask;
 }
 
-/** Count the pixels of truth, prediction and both, and score them: two empty masks score 1. */
+/** Dice of two masks by their pixels; two empty masks score 1. */
+const diceOf = (overlap, found, truth) => (found + truth ? (2 * overlap) / (found + truth) : 1);
+
+/** Count the pixels of truth, prediction and both, and score them. */
 function compare(truth, prediction) {
   let area = 0, found = 0, overlap = 0;
   for (let at = 0; at < truth.length; at++) {
@@ -131,7 +135,7 @@ function compare(truth, prediction) {
     found += prediction[at];
     overlap += truth[at] & prediction[at];
   }
-  return { truth: area, found, overlap, dice: area + found ? (2 * overlap) / (area + found) : 1 };
+  return { truth: area, found, overlap, dice: diceOf(overlap, found, area) };
 }
 
 /** Trace the outlines of a mask along the borders of its pixels; the path of an SVG of SIDE x SIDE. */

@@ -9,20 +9,21 @@ part("outlines").append(outlines.svg);
 const RULE = ["threshold", "top", "min_area", "min_component", "gate"];
 const rules = report.runs.map((run) => ({ ...run.rule }));
 const show = { truth: true, prediction: true, heat: false, fill: false, other: false };
-const place = { zoom: 1, x: 0, y: 0 };
-let open = null; // {at, run, content, full}
+const place = { zoom: 1, x: 0, y: 0 }; // of the sheet's middle, in its own widths and heights from the stage's
+let open = null; // {at, run, content}, and once they are there full, fullOf (which run it is of) and mask
 
 /** Open a case, or go on to another. */
 async function openCase(at) {
-  const run = open ? open.run : Number(filters.elements.run ? filters.elements.run.value : 0);
-  open = { at, run, content: contentOf(at), full: null };
+  const run = open ? open.run : chosenRun();
+  open = { at, run, content: contentOf(at) };
+  if (part("run")) part("run").value = run;
+  wipe();
   if (!viewer.open) viewer.showModal();
   if (!shown.includes(at)) takeQuery(new URLSearchParams());
   const id = report.id[at];
   part("title").textContent = id;
   picture.src = open.content.image;
   picture.alt = `Radiograph ${id}`;
-  sheet.style.aspectRatio = `${report.width[at]} / ${report.height[at]}`;
   part("place").textContent = `${shown.indexOf(at) + 1} of ${shown.length}`;
   part("link").href = `#/case/${encodeURIComponent(id)}`;
   const facts = [
@@ -55,12 +56,20 @@ function closeCase() {
 
 /** Apply the rule to the open case, and show what comes of it. */
 async function judgeCase() {
-  const asked = open;
-  const full = await asked.content.maps[asked.run];
-  if (open !== asked) return; // another case was opened meanwhile
-  asked.full = full;
-  const rule = rules[asked.run], presence = presenceOf(asked.at, asked.run);
-  asked.mask = decide(full, rule, presence);
+  const asked = open, { run } = asked;
+  const map = await asked.content.maps[run].catch((error) => error);
+  if (open !== asked || asked.run !== run) return; // another case or run was chosen meanwhile
+  if (map instanceof Error) {
+    wipe();
+    part("trouble").textContent = `The prediction of ${report.runs[run].name} cannot be unpacked: ${map.message}`;
+    part("trouble").hidden = false;
+    paint();
+    return;
+  }
+  part("trouble").hidden = true;
+  if (asked.fullOf !== run) Object.assign(asked, { full: upsample(map, report.runs[run].size), fullOf: run });
+  const rule = rules[run], presence = presenceOf(asked.at, run);
+  asked.mask = decide(asked.full, rule, presence);
   const result = compare(asked.content.truth, asked.mask);
   viewer.dataset.dice = result.dice;
   viewer.dataset.area = result.found;
@@ -69,28 +78,39 @@ async function judgeCase() {
   part("truth-area").textContent = `${result.truth.toLocaleString("en")} px`;
   part("overlap").textContent = `${result.overlap.toLocaleString("en")} px`;
   part("presence").textContent = presence === null ? "–" : presence.toFixed(3);
-  let highest = 0;
-  for (let at = 0; at < full.length; at++) if (full[at] > highest) highest = full[at];
-  part("highest").textContent = (highest / STEPS).toFixed(3);
+  part("highest").textContent = (map.reduce((most, value) => Math.max(most, value), 0) / STEPS).toFixed(3);
   for (const name of RULE) showRule(name, rule);
-  const same = RULE.every((name) => rule[name] === report.runs[asked.run].rule[name]);
+  const same = RULE.every((name) => rule[name] === report.runs[run].rule[name]);
   part("reset").disabled = same;
-  outlines.truth.setAttribute("d", trace(asked.content.truth));
-  outlines.truthHalo.setAttribute("d", outlines.truth.getAttribute("d"));
-  outlines.prediction.setAttribute("d", trace(asked.mask));
-  outlines.predictionHalo.setAttribute("d", outlines.prediction.getAttribute("d"));
+  outline("prediction", asked.mask);
   await traceOther(asked);
   paint();
 }
 
-/** Outline what the other run predicts by its own rule. */
+/** Draw the outline of a mask, or none. */
+function outline(name, mask) {
+  const path = mask ? trace(mask) : "";
+  for (const one of [outlines[name], outlines[`${name}Halo`]]) one.setAttribute("d", path);
+}
+
+/** Take away what was told and drawn of another case, or of another run. */
+function wipe() {
+  outline("truth", open.content.truth);
+  outline("prediction", null);
+  outline("other", null);
+  for (const name of ["dice", "area", "truth-area", "overlap", "presence", "highest"]) part(name).textContent = "–";
+  for (const name of ["fills", "heat"]) part(name).hidden = true;
+  delete viewer.dataset.dice;
+  delete viewer.dataset.area;
+  Object.assign(open, { full: null, fullOf: null, mask: null });
+}
+
+/** Outline what the other run predicts by its own rule, if that is wanted and can be unpacked. */
 async function traceOther(asked) {
   const other = report.runs.length > 1 ? (asked.run === 0 ? 1 : 0) : null;
   if (other === null || !show.other) return;
-  const mask = decide(await asked.content.maps[other], rules[other], presenceOf(asked.at, other));
-  if (open !== asked) return;
-  outlines.other.setAttribute("d", trace(mask));
-  outlines.otherHalo.setAttribute("d", outlines.other.getAttribute("d"));
+  const mask = await predictionOf(asked.at, other, rules[other]).catch(() => null);
+  if (open === asked) outline("other", mask);
 }
 
 /** Write one value of the rule into its field. */
@@ -114,10 +134,10 @@ function paint() {
   }
   const opacity = part("opacity").value / 100;
   const fills = part("fills"), heat = part("heat");
+  if (!open || !open.full) return;
   fills.hidden = !show.fill;
   heat.hidden = !show.heat;
   fills.style.opacity = heat.style.opacity = opacity;
-  if (!open || !open.full) return;
   if (show.fill) paintFills(fills.getContext("2d"));
   if (show.heat) paintHeat(heat.getContext("2d"));
 }
@@ -158,21 +178,33 @@ function step(places) {
   location.replace(`#/case/${encodeURIComponent(report.id[shown[next]])}`);
 }
 
+/** Lay the sheet out as large as it is seen whole, then move it where it was. */
+function layOut() {
+  if (!open) return;
+  const aspect = report.width[open.at] / report.height[open.at];
+  const width = Math.min(stage.clientWidth, stage.clientHeight * aspect);
+  sheet.style.width = `${width}px`;
+  sheet.style.height = `${width / aspect}px`;
+  move();
+}
+
+/** Bring the sheet to its place; it never leaves a gap that it could fill. */
 function move() {
   place.zoom = Math.min(Math.max(place.zoom, 1), 12);
-  const reach = (place.zoom - 1) / 2;
-  place.x = Math.min(Math.max(place.x, -reach), reach); // in widths of the stage
-  place.y = Math.min(Math.max(place.y, -reach), reach);
+  const reach = (stageSide, side) => Math.max(0, (place.zoom - stageSide / side) / 2);
+  const across = reach(stage.clientWidth, sheet.offsetWidth), down = reach(stage.clientHeight, sheet.offsetHeight);
+  place.x = Math.min(Math.max(place.x, -across), across);
+  place.y = Math.min(Math.max(place.y, -down), down);
   sheet.style.transform = `translate(${place.x * 100}%, ${place.y * 100}%) scale(${place.zoom})`;
   part("zoom").textContent = `${place.zoom.toFixed(1)}×`;
 }
 
 function fit() {
   Object.assign(place, { zoom: 1, x: 0, y: 0 });
-  move();
+  layOut();
 }
 
-/** Zoom, and keep what is under a point (in widths from the middle) where it is. */
+/** Zoom, and keep what is under a point (as `place` tells it) where it is. */
 function zoomBy(factor, x = 0, y = 0) {
   const before = place.zoom;
   place.zoom = Math.min(Math.max(before * factor, 1), 12);
@@ -239,7 +271,7 @@ viewer.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   const PAN = { arrowleft: [0.1, 0], arrowright: [-0.1, 0], arrowup: [0, 0.1], arrowdown: [0, -0.1] };
   if (key in TOGGLES && !typing) toggle(TOGGLES[key]);
-  else if (key in PAN && event.shiftKey && !turning) { place.x += PAN[key][0] * place.zoom; place.y += PAN[key][1] * place.zoom; move(); }
+  else if (key in PAN && event.shiftKey && !turning) { place.x += PAN[key][0]; place.y += PAN[key][1]; move(); }
   else if ((key === "arrowright" || key === "arrowdown") && !turning) step(1);
   else if ((key === "arrowleft" || key === "arrowup") && !turning) step(-1);
   else if ((key === "+" || key === "=") && !typing) zoomBy(1.5);
@@ -253,7 +285,8 @@ viewer.addEventListener("keydown", (event) => {
 const pointers = new Map();
 const relative = (event) => {
   const box = stage.getBoundingClientRect();
-  return [(event.clientX - box.left) / box.width - 0.5, (event.clientY - box.top) / box.height - 0.5];
+  const x = event.clientX - box.left - box.width / 2, y = event.clientY - box.top - box.height / 2;
+  return [x / sheet.offsetWidth, y / sheet.offsetHeight];
 };
 stage.addEventListener("pointerdown", (event) => {
   stage.setPointerCapture(event.pointerId);
@@ -281,6 +314,7 @@ stage.addEventListener("wheel", (event) => {
 }, { passive: false });
 stage.addEventListener("dblclick", (event) => zoomBy(2, ...relative(event)));
 
+new ResizeObserver(layOut).observe(stage);
 setWindow();
 showGrid();
 window.addEventListener("hashchange", follow);
