@@ -155,6 +155,18 @@ def test_a_row_tells_what_was_found(root, images, capsys):
     assert "1 with a pneumothorax, 1 without" in capsys.readouterr().out
 
 
+def test_what_is_told_of_every_image_is_one_line(root, images, capsys):
+    for name in "ab":
+        write_png(images / f"{name}.png")
+    write_dicom(images / "c.dcm", image_of(MASK), ViewPosition="LL")
+    assert segment(root, images)[0] == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("all 3: no pixel spacing: no area in cm2") == 1
+    assert sum("no pixel spacing" in line for line in lines) == 1
+    assert sum("a lateral view" in line for line in lines) == 1
+    assert any(line.startswith("c.dcm: a lateral view") for line in lines)
+
+
 def test_all_that_is_told_says_that_it_is_research(root, images, capsys):
     write_png(images / "a.png")
     _, out = segment(root, images)

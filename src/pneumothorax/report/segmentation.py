@@ -120,9 +120,13 @@ def tell(rows: Sequence[Row]) -> str:
             lines.append(
                 "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
             )
-        lines += [
-            f"{printable(row['file'])}: {printable(warning)}" for row in good for warning in row["warnings"]
-        ]
+        of_warning: dict[str, list[str]] = {}
+        for one in good:
+            for warning in one["warnings"]:
+                of_warning.setdefault(printable(warning), []).append(printable(one["file"]))
+        for warning, files in of_warning.items():
+            every = len(good) > 1 and len(files) == len(good)
+            lines += [f"all {len(good)}: {warning}"] if every else [f"{file}: {warning}" for file in files]
         return "\n".join(lines)
     sides = Counter(row["side"] for row in found)
     told = Counter(printable(warning.split(" (")[0]) for row in good for warning in row["warnings"])
