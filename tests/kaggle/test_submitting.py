@@ -432,6 +432,7 @@ def test_a_submission_from_a_run_says_how_it_was_made(
     (run / "fold0" / "best.weights.h5").touch()
     (run / "fold0" / "recipe.json").write_text(to_json(RECIPES["smoke"]))
     studies = pd.DataFrame({"ImageId": TEST_IDS, "height": 1024, "width": 1024, "path": "none.png"})
+    studies = studies.assign(EncodedPixels="-1", area=0)  # as `prepare` fills them in
     maps = np.zeros((len(TEST_IDS), 32, 32), np.uint8)
     write_predictions(run / "predictions" / "test", [maps], studies, 32)
     words = ("submit", "--run", "hand", "--threshold", "0.7", "--min-area", "99", *QUICK)
