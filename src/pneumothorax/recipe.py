@@ -162,7 +162,12 @@ class Recipe:
     plateau_factor: float = _option(0.2, "what the learning rate is multiplied by then")
     early_stop_patience: int = _option(50, "epochs without a higher mean validation Dice before the end")
     seed: int = _option(0, "seed of the split, the weights, the order and the augmentation")
-    deterministic: bool = _option(True, "bit-equal results of equal runs on one machine; slower on a GPU")
+    deterministic: str = _option(
+        "auto",
+        "bit-equal results of equal runs on one machine; 'auto': on CPUs, where they cost nothing, not on "
+        "GPUs, which then compute by XLA; 'true': there too, several times slower",
+        ("auto", "true", "false"),
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -280,6 +285,8 @@ def from_json(text: str) -> Recipe:
             "the fields of this version",
             "install the version that made it, or train again",
         )
+    if isinstance(values["deterministic"], bool):  # as it was written before 'auto'
+        values["deterministic"] = str(values["deterministic"]).lower()
     if isinstance(values["decoder_filters"], list):  # JSON has no tuples
         values["decoder_filters"] = tuple(values["decoder_filters"])
     return Recipe(**values)

@@ -3,12 +3,14 @@
 from typing import Any
 
 import keras
+import numpy as np
 
-from pneumothorax.model.devices import count_gpus, on_one_cpu, on_tensorflow
+from pneumothorax.model.devices import count_gpus, count_replicas, on_one_cpu, on_tensorflow
 from pneumothorax.model.losses import find_losses
 from pneumothorax.model.scores import find_metrics
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.feed import make_batch
 
 
 def compile_model(
@@ -35,10 +37,25 @@ def compile_model(
     model.compile(
         optimizer,
         loss=find_losses(recipe),
-        metrics=find_metrics(recipe),
+        weighted_metrics=find_metrics(recipe),
         jit_compile=not on_tensorflow() or count_gpus() == 1,
     )
+    _make_variables(model, recipe)
     return model
+
+
+def _make_variables(model: keras.Model, recipe: Recipe) -> None:
+    """Make the variables of optimiser, losses and metrics; a function that makes its own is traced twice."""
+    model.optimizer.build(model.trainable_variables)
+    if on_tensorflow() and count_replicas() == 1:  # else Keras does it before the first step
+        masks = np.zeros((1, recipe.size, recipe.size, 1), np.float32)
+        truth, *_ = make_batch(recipe, masks, masks, np.zeros(1, bool))[1:]
+        parts = truth if isinstance(truth, dict) else {"probability": truth}
+        seen = {name: keras.ops.convert_to_tensor(part[..., :1]) for name, part in parts.items()}
+        output = seen if isinstance(truth, dict) else seen["probability"]
+        model.compute_loss(y=truth, y_pred=output)
+        model.compute_metrics(None, truth, output)
+        model.reset_metrics()
 
 
 def _find_rate(recipe: Recipe, steps: list[int] | None) -> Any:
