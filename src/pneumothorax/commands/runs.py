@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_rows
+from pneumothorax.commands.rules import warn_if_useless
 from pneumothorax.data import folds
 from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache
@@ -59,6 +60,7 @@ def train(options: Namespace) -> int:
             )
             return 0
         _score_fold(fold, cache, split, recipe)
+        warn_if_useless([fold])
         print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
 
@@ -68,6 +70,8 @@ def tune(options: Namespace) -> int:
     run = run_folder(options)
     parts = out_of_fold_parts(run)
     _check_kinds(parts)
+    if read_ensemble(run) is None:
+        warn_if_useless(find_folds(run))
     decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision)
     print(decision)
@@ -98,6 +102,7 @@ def predict(options: Namespace) -> int:
         )
     fold_folders = find_folds(run)
     recipe = common_recipe(fold_folders)
+    warn_if_useless(fold_folders)
     if options.images is None:
         name, cache = "test", open_prepared(workspace, recipe, "test")
     else:

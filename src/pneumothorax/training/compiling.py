@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from pneumothorax.model.devices import count_gpus, count_replicas, on_one_cpu, on_tensorflow
+from pneumothorax.model.gain import Gain, GainModel
 from pneumothorax.model.losses import find_losses
 from pneumothorax.model.scores import find_metrics
 from pneumothorax.model.unet import build_model
@@ -24,7 +25,9 @@ def compile_model(
         steps: How many steps each planned epoch has; the schedule 'cosine' needs them.
         trained: Weights will be loaded into it, so the encoder's own are not fetched.
     """
-    model = build_model(recipe, precision, trained=trained)
+    network = build_model(recipe, precision, trained=trained)
+    model = GainModel(network.input, network.output, name=network.name)
+    model.gain = Gain(recipe.size, headed=recipe.empty_head)
     optimizer = _find_adam()(
         _find_rate(recipe, steps),
         global_clipnorm=recipe.clip_norm or None,
