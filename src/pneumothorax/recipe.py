@@ -154,8 +154,8 @@ class Recipe:
     monitor: str = _option(
         "soft_dice",
         "the score on the validation images that picks the best epochs: 'gain', of the best decision rule's "
-        "mean Dice over leaving every image empty; or a mean Dice: soft; of masks cut at 0.5; or of positives "
-        "and of negatives, each half",
+        "mean Dice over leaving every image empty; or a mean Dice: soft, of masks cut at 0.5, or of "
+        "positives and of negatives, each half",
         ("gain", "soft_dice", "hard_dice", "balanced_dice"),
     )
     epochs: int = _option(200, "most epochs to train")

@@ -51,13 +51,11 @@ def _make_variables(model: keras.Model, recipe: Recipe) -> None:
     """Make the variables of optimiser, losses and metrics; a function that makes its own is traced twice."""
     model.optimizer.build(model.trainable_variables)
     if on_tensorflow() and count_replicas() == 1:  # else Keras does it before the first step
-        masks = np.zeros((1, recipe.size, recipe.size, 1), np.float32)
-        truth, *_ = make_batch(recipe, masks, masks, np.zeros(1, bool))[1:]
-        parts = truth if isinstance(truth, dict) else {"probability": truth}
-        seen = {name: keras.ops.convert_to_tensor(part[..., :1]) for name, part in parts.items()}
-        output = seen if isinstance(truth, dict) else seen["probability"]
-        model.compute_loss(y=truth, y_pred=output)
-        model.compute_metrics(None, truth, output)
+        images = np.zeros((1, recipe.size, recipe.size, 1), np.uint8)
+        _, truth, *_ = make_batch(recipe, images, images.astype(np.float32), np.zeros(1, bool))
+        seen = keras.tree.map_structure(lambda part: keras.ops.convert_to_tensor(part[..., :1]), truth)
+        model.compute_loss(y=truth, y_pred=seen)
+        model.compute_metrics(None, truth, seen)
         model.reset_metrics()
 
 
