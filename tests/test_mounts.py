@@ -109,3 +109,20 @@ def test_the_folders_are_kaggles_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv("KAGGLE_WORKING_DIR", raising=False)
     assert mounts.input_root() == Path("/kaggle/input")
     assert mounts.working() == Path("/kaggle/working")
+
+
+def test_a_model_is_found_in_either_layout_by_its_version_first(root):
+    assert mounts.find_models("keras/xception/keras/base/2") == []
+    places = [root / "models/keras/xception/keras/base/2", root / "xception/keras/base/1"]
+    for path in places:
+        path.mkdir(parents=True)
+    assert mounts.find_models("keras/xception/keras/base/2") == places
+    assert mounts.find_models("keras/xception/keras/other/2") == []
+
+
+def test_files_are_found_near_the_top_of_each_input_alone(root):
+    for path in ("datasets/a/b/x.h5", "datasets/a/b/in/x.h5", "datasets/a/b/in/deeper/x.h5", "old/x.h5"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    found = [path.relative_to(root).as_posix() for path in mounts.find_files("x.h5")]
+    assert found == ["datasets/a/b/x.h5", "datasets/a/b/in/x.h5", "old/x.h5"]

@@ -1,17 +1,19 @@
 """Kaggle's ``/kaggle/input``: finds a competition, a dataset or a notebook's output in it.
 
 Kaggle mounts them in folders by kind and owner; sessions of older notebooks still see the flat layout, in
-which the slug alone names the folder. Reads nothing but folder names.
+which the slug alone names the folder. Reads nothing but names.
 """
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pneumothorax.errors import UserError
 
 # How many folders deep the inputs of each kind lie in the newer layout.
 KINDS = {"competitions": 1, "datasets": 2, "notebooks": 2, "models": 5}
+DEPTH = 2  # how many folders deep a wheel or a weights file may lie in an input
 _REFERENCE = re.compile(r"([\w-]+)/([\w-]+)(/\d+)?", re.ASCII)
 
 
@@ -54,6 +56,27 @@ def find_notebook(reference: str) -> Path:
     """
     owner, slug = split_reference(reference)
     return _find("kernel", reference, f"notebooks/{owner}/{slug}", slug)
+
+
+def find_models(reference: str) -> list[Path]:
+    """Find the mounted versions of a Kaggle Model, the one that is named first; none where it is not mounted.
+
+    Args:
+        reference: ``owner/model/framework/variation/version``, as in kernel-metadata.json.
+    """
+    owner, model, framework, variation, version = reference.split("/")
+    inner = f"{model}/{framework}/{variation}"
+    found = []
+    for place in (f"models/{owner}/{inner}", inner):
+        found += sorted(_folders(input_root() / place), key=lambda path: (path.name != version, path.name))
+    return found
+
+
+def find_files(pattern: str) -> Iterator[Path]:
+    """Yield matching files of all inputs, but not from deep below: a tree of radiographs is slow to walk."""
+    for mount in list_mounts():
+        for depth in range(DEPTH):
+            yield from sorted(mount.glob("*/" * depth + pattern))
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -93,7 +93,7 @@ class Recipe:
         "unet", "how the decoder is made; those of segmentation-models", ("unet", "fpn", "linknet", "pspnet")
     )
     encoder: str = _option("xception", "xception, or any encoder of segmentation-models")
-    encoder_weights: str = _option("imagenet", "'imagenet', 'none', or a file of encoder weights")
+    encoder_weights: str = _option("imagenet", "'imagenet', 'none', or a file or model folder of weights")
     decoder_filters: tuple[int, ...] = _option(
         (256, 128, 64, 32, 16),
         "filters of unet's five blocks, deepest first; linknet uses the last alone, fpn (256) and "

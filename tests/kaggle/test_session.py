@@ -233,6 +233,15 @@ def test_weights_in_the_cache_stay_and_links_to_nowhere_are_mended(place, cache)
     assert (cache / "gone_notop.h5").read_text() == "mounted"
 
 
+@pytest.mark.parametrize("layout", ["models/keras/", ""])
+def test_a_mounted_model_of_xception_is_offered_where_it_is(place, cache, layout):
+    name = f"{layout}xception/keras/xception_41_imagenet/2"
+    (place / "input" / name).mkdir(parents=True)
+    (place / "input" / name / "model.weights.h5").write_text("weights")
+    assert session.offer_weights() == [name]
+    assert not cache.exists()
+
+
 def test_without_weights_nothing_is_made(cache):
     assert session.offer_weights() == []
     assert not cache.exists()

@@ -162,6 +162,7 @@ def test_imagenet_weights_out_of_reach_are_one_line_with_the_cure(encoder, monke
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", unreachable)
     with pytest.raises(UserError, match="--encoder-weights none") as caught:
         build_model(replace(TINY, encoder=encoder, encoder_weights="imagenet"))
+    assert "turn the internet on; or attach" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

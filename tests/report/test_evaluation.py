@@ -1,5 +1,6 @@
 """What the report says of a run equals what the package's own parts say."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from pneumothorax.recipe import RECIPES
 from pneumothorax.report.charts import image_reliability, pixel_reliability
 from pneumothorax.report.decision_charts import emptied, sweep
 from pneumothorax.report.evaluation import evaluate_run, open_run
+from pneumothorax.report.summary import facts_of
+from pneumothorax.workspace import write_text
 
 
 @pytest.fixture
@@ -140,3 +143,20 @@ def test_a_speck_on_the_other_side_does_not_count():
     assert side_of(mask) == "right"
     mask[:, 6] = True
     assert side_of(mask) == "both"
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        (
+            {"source": "download", "file": "a.h5", "sha256": "0123456789abcdef", "arrays": 234},
+            "a.h5 (download, 234 arrays, sha256 0123456789ab)",
+        ),
+        ({"source": "download", "file": "a.h5"}, "a.h5 (download)"),
+        (None, None),
+    ],
+)
+def test_the_weights_that_the_encoder_began_with_are_named(run, note, told):
+    if note is not None:
+        write_text(run.folds[0].path / "encoder_weights.json", json.dumps(note))
+    assert dict(facts_of(run)).get("Encoder weights") == told

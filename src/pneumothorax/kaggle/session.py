@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
+from pneumothorax.model import encoder_weights
 from pneumothorax.workspace import Workspace
 
 # What Kaggle's image lacks, by the name that is imported; pure Python, so that any image takes the wheels.
@@ -29,7 +30,6 @@ LIBRARY = {
     "segmentation_models": "segmentation-models==1.0.1",
 }
 BEGAN = time.monotonic()  # imported at a notebook's start, so about when the session began
-_DEPTH = 2  # how many folders deep a wheel or a weights file may lie in an input
 
 
 def begin(accelerator: str) -> None:
@@ -90,7 +90,7 @@ def install_library() -> None:
     """
     if not (missing := _missing()):
         return
-    folders = sorted({wheel.parent for wheel in _find_inputs("*.whl")})
+    folders = sorted({wheel.parent for wheel in mounts.find_files("*.whl")})
     links = [word for folder in folders for word in ("--find-links", str(folder))]
     said = ""
     for source in (["--no-index", *links], ["--timeout", "10", "--retries", "1"]):
@@ -112,14 +112,14 @@ def offer_weights() -> list[str]:
     """Link mounted files of ImageNet weights without top into Keras' cache, where downloads would lie.
 
     So ``encoder_weights="imagenet"`` works without internet, and the recipe stays the same. What lies in the
-    cache already is left alone.
+    cache already is left alone. A mounted Kaggle Model is found where it is (`model.encoder_weights`).
 
     Returns:
-        The names of the files that are there now.
+        The names of the files that are there now, and of the mounted models.
     """
-    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
+    cache = encoder_weights.keras_cache()
     offered = []
-    for path in _find_inputs("*.h5"):
+    for path in mounts.find_files("*.h5"):
         if not any(word in path.name for word in ("notop", "no_top")):
             continue
         link = cache / path.name
@@ -129,7 +129,9 @@ def offer_weights() -> list[str]:
             cache.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
         offered.append(path.name)
-    return sorted(set(offered))
+    root = mounts.input_root()
+    models = [folder.relative_to(root).as_posix() for folder in encoder_weights.list_models()]
+    return sorted(set(offered)) + models
 
 
 def make_workspace(competition: str, datasets: Sequence[str] = (), *, keep_runs: bool = False) -> Workspace:
@@ -236,13 +238,6 @@ def _quota() -> str:
 def _missing() -> list[str]:
     """List what cannot be imported; looked up only, since importing it needs `model.xception`."""
     return [name for name in LIBRARY if find_spec(name) is None]
-
-
-def _find_inputs(pattern: str) -> Iterator[Path]:
-    """Yield matching files of all inputs, but not from deep below: a tree of radiographs is slow to walk."""
-    for mount in mounts.list_mounts():
-        for depth in range(_DEPTH):
-            yield from sorted(mount.glob("*/" * depth + pattern))
 
 
 def _pip(flags: list[str], packages: list[str]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from pneumothorax.errors import UserError
 from pneumothorax.model.architectures import build_encoder, build_network, find_encoder, find_head
 from pneumothorax.model.devices import count_replicas, on_one_cpu
+from pneumothorax.model.encoder_weights import find_weights, inspect_file, named_for_keras, ways_out
 from pneumothorax.model.xception import check_encoder, load_library
 from pneumothorax.recipe import Recipe
 
@@ -36,7 +37,6 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
             not fit.
     """
     check_encoder(recipe.encoder)
-    weights = None if trained else recipe.encoder_weights
     with _policy(precision):
         images = keras.Input((recipe.size, recipe.size, 1), dtype="uint8", name="image")
         mean, deviation = input_scale(recipe.encoder)
@@ -44,7 +44,8 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         scaled = keras.layers.Normalization(mean=mean, variance=deviation**2, dtype="float32", name="scale")(
             colour
         )
-        network = _build(recipe, "imagenet" if weights == "imagenet" else None)
+        origin = None if trained else find_weights(recipe)
+        network = _build(recipe, "imagenet" if origin is not None and origin.by_keras else None)
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = recipe.batch_norm_momentum
@@ -52,8 +53,8 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         if not trained:
             bias = find_head(network).bias
             bias.assign(np.full(bias.shape, math.log(recipe.prior / (1 - recipe.prior))))
-        if weights not in ("imagenet", "none", None):
-            _load_encoder(network, recipe, Path(weights))
+        if origin is not None and not origin.by_keras:
+            _load_encoder(network, recipe, origin.path)
         name = f"{recipe.architecture}_{recipe.encoder}"
         if not recipe.empty_head:
             return keras.Model(images, _to_probability(_fastest(network)(scaled)), name=name)
@@ -135,8 +136,7 @@ def _build(recipe: Recipe, weights: str | None) -> keras.Model:
         if (weights and type(error) is Exception) or isinstance(error, OSError):
             raise UserError(
                 f"the ImageNet weights of {recipe.encoder} cannot be downloaded ({_first_line(error)})",
-                "a connection to the internet, or the file in Keras' own cache",
-                "use --encoder-weights none, or the path of a local weights file",
+                remedy=ways_out(recipe),
             ) from error
         raise
 
@@ -152,18 +152,23 @@ def _fastest(network: keras.Model) -> keras.Model:
 
 def _load_encoder(network: keras.Model, recipe: Recipe, path: Path) -> None:
     """Load a local weights file into the encoder part of the network."""
-    if not path.is_file():
-        raise UserError(
-            f"no file of encoder weights {path}", "'imagenet', 'none' or the path of a weights file"
-        )
+    suffix, count = inspect_file(path)
     whole, part = build_encoder(recipe)
-    try:
-        _load(whole, path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
+    expected = f"the {len(whole.weights)} arrays of {recipe.encoder} without its top"
+    remedy = "name the weights of this encoder, or the --encoder that they are of"
+    if count != len(whole.weights):
         raise UserError(
-            f"{path} does not fit the encoder {recipe.encoder} ({_first_line(error)})",
-            f"weights of {recipe.encoder} without its top",
+            f"{path} does not fit the encoder {recipe.encoder}: it holds {count} arrays", expected, remedy
+        )
+    try:
+        with named_for_keras(path, suffix) as named:
+            _load(whole, named)
+    except (ValueError, KeyError, OSError, RuntimeError, UserWarning) as error:
+        raise UserError(
+            f"{path} does not fit the encoder {recipe.encoder} ({_first_line(error)})", expected, remedy
         ) from None
+    if not all(np.isfinite(array).all() for array in whole.get_weights()):
+        raise UserError(f"{path} holds values that are no finite numbers", expected, "copy it again")
     find_encoder(network).set_weights(part.get_weights())
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.model.encoder_weights import read_note
 from pneumothorax.recipe import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
@@ -140,6 +141,8 @@ def facts_of(run: Evaluation) -> Facts:
         ("Network", f"{run.recipe.architecture}, {run.recipe.encoder}, weights {run.recipe.encoder_weights}"),
         ("Loss", run.recipe.loss),
     ]
+    if begun := sorted({_weights_of(note) for fold in run.folds if (note := read_note(fold.path))}):
+        rows.append(("Encoder weights", "; ".join(begun)))
     return rows + _training_facts(run.folds)
 
 
@@ -159,6 +162,13 @@ def _training_facts(folds: Sequence[FoldFolder]) -> Facts:
         ("Trained", _dates(every)),
         ("Versions", ", ".join(versions) or "not recorded"),
     ]
+
+
+def _weights_of(note: dict[str, Any]) -> str:
+    """Name the file that an encoder began with, as `model.encoder_weights.note_weights` noted it."""
+    digest = f", sha256 {str(note['sha256'])[:12]}" if "sha256" in note else ""
+    arrays = f", {note['arrays']} arrays" if "arrays" in note else ""
+    return f"{note.get('file')} ({note.get('source')}{arrays}{digest})"
 
 
 def _recipe_of(run: Evaluation) -> str:

@@ -13,6 +13,7 @@ import keras
 from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
+from pneumothorax.model.encoder_weights import find_weights, note_weights
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
 from pneumothorax.training.beginning import find_beginning, load_beginning
@@ -77,7 +78,10 @@ def fit_fold(
     feed = Feed(cache, split.train, recipe, first)
     with hardware.scope_of(strategy):
         loaded = state is not None or begin_with is not None
+        origin = None if loaded else find_weights(recipe)  # before a download puts the file into the cache
         model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
+    if origin is not None:
+        note_weights(fold.path, origin)
     if begin_with is not None:
         load_beginning(model, begin_with, recipe)
     clock = Clock(feed)

@@ -2,7 +2,8 @@
 
 ``runs/<name>/fold<k>/`` holds ``recipe.json``, ``environment.json`` (versions, precision),
 ``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), ``sessions.json`` (when,
-where and from which commit it was trained), and after training the probabilities in ``out_of_fold/`` and
+where and from which commit it was trained), ``encoder_weights.json`` (which file the encoder began with, if
+any), and after training the probabilities in ``out_of_fold/`` and
 ``test/`` and the scores in ``scores.json``.
 ``runs/<name>/decision.json`` comes from `tune`.
 """
