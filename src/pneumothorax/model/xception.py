@@ -1,4 +1,4 @@
-"""The same-padded Xception and Keras' DenseNets, registered with segmentation-models; its one door.
+"""Encoders that segmentation-models lacks, registered with it; its one door: Xception, DenseNets, Lite0.
 
 `keras.applications.Xception` pads the two convolutions of its stem by nothing ("valid"), so its feature maps
 are a few pixels short of size/2, size/4 ...; segmentation-models therefore lists it as unsupported. With
@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from pneumothorax.errors import UserError
+from pneumothorax.model import lite
 
 STEM = ("block1_conv1", "block1_conv2")
 # The last feature map of each resolution: 1/16, 1/8, 1/4, 1/2 of the input's side.
@@ -82,6 +83,8 @@ def load_library() -> ModuleType:
 
     BackbonesFactory._models_update["xception"] = [xception, preprocess]
     BackbonesFactory._default_feature_layers["xception"] = SKIPS
+    BackbonesFactory._models_update["efficientnetlite0"] = [lite.efficientnetlite0, lite.preprocess]
+    BackbonesFactory._default_feature_layers["efficientnetlite0"] = lite.SKIPS
     for name in DENSENETS:
         BackbonesFactory._models_update[name] = list(densenet(name))
     if "xception" in BackbonesFactory._models_delete:
