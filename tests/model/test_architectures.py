@@ -32,6 +32,7 @@ PARAMETERS = {
     "efficientnetb5": 37_468_673,
     "efficientnetb6": 50_906_009,
     "efficientnetb7": 75_048_097,
+    "efficientnetlite0": 9_478_961,
     "inceptionresnetv2": 62_061_553,
     "inceptionv3": 29_933_105,
     "mobilenet": 8_336_337,
