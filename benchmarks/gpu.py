@@ -21,6 +21,7 @@ from typing import Any
 
 from gpu_process import Answer, Side, SkippedError, wait_until_ready
 from gpu_session import NEEDED, SIDES, Session, parse
+from gpu_table import LARGER
 
 MIDDLE, LARGE, SMALL = SIDES[:7], SIDES[:5], SIDES[:4]
 BEST = ("tf-xla", "jax", "torch")
@@ -28,13 +29,19 @@ ENOUGH = 1.03  # a larger batch must be so much faster an image
 
 
 def measure_steps(
-    session: Session, recipe: str, size: int, sides: tuple[str, ...], suffix: str = "", **more: str
+    session: Session,
+    recipe: str,
+    size: int,
+    sides: tuple[str, ...],
+    suffix: str = "",
+    environment: dict[str, str] | None = None,
 ) -> dict[str, Answer]:
     """Let sides take bursts of steps in turn; return the first answer of each that could."""
     options, row = session.options, f"{recipe} {size} px{suffix}"
     batch, results = options.batch, session.results
     processes = [
-        session.start_steps(row, side, recipe, size, batch, **more) for side in session.chosen(sides)
+        session.start_steps(row, side, recipe, size, batch, environment or {})
+        for side in session.chosen(sides)
     ]
     names = dict(zip(processes, session.chosen(sides), strict=True))
     try:
@@ -83,7 +90,7 @@ def measure_best(session: Session, size: int) -> None:
     for name in session.chosen(BEST):
         known = session.results.find(row, name)
         batch, best = options.batch * (2 if known else 1), known["images_per_second"] if known else 0.0
-        side = session.start_steps(f"{row} best", name, "strong", size, batch)
+        side = session.start_steps(f"{row} best", name, "strong", size, batch, {})
         try:
             limit = time.monotonic() + min(options.patience, session.left() - 5)
             ready = wait_until_ready([side], limit, refuse)
@@ -93,7 +100,7 @@ def measure_best(session: Session, size: int) -> None:
                 ]
                 found = {**ready[side], "first_step": {}, "peak": side.ask(limit, do="peak")["bytes"]}
                 counts = session.count("strong", size)
-                session.results.add_step(f"{row} larger", name, batch, bursts, found, counts)
+                session.results.add_step(row + LARGER, name, batch, bursts, found, counts)
                 now = session.results.steps[-1]["images_per_second"]
                 if now < ENOUGH * best:
                     break
@@ -110,13 +117,9 @@ def measure_whole(session: Session, name: str) -> None:
     """Measure whole epochs and predictions of the package under one backend."""
     options, results, size = session.options, session.results, session.options.sizes[1]
     folder = session.folder / f"whole-{name}"
-    words = (
-        f"--folder {folder} --size {size} --batch {options.batch} --images {options.images} "
-        f"--epochs {options.epochs} --steps {options.steps} --device {options.device}"
-    )
-    words += f" --precision {options.precision}" if options.precision else ""
-    words += f" --cache {options.cache}" if options.cache else ""
-    side = session.start(f"whole {name}", "gpu_whole.py", name, words)
+    values = {"folder": folder, "size": size, "cache": options.cache, "precision": options.precision}
+    values |= {key: getattr(options, key) for key in ("batch", "images", "epochs", "steps", "device")}
+    side = session.start(f"whole {name}", "gpu_whole.py", name, values, {})
     try:
         limit = session.deadline
         ready = side.receive(session.left())
@@ -155,7 +158,7 @@ def measure_caches(session: Session) -> None:
     for kind in ("jax", "tf"):
         (caches / kind).mkdir(parents=True)
     first, second = (
-        measure_steps(session, "strong", size, ("tf-xla", "jax"), f", cache {state}", **environment)
+        measure_steps(session, "strong", size, ("tf-xla", "jax"), f", cache {state}", environment)
         for state in ("empty", "full")
     )
     for side in first.keys() & second.keys():

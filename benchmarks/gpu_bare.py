@@ -55,11 +55,10 @@ def start_keras(options: argparse.Namespace) -> Answer:
     """Import Keras and make sure that it has the device; return what it runs on."""
     import keras
 
-    from pneumothorax.model.devices import count_gpus
     from pneumothorax.training import hardware
 
     backend = keras.backend.backend()
-    if options.device == "gpu" and not count_gpus():
+    if options.device == "gpu" and not on_gpu():
         raise SkippedError(f"{backend} sees no GPU; --device cpu measures the CPU")
     versions = {"keras": keras.__version__, backend: __import__(backend).__version__}
     return {"device": hardware.describe_machine(), "versions": versions}
@@ -172,9 +171,16 @@ def bare_pass(model: Any, images: Any) -> Callable[[], Any]:
 
 
 def on_gpu() -> bool:
-    from pneumothorax.model.devices import count_gpus
+    """Return whether Keras' backend computes on anything but the processor."""
+    import keras
 
-    return count_gpus() > 0
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return bool(jax.default_backend() != "cpu")
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def find_peak() -> int | None:

@@ -1,10 +1,12 @@
 """One run of benchmarks/gpu.py: its options, its deadline, its processes and their environments."""
 
 import argparse
+import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from gpu_bare import find_precision
 from gpu_process import Answer, Side, SkippedError
@@ -40,7 +42,7 @@ class Session:
             "options": {name: str(value) for name, value in vars(options).items()},
         }
         self.results = Results(options.json, about)
-        self.counter = self.start("count", "gpu_count.py", "tf", "")
+        self.counter = self.start("count", "gpu_count.py", "tf", {}, {})
         self.counts: dict[tuple[str, int], Answer] = {}
         self.counted = [
             ("strong", options.sizes[1]),
@@ -55,8 +57,18 @@ class Session:
         """Return the seconds that are left."""
         return self.deadline - time.monotonic()
 
-    def start(self, name: str, script: str, side: str, words: str, **environment: str) -> Side:
-        """Start a process of a side's library."""
+    def start(
+        self, name: str, script: str, side: str, values: dict[str, Any], environment: dict[str, str]
+    ) -> Side:
+        """Start a process of a side's library.
+
+        Args:
+            name: Names it, and its log.
+            script: What it runs.
+            side: Begins with the library's name.
+            values: Options of the script; those that are None are left out.
+            environment: Variables that it needs besides.
+        """
         options, python, changes = self.options, sys.executable, []
         if side.startswith("torch"):
             python, changes = options.peer_python, options.peer_env
@@ -79,22 +91,37 @@ class Session:
             variables.pop(variable, None)
             if value:
                 variables[variable] = value
-        self.running.append(Side(name, [python, str(HERE / script), *words.split()], variables, self.folder))
+        words = [
+            word
+            for option, value in values.items()
+            if value is not None
+            for word in (f"--{option}", str(value))
+        ]
+        self.running.append(Side(name, [python, str(HERE / script), *words], variables, self.folder))
         return self.running[-1]
 
-    def start_steps(self, row: str, side: str, recipe: str, size: int, batch: int, **more: str) -> Side:
+    def start_steps(
+        self, row: str, side: str, recipe: str, size: int, batch: int, environment: dict[str, str]
+    ) -> Side:
         """Start a side that takes training steps."""
-        words = (
-            f"--side {side} --recipe {recipe} --size {size} --batch {batch} --device {self.options.device}"
-        )
-        if self.options.precision:
-            words += f" --precision {self.options.precision}"
-        known = find_recipe(recipe)
-        peer = (
-            f'{{"head":{str(known.empty_head).lower()},"clip":{known.clip_norm},"smooth":{known.smooth},'
-            f'"reduction":"{known.loss_reduction}","learning_rate":{known.learning_rate}}}'
-        )
-        return self.start(f"{row} {side}", "gpu_sides.py", side, f"{words} --peer-recipe {peer}", **more)
+        options, known = self.options, find_recipe(recipe)
+        peer = {
+            "head": known.empty_head,
+            "clip": known.clip_norm,
+            "smooth": known.smooth,
+            "reduction": known.loss_reduction,
+            "learning_rate": known.learning_rate,
+        }
+        values = {
+            "side": side,
+            "recipe": recipe,
+            "peer-recipe": json.dumps(peer),
+            "size": size,
+            "batch": batch,
+            "precision": options.precision,
+            "device": options.device,
+        }
+        return self.start(f"{row} {side}", "gpu_sides.py", side, values, environment)
 
     def chosen(self, sides: tuple[str, ...]) -> list[str]:
         """Return the sides of a row that the options have."""

@@ -8,6 +8,7 @@ from typing import Any
 from timing import print_ratio
 
 GB = 1024**3
+LARGER = ", larger batches"  # ends the name of a row
 HEAD = "images/s  ms/step  first step  peak GB  estimate  of limit"
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ class Results:
         self.others: list[Row] = []
         self.skipped: list[Row] = []
         self.rates: dict[str, dict[str, float]] = {}  # of the side that measured them
-        print(f"{'row':<28}{'side':<15}{'batch':>5}  {HEAD}", flush=True)
+        print(f"{'row':<36}{'side':<15}{'batch':>5}  {HEAD}", flush=True)
 
     def write(self) -> None:
         """Write all so far, the old file staying whole until the new one is."""
@@ -47,7 +48,7 @@ class Results:
     def skip(self, row: str, side: str, reason: str) -> None:
         """Note in one line what was not measured."""
         self.skipped.append({"row": row, "side": side, "reason": reason})
-        print(f"{row:<28}{side:<15} skipped: {reason}", flush=True)
+        print(f"{row:<36}{side:<15} skipped: {reason}", flush=True)
         self.write()
 
     def add_step(self, row: str, side: str, batch: int, bursts: list[float], more: Row, counts: Row) -> None:
@@ -69,7 +70,7 @@ class Results:
         first = found.get("first_step", {}).get("all")
         share = found.get("share_of_limit")
         print(
-            f"{row:<28}{side:<15}{batch:>5}  {batch / seconds:>8.1f} {1000 * seconds:>8.1f} "
+            f"{row:<36}{side:<15}{batch:>5}  {batch / seconds:>8.1f} {1000 * seconds:>8.1f} "
             f"{'-' if first is None else f'{first:.0f} s':>11} {_gigabytes(found.get('peak')):>8} "
             f"{_gigabytes(found.get('estimate')):>9}  "
             + ("-" if share is None else f"{share:.0%} ({found['limit']})"),
@@ -95,7 +96,7 @@ class Results:
     def add_other(self, row: str, side: str, text: str, found: Row) -> None:
         """Note a result of another kind, which prints as a text."""
         self.others.append({"row": row, "side": side, **found})
-        print(f"{row:<28}{side:<15} {text}", flush=True)
+        print(f"{row:<36}{side:<15} {text}", flush=True)
         self.write()
 
     def find(self, row: str, side: str) -> Row | None:
@@ -109,13 +110,16 @@ class Results:
         for side, rates in self.rates.items():
             print(f"{side}: {rates['matrix'] / 1e12:.1f} TFLOP/s, copies {rates['copy'] / 1e9:.0f} GB/s")
         for row in dict.fromkeys(one["row"] for one in self.steps):
-            of_row = {one["side"]: one["seconds"] for one in self.steps if one["row"] == row}
+            among = {row, row.removesuffix(LARGER)}  # the batch that was tried first may be the best
+            speeds: dict[str, float] = {}
+            for one in self.steps:
+                if one["row"] in among:
+                    speeds[one["side"]] = max(speeds.get(one["side"], 0.0), one["images_per_second"])
             for ours in ("tf-xla", "jax"):
-                for side, seconds in of_row.items():
-                    if side == ours or ours not in of_row or side.startswith("jax"):
-                        continue
-                    goal = "above 1.0" if side == "torch" else "-"
-                    print_ratio(f"{row}: {side} / {ours}", seconds / of_row[ours], goal)
+                for side in speeds:
+                    if side != ours and ours in speeds and not side.startswith("jax"):
+                        goal = "above 1.0" if side == "torch" else "-"
+                        print_ratio(f"{row}: {ours} / {side}", speeds[ours] / speeds[side], goal)
         for one in self.others:
             name = f"{one['row']}, {one['side']}"
             if "epoch_ratio" in one:
