@@ -14,6 +14,8 @@ of a process alone. `--quick --device cpu` tries every row out on a CPU, whose f
 """
 
 import os
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -194,10 +196,9 @@ def measure(session: Session) -> None:
 
 def main() -> None:
     options = parse(__doc__)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `timeout` ends the processes too
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.logs or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        session = Session(options, folder)
+        session = Session(options, Path(scratch))
         try:
             measure(session)
         finally:

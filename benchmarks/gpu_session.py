@@ -35,6 +35,8 @@ class Session:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options, self.folder = options, folder
+        self.logs = options.logs or folder
+        self.logs.mkdir(parents=True, exist_ok=True)
         self.deadline = time.monotonic() + options.budget - SPARE
         self.running: list[Side] = []
         about = {
@@ -97,7 +99,7 @@ class Session:
             if value is not None
             for word in (f"--{option}", str(value))
         ]
-        self.running.append(Side(name, [python, str(HERE / script), *words], variables, self.folder))
+        self.running.append(Side(name, [python, str(HERE / script), *words], variables, self.logs))
         return self.running[-1]
 
     def start_steps(
