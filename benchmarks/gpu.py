@@ -50,25 +50,26 @@ def measure_steps(
         limit = time.monotonic() + min(options.patience, session.left() - 10)
         ready = wait_until_ready(processes, limit, lambda side, why: results.skip(row, names[side], why))
         bursts: dict[Side, list[float]] = {side: [] for side in processes if side in ready}
+        asked = list(bursts)
 
         def ask(side: Side, **request: Any) -> Answer:
             try:
                 return side.ask(session.deadline, **request)
             except SkippedError as reason:
                 results.skip(row, names[side], str(reason))
-                bursts.pop(side, None)
+                asked.remove(side)  # what it has measured before stands
                 return {}
 
         for _ in range(options.rounds):
-            for side in list(bursts):
+            for side in list(asked):
                 if answer := ask(side, do="burst", steps=options.steps):
                     bursts[side].append(answer["seconds"])
-        for side in list(bursts):
+        for side in list(asked):
             if names[side] in BEST and names[side] not in results.rates and (found := ask(side, do="rates")):
                 results.rates[names[side]] = found
         counts = session.count(recipe, size)
-        for side, seconds in list(bursts.items()):
-            peak = ask(side, do="peak").get("bytes")
+        for side, seconds in bursts.items():
+            peak = ask(side, do="peak").get("bytes") if side in asked else None
             if seconds:
                 found = {**ready[side], "peak": peak}
                 results.add_step(row, names[side], batch, seconds, found, counts)

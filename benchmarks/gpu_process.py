@@ -182,6 +182,8 @@ def _write(answer: Answer) -> None:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, SkippedError):
+        return text
     exhausted = any(sign in text.lower() for sign in ("resource_exhausted", "out of memory", "oom when"))
     kind = "out of memory" if exhausted or isinstance(error, MemoryError) else type(error).__name__
     return f"{kind}: {text[:160]}"
