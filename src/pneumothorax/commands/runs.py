@@ -109,13 +109,13 @@ def predict(options: Namespace) -> int:
         name = _name_of(options.images)
         folder = workspace.cache(recipe.size, recipe.interpolation, name)
         cache = prepare_rows(found.find_images(options.images), folder, recipe, options)
-    from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.inference.predict import load_folds, predict_rows
 
-    models = [load_fold(fold) for fold in fold_folders]
+    networks = load_folds(fold_folders)
     folder = run / "predictions" / name
     rows = np.arange(len(cache.studies))
-    predict_rows(models, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
-    print(f"{folder}: {len(cache.studies):,} images by {len(models)} fold{'s' * (len(models) > 1)}")
+    predict_rows(networks, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
+    print(f"{folder}: {len(cache.studies):,} images by {len(networks)} fold{'s' * (len(networks) > 1)}")
     return 0
 
 
@@ -165,10 +165,10 @@ def _name_of(images: Path) -> str:
 def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
     """Store a fold's held-out probabilities, and print the paper's table for them."""
     from pneumothorax.inference.evaluate import evaluate, table_1
-    from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.inference.predict import load_folds, predict_rows
 
     parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
-    model = None
+    networks = None
     scored = {}
     for name, (folder, rows) in parts.items():
         if not len(rows):
@@ -182,9 +182,9 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
                     "prepare those again, or choose another --run",
                 )
         else:
-            model = model or load_fold(fold)
+            networks = networks or load_folds([fold])
             title = name.replace("_", "-")
-            predictions = predict_rows([model], cache, rows, folder, title, flip=recipe.flip_tta)
+            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
         scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
