@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,9 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, is_newer
+from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
 
@@ -32,6 +34,10 @@ def train(options: Namespace) -> int:
     cache = open_prepared(workspace, recipe, "train")
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
+    if getattr(options, "batch_size", None) == AUTO:
+        options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
+        recipe = replace(recipe, batch_size=options.batch_size)
+        print(line)
     numbers = folds.fold_numbers(recipe) if options.fold is None else options.fold
     splits = {number: folds.divide(cache.studies, recipe, number) for number in numbers}
     if recipe.split == "paper":
