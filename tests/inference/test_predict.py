@@ -1,5 +1,8 @@
 """Prediction: what the folds of a run and mirror images become, in one network that is traced once."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -202,3 +205,47 @@ def test_too_little_memory_is_one_line(tmp_path, monkeypatch):
         predict_rows(make_networks(1.0), make_cache(tmp_path), np.arange(2), tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+ON_JAX = """
+import sys
+from pathlib import Path
+import jax, keras, numpy as np
+from tests.inference import echo
+from pneumothorax.inference import fold_networks
+from pneumothorax.inference.predict import load_folds, see
+from pneumothorax.training.run import find_folds
+
+fold_networks.build_model = echo.build_echo
+traced = []
+step = keras.Model.predict_step
+keras.Model.predict_step = lambda self, *rest: traced.append(1) or step(self, *rest)
+if sys.argv[2] == "distributed":
+    assert len(jax.devices()) == 4
+    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+run = echo.make_run(Path(sys.argv[1]), gains=(1.0, 0.25, 0.5), recipe=echo.headed(echo.PLAIN))
+networks = load_folds(find_folds(run))
+images = np.random.default_rng(0).integers(0, 256, (7, 32, 32), dtype=np.uint8)
+for _ in range(2):
+    maps, presence = see(networks, images, flip=True, batch=3)
+    assert np.abs(maps - images * (1.75 / 3)).max() < 0.51
+    assert np.allclose(presence, images.mean(axis=(1, 2)) / 255 * (1.75 / 3), atol=1e-5)
+assert len(traced) == 1, traced
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", ["alone", "distributed"])
+def test_on_jax_the_folds_take_turns_too(tmp_path, devices):
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", ON_JAX, str(tmp_path), devices],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
