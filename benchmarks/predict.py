@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from pneumothorax.data.batches import fixed_batches
+from pneumothorax.data.batches import full_batches
 from pneumothorax.data.cache import Cache
 from pneumothorax.inference import predict
 from pneumothorax.inference.decision import Decision, encode_all
@@ -78,7 +78,7 @@ def main() -> None:
             fold.recipe.write_text(to_json(recipe))
         networks = load_folds(folds)
         rows = np.arange(options.images)
-        batches = fixed_batches(rows, images_at_once(model)) * options.folds
+        batches = full_batches(rows, images_at_once(model)) * options.folds
         networks.model.predict_on_batch(np.asarray(cache.images[batches[0]])[..., None])
         model.predict_on_batch(np.asarray(cache.images[batches[0]])[..., None])
 
