@@ -24,7 +24,7 @@ from pneumothorax.recipe import to_json
 from pneumothorax.training import callbacks, compiling, fit, resume
 from pneumothorax.training.feed import Feed
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history
+from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
 from pneumothorax.training.sessions import read_sessions
 
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
@@ -223,12 +223,12 @@ class Steps(keras.callbacks.Callback):
 
 
 def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, tiny, tmp_path):
-    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import FixedFeed
 
     recipe, fold = replace(tiny, **STRONG | {"average_best": 1}), FoldFolder(tmp_path / "fold0")
     train(recipe, discs, fold)
-    model = load_fold(fold)
+    model = load_folds([fold]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
@@ -280,6 +280,58 @@ def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
     if average == 1:
         assert scores["mean_dice"] == pytest.approx(history["val_mean_dice"].max(), rel=1e-5)
     assert [path.name for path in fold.path.glob("*.weights.h5")] == ["best.weights.h5"]
+
+
+class Course(keras.layers.Layer):
+    """Makes maps of the level that belongs to the epoch, and learns nothing."""
+
+    def __init__(self, levels):
+        super().__init__()
+        self.levels = levels
+        self.epoch = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch")
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def call(self, images):
+        bright = keras.ops.cast(images, "float32") > 110
+        skill = keras.ops.take(keras.ops.convert_to_tensor(self.levels), keras.ops.cast(self.epoch, "int32"))
+        return keras.ops.cast(bright, "float32") * skill * (1 + 0 * self.scale) + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("levels", "best"),
+    [((0.0, 0.0, 0.0, 0.8, 0.5), 4), ((0.0, 0.8, 0.4, 0.0, 0.0), 2), ((0.0, 0.0, 0.0, 0.0, 0.0), None)],
+    ids=["learns late", "collapses", "never learns"],
+)
+def test_the_epoch_that_is_kept_is_the_one_that_gains_most(
+    levels, best, make_discs, tiny, tmp_path, monkeypatch
+):
+    cache = make_discs(tmp_path / "train", count=36)
+    monkeypatch.setattr(compiling, "build_model", lambda recipe, precision, trained=False: course_of(levels))
+
+    class Level(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.layers[-1].epoch.assign(epoch)
+
+    monkeypatch.setattr(fit, "Progress", lambda feed, clock: Level())
+    recipe = replace(tiny, epochs=5, monitor="gain", split="folds", folds=3, early_stop_patience=9)
+    fold = FoldFolder(tmp_path / "fold0")
+    train(recipe, cache, fold)
+    history = read_history(fold)
+    assert "gain" not in history
+    if best is None:
+        assert useless(fold)
+        assert (history["val_gain"] == 0).all()
+        return
+    assert not useless(fold)
+    assert history["val_gain"].idxmax() + 1 == best
+    kept = course_of(levels)
+    kept.load_weights(fold.weights)
+    assert int(kept.layers[-1].epoch) + 1 == best
+
+
+def course_of(levels):
+    images = keras.Input((32, 32, 1), dtype="uint8")
+    return keras.Model(images, Course(levels)(images))
 
 
 def load_fold_of(fold, recipe):
@@ -398,11 +450,11 @@ def test_a_finished_run_is_left_alone(straight, discs, tiny):
 
 
 def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
-    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import FixedFeed
 
     recipe = replace(tiny, **IMPATIENT)
-    model = load_fold(straight)
+    model = load_folds([straight]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)

@@ -46,6 +46,7 @@ class EpochDraw(keras.callbacks.Callback):
         if logs is None:
             return
         plain = plain_names(logs)
+        plain.pop("gain", None)  # of validation alone
         plain["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         logs.clear()
         logs.update(plain)

@@ -44,8 +44,7 @@ def settle_weights(fold: FoldFolder, state: State, monitor: str, average: int = 
         monitor: The column of the history that picks the best epochs, higher is better.
         average: Of how many of the best epochs the weights are averaged in the end.
     """
-    scores = [row[monitor] for row in state.history]
-    best = [epoch_weights(fold, epoch) for epoch in best_epochs(scores, average)]
+    best = [epoch_weights(fold, epoch) for epoch in best_epochs(state.history, monitor, average)]
     if average == 1:
         if best[0].is_file():
             best[0].replace(fold.weights)
@@ -114,7 +113,7 @@ class ExactResume(keras.callbacks.Callback):
         self.wait()
         self.history.append(row)
         finished = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
-        if epoch in best_epochs([row[self.monitor] for row in self.history], self.average):
+        if epoch in best_epochs(self.history, self.monitor, self.average):
             self._save(epoch_weights(self.fold, epoch))
         arrays = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()]
         memories = {type(callback).__name__: _memories(callback) for callback in self.watched}
