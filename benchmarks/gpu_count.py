@@ -1,9 +1,9 @@
 """What a training step must at least do: operations and bytes, counted from the network's layers.
 
 Operations: two for each multiplication with a weight of convolutions, separable convolutions and dense
-layers, in one pass forward and two as long backward. Bytes: each tensor of `benchmarks/memory.py`'s estimate
-is written and read forward, read again backward, and its gradient written and read; all copies of the weights
-are read and written once.
+layers, in one pass forward and two as long backward. Bytes: each tensor of the estimate in
+`pneumothorax.model.memory` is written and read forward, read again backward, and its gradient written and
+read; all copies of the weights are read and written once.
 """
 
 import argparse
@@ -23,13 +23,8 @@ def count(recipe: str, size: int, precision: str) -> Answer:
     import numpy as np
 
     from pneumothorax.model import unet
+    from pneumothorax.model.memory import estimate_training, list_layers
     from pneumothorax.recipe import find_recipe
-
-    try:  # where the estimate belongs to the package
-        from pneumothorax.model.memory import estimate_training, list_layers
-    except ImportError:
-        from memory import estimate as estimate_training
-        from memory import list_layers
 
     unet.on_one_cpu = lambda: False  # plain Keras' layers, which a GPU gets
     chosen = find_recipe(recipe, size=size, encoder_weights="none")

@@ -201,13 +201,8 @@ class Whole:
         from pneumothorax.inference import predict
 
         reset_peak()
-        # `load_folds` after "memory" is merged, `load_fold` before.
-        if hasattr(predict, "load_folds"):
-            networks = predict.load_folds([self.fold])
-            model = networks.model
-        else:
-            networks = [predict.load_fold(self.fold)]
-            model = networks[0]
+        networks = predict.load_folds([self.fold])
+        model = networks.model
         shapes, on_batch = set[int](), model.predict_on_batch
 
         def watched(images: Any) -> Any:
