@@ -64,7 +64,7 @@ def find_slots(words: Sequence[str]) -> tuple[list[Slot], bool]:
                 "leave --devices out, or use --devices cpu",
             )
         if int(word) >= len(cards):
-            raise UserError(f"--devices {','.join(words)}: there is no GPU {word}", f"of {there}")
+            raise UserError(f"--devices {','.join(words)}: there is no GPU {word}", f"one of {there}")
     chosen = [cards[int(word)] for word in words] or cards
     kept = _with_room(chosen, all_needed=bool(words))
     return [_on_cards([card]) for card in kept], not words and len(kept) == len(cards)
