@@ -33,7 +33,7 @@ def check_backend() -> None:
     name = os.environ["KERAS_BACKEND"]
     if name not in BACKENDS:
         raise UserError(f"KERAS_BACKEND={name}", " or ".join(BACKENDS), "set it to one of them, or unset it")
-    if find_spec(name) is None:
+    if name not in sys.modules and find_spec(name) is None:
         raise missing(name)
     if "keras" in sys.modules and (running := sys.modules["keras"].backend.backend()) != name:
         raise UserError(
