@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if getattr(options, "child_of", None):
+        from pneumothorax.training.side_by_side import follow_parent
+
+        follow_parent(options.child_of)
     if "command" not in options:
         parser.print_help()
         return 2

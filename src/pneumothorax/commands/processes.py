@@ -16,7 +16,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.parts import divide_rows, join_parts, remove_parts
 from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.model.slots import Slot, find_slots, join_slots
-from pneumothorax.training.side_by_side import Job, follow_parent, run_jobs
+from pneumothorax.training.side_by_side import Job, run_jobs
 
 _holding: list[str] = []  # GPUs on which this process has computed; it keeps their memory until it ends
 
@@ -35,10 +35,7 @@ def find_processes(options: Namespace, jobs: int, precision: str = "auto") -> li
     Raises:
         UserError: The devices are not there or full, or do not compute in this precision.
     """
-    if options.child_of:
-        follow_parent(options.child_of)
-        return []
-    if _holding and not options.devices:
+    if options.child_of or (_holding and not options.devices):
         return []
     slots, all_there_are = find_slots(options.devices)
     _check_precision(precision, slots)
