@@ -130,6 +130,13 @@ def test_a_fresh_process_sees_the_named_gpu_alone(root, tmp_path, monkeypatch):
     assert ended.stdout == "[] GPU-bbbb-2 None\n[] -1 cpu\n[] None None\n"
 
 
+def test_several_hosts_keep_their_devices_together(monkeypatch, root, tmp_path, show, capsys):
+    pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    assert processes.find_processes(processes.Namespace(child_of=None, devices=[]), 2) == []
+    assert "--devices with KERAS_DISTRIBUTION_NUM_PROCESSES=2" in fails(capsys, root, "--devices=0,1")
+
+
 # Mistakes
 
 

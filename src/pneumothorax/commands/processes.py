@@ -18,6 +18,8 @@ from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.model.slots import Slot, find_slots, join_slots
 from pneumothorax.training.side_by_side import Job, run_jobs
 
+HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # Keras' own variable: processes that train one network together
+
 _holding: list[str] = []  # GPUs on which this process has computed; it keeps their memory until it ends
 
 
@@ -36,6 +38,14 @@ def find_processes(options: Namespace, jobs: int, precision: str = "auto") -> li
         UserError: The devices are not there or full, or do not compute in this precision.
     """
     if options.child_of or (_holding and not options.devices):
+        return []
+    if os.environ.get(HOSTS, "1") not in ("", "1"):  # Keras has cut the work among them already
+        if options.devices:
+            raise UserError(
+                f"--devices with {HOSTS}={os.environ[HOSTS]}",
+                "all devices of each host",
+                "leave it out, and set CUDA_VISIBLE_DEVICES on a host that is not to use all",
+            )
         return []
     slots, all_there_are = find_slots(options.devices)
     _check_precision(precision, slots)
@@ -58,7 +68,10 @@ def train_folds(
     Returns:
         The exit code of the worst.
     """
-    jobs = [Job(f"fold{number}", [*options.arguments, "--fold", str(number)]) for number in numbers]
+    words = [*options.arguments]
+    if "batch_size" in options:  # the same for all, whatever chose it
+        words += ["--batch-size", str(options.batch_size)]
+    jobs = [Job(f"fold{number}", [*words, "--fold", str(number)]) for number in numbers]
     return run_jobs(jobs, slots, deadline=deadline)
 
 
