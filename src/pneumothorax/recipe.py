@@ -153,16 +153,22 @@ class Recipe:
     average_best: int = _option(1, "how many of the best epochs' weights are averaged at the end")
     monitor: str = _option(
         "soft_dice",
-        "the mean Dice on the validation images that picks the best epochs: soft; of masks cut at 0.5; or of "
+        "the score on the validation images that picks the best epochs: 'gain', of the best decision rule's "
+        "mean Dice over leaving every image empty; or a mean Dice: soft, of masks cut at 0.5, or of "
         "positives and of negatives, each half",
-        ("soft_dice", "hard_dice", "balanced_dice"),
+        ("gain", "soft_dice", "hard_dice", "balanced_dice"),
     )
     epochs: int = _option(200, "most epochs to train")
     plateau_patience: int = _option(4, "epochs without a lower validation loss before the rate falls")
     plateau_factor: float = _option(0.2, "what the learning rate is multiplied by then")
     early_stop_patience: int = _option(50, "epochs without a higher mean validation Dice before the end")
     seed: int = _option(0, "seed of the split, the weights, the order and the augmentation")
-    deterministic: bool = _option(True, "bit-equal results of equal runs on one machine; slower on a GPU")
+    deterministic: str = _option(
+        "auto",
+        "bit-equal results of equal runs on one machine; 'auto': on CPUs, where they cost nothing, not on "
+        "GPUs, which then compute by XLA; 'true': there too, several times slower",
+        ("auto", "true", "false"),
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -215,7 +221,7 @@ RECIPES = {
         clip_norm=1.0,
         schedule="cosine",
         warmup_epochs=1.0,
-        monitor="balanced_dice",
+        monitor="gain",
         epochs=40,
     ),
     # Proves the road, not the method: positives and negatives at 64 pixels, from random weights.
@@ -236,6 +242,7 @@ RECIPES = {
         batch_norm_momentum=0.9,
         flip_tta=True,
         learning_rate=1e-3,
+        monitor="gain",
         epochs=18,
         plateau_patience=3,
     ),
@@ -280,6 +287,8 @@ def from_json(text: str) -> Recipe:
             "the fields of this version",
             "install the version that made it, or train again",
         )
+    if isinstance(values["deterministic"], bool):  # as it was written before 'auto'
+        values["deterministic"] = str(values["deterministic"]).lower()
     if isinstance(values["decoder_filters"], list):  # JSON has no tuples
         values["decoder_filters"] = tuple(values["decoder_filters"])
     return Recipe(**values)

@@ -12,7 +12,7 @@ from pneumothorax.data.batches import (
     draw_epoch,
     epoch_batches,
     epoch_size,
-    fixed_batches,
+    full_batches,
     gather,
     positive_rate,
 )
@@ -27,22 +27,23 @@ def joined(batches: list[np.ndarray]) -> list[int]:
 
 
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 9), st.integers(0, 9))
-def test_every_row_comes_once_an_epoch_in_batches_of_nearly_one_size(count, batch_size, seed, epoch):
+def test_every_row_comes_in_an_epoch_of_full_batches(count, batch_size, seed, epoch):
     rows = np.arange(count) * 3 + 1
     batches = epoch_batches(rows, batch_size, seed=seed, epoch=epoch)
-    assert sorted(joined(batches)) == rows.tolist()
-    sizes = [len(batch) for batch in batches]
-    assert max(sizes) - min(sizes) <= 1
-    assert 1 <= max(sizes) <= batch_size
+    assert {len(batch) for batch in batches} == {batch_size}
     assert len(batches) == -(-count // batch_size)
+    assert sorted(joined(batches)[:count]) == rows.tolist()
+    filling = joined(batches)[count:]
+    assert filling == (joined(batches)[:count] * batch_size)[: len(filling)]
 
 
-def test_last_batch_is_never_a_single_image_left_over():
-    assert [len(batch) for batch in fixed_batches(np.arange(17), 16)] == [9, 8]
+def test_full_batches_keep_the_order():
+    assert joined(full_batches(ROWS[::-1], 16))[: len(ROWS)] == ROWS[::-1].tolist()
 
 
-def test_fixed_batches_keep_the_order():
-    assert joined(fixed_batches(ROWS[::-1], 16)) == ROWS[::-1].tolist()
+def test_no_row_makes_no_batch():
+    with pytest.raises(ValueError, match="no row"):
+        full_batches(ROWS[:0], 16)
 
 
 def test_same_seed_and_epoch_give_the_same_order_whatever_was_drawn_before():

@@ -59,11 +59,11 @@ def test_resumes_and_positive_rates_are_drawn(tmp_path):
     fold = FoldFolder(tmp_path / "fold0")
     fold.path.mkdir()
     fold.recipe.write_text(to_json(RECIPES["strong"]))
-    make_history(5, val_balanced_dice=0.2, balanced_dice=0.1).to_csv(fold.history, index=False)
+    make_history(5, val_gain=0.02).to_csv(fold.history, index=False)
     session = {"began": "", "machine": "", "commit": "", "images": 1, "positives": 1, "patients": 1}
     (fold.path / NAME).write_text(json.dumps([{**session, "epoch": epoch} for epoch in (0, 3)]))
     course = read_course(fold)
-    assert (course.monitor, course.resumed) == ("val_balanced_dice", (3,))
+    assert (course.monitor, course.resumed) == ("val_gain", (3,))
     assert course.rates[0] == 0.8
     assert (np.diff(course.rates) < 0).all()
     figure = draw_curves({"fold0": course})

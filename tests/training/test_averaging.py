@@ -33,6 +33,10 @@ def test_the_mean_of_files_is_the_mean_of_each_array(count, tmp_path):
     )
 
 
-def test_the_best_epochs_are_the_highest_and_of_equals_the_earlier():
-    assert best_epochs([0.1, 0.5, 0.3, 0.5], 3) == [1, 3, 2]
-    assert best_epochs([0.2], 3) == [0]
+def test_the_best_epochs_are_the_highest_then_those_of_the_lower_loss_then_the_earlier():
+    history = [
+        {"val_gain": gain, "val_loss": loss}
+        for gain, loss in ((0.1, 3.0), (0.5, 2.0), (0.3, 0.1), (0.5, 1.0), (0.5, 2.0))
+    ]
+    assert best_epochs(history, "val_gain", 4) == [3, 1, 4, 2]
+    assert best_epochs(history[:1], "val_gain", 3) == [0]

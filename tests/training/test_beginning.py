@@ -108,7 +108,7 @@ def test_a_resumed_run_no_longer_needs_the_one_that_it_began_with(first, discs, 
     fold = FoldFolder(tmp_path / "second" / "fold0")
     recipe = replace(tiny, init_from="first", epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda feed: StopAtEpoch(1))
+        patch.setattr(fit, "Progress", lambda feed, clock: StopAtEpoch(1))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert load_state(fold).epoch == 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pneumothorax.data.distances import signed_distances
+from pneumothorax.model.losses import FILLED
 from pneumothorax.training.feed import Feed, FixedFeed
 
 
@@ -19,9 +20,21 @@ def test_a_feed_begun_at_an_epoch_goes_on_like_one_that_came_there(discs, tiny):
 
 def test_a_fixed_feed_keeps_the_order(discs, tiny):
     rows = np.array([7, 3, 5])
-    images, masks = FixedFeed(discs, rows, tiny)[0]
+    images, masks, weights = FixedFeed(discs, rows, replace(tiny, batch_size=3))[0]
     np.testing.assert_array_equal(images[..., 0], discs.images[rows])
     np.testing.assert_allclose(masks[..., 0], discs.masks[rows] / 255)
+    assert weights.tolist() == [1, 1, 1]
+
+
+def test_what_fills_a_batch_is_marked_and_the_others_carry_its_weight(discs, tiny):
+    feed = FixedFeed(discs, np.arange(5), replace(tiny, batch_size=4, empty_head=True, loss="bce + empty"))
+    images, truth, weights = feed[1]
+    np.testing.assert_array_equal(images[..., 0], discs.images[[4, 0, 1, 2]])
+    assert (truth["probability"][1:] == FILLED).all()
+    assert (truth["probability"][0] >= 0).all()
+    for name in ("probability", "presence"):
+        np.testing.assert_allclose(weights[name], [1.6, 0, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(feed[0][2]["probability"], 1.6, rtol=1e-6)
 
 
 def test_keras_expects_the_longest_epoch_and_gets_each_as_long_as_it_is(discs, tiny):
@@ -37,10 +50,10 @@ def test_keras_expects_the_longest_epoch_and_gets_each_as_long_as_it_is(discs, t
 
 def test_the_empty_head_is_told_who_has_a_pneumothorax_at_full_size(discs, tiny):
     recipe = replace(tiny, empty_head=True, loss="bce + empty")
-    images, truth = FixedFeed(discs, np.array([0, 1, 2]), recipe)[0]
-    assert images.shape == (3, 32, 32, 1)
-    np.testing.assert_array_equal(truth["presence"], [[0], [1], [1]])
-    np.testing.assert_array_equal(truth["probability"], FixedFeed(discs, np.array([0, 1, 2]), tiny)[0][1])
+    images, truth, _ = FixedFeed(discs, np.arange(8), recipe)[0]
+    assert images.shape == (8, 32, 32, 1)
+    np.testing.assert_array_equal(truth["presence"][:3], [[0], [1], [1]])
+    np.testing.assert_array_equal(truth["probability"], FixedFeed(discs, np.arange(8), tiny)[0][1])
 
 
 def test_distances_are_those_of_the_augmented_mask(discs, tiny):
@@ -52,7 +65,7 @@ def test_distances_are_those_of_the_augmented_mask(discs, tiny):
 
 
 def test_boundary_counts_for_nothing_when_validating(discs, tiny):
-    _, truth = FixedFeed(discs, np.arange(8), replace(tiny, loss="bce + boundary"))[0]
+    _, truth, _ = FixedFeed(discs, np.arange(8), replace(tiny, loss="bce + boundary"))[0]
     assert not truth[..., 1].any()
 
 

@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pneumothorax.data.batches import gather
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
-from pneumothorax.model.losses import find_losses
+from pneumothorax.model.losses import find_losses, soft_dice
 from pneumothorax.model.scores import find_metrics
 from pneumothorax.recipe import to_json
 from pneumothorax.training import callbacks, compiling, fit, resume
 from pneumothorax.training.feed import Feed
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history
+from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
 from pneumothorax.training.sessions import read_sessions
 
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
@@ -105,7 +106,7 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
 ):
     recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda feed: Interrupt(*at))
+        patch.setattr(fit, "Progress", lambda feed, clock: Interrupt(*at))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert (load_state(fold).epoch if at[0] else load_state(fold)) == (at[0] or None)
@@ -127,9 +128,9 @@ def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_on
             )
             patch.setattr(fit, "time", clock)
             patch.setattr(callbacks, "time", clock)
-            patch.setattr(resume, "time", clock)
-            # Looked at before training, and at both ends of each epoch: a second epoch would end too late.
-            assert not train(recipe, discs, fold, deadline=2500)
+            patch.setattr(callbacks.Clock, "seconds", lambda self: 1000.0)
+            # Looked at before training and at each epoch's end: a second epoch would end too late.
+            assert not train(recipe, discs, fold, deadline=1500)
         assert (load_state(fold).epoch, load_state(fold).finished) == (done, False)
     assert not train(recipe, discs, fold, deadline=time.monotonic())
     assert load_state(fold).epoch == 2
@@ -173,7 +174,7 @@ def test_a_strong_run_interrupted_and_resumed_equals_the_uninterrupted_one(
 ):
     recipe, fold = replace(tiny, **STRONG), FoldFolder(tmp_path / "fold0")
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda feed: Interrupt(*at))
+        patch.setattr(fit, "Progress", lambda feed, clock: Interrupt(*at))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert load_state(fold).epoch == at[0]
@@ -193,7 +194,7 @@ def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_not
 
     monkeypatch.setattr(fit.Feed, "begin", watched)
     seen = []
-    monkeypatch.setattr(fit, "Progress", lambda feed: Steps(seen))
+    monkeypatch.setattr(fit, "Progress", lambda feed, clock: Steps(seen))
     fold = FoldFolder(tmp_path / "fold0")
     recipe = replace(tiny, **STRONG)
     split = divide(discs.studies, recipe, 0)
@@ -228,7 +229,7 @@ def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, 
     recipe, fold = replace(tiny, **STRONG | {"average_best": 1}), FoldFolder(tmp_path / "fold0")
     train(recipe, discs, fold)
     model = load_fold(fold)
-    model.compile(loss=find_losses(recipe), metrics=find_metrics(recipe))
+    model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
     history = read_history(fold)
@@ -239,6 +240,190 @@ def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, 
 
 def test_no_weights_but_the_result_are_left(strong):
     assert [path.name for path in strong.path.glob("*.weights.h5")] == ["best.weights.h5"]
+
+
+@pytest.mark.parametrize("average", [1, 2])
+@pytest.mark.parametrize("step", ["write_history", "save_state", "settle_weights"])
+def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
+    step, average, discs, tiny, tmp_path, monkeypatch
+):
+    """An epoch that is trained again may differ on a GPU: the weights of its first try must go."""
+    recipe = replace(tiny, **IMPATIENT | {"epochs": 4, "average_best": average, "early_stop_patience": 9})
+    straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
+    train(recipe, discs, straight)
+    genuine, killed = getattr(resume, step), []
+
+    def kill(folder, what, *rest):
+        epoch = len(what) if step == "write_history" else what.epoch
+        if epoch == 3 and not killed:
+            killed.append(epoch)
+            raise KeyboardInterrupt
+        genuine(folder, what, *rest)
+
+    monkeypatch.setattr(resume, step, kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, discs, fold)
+    assert load_state(fold).epoch == (3 if step == "settle_weights" else 2)
+    noise = fit.Feed.make
+    done = load_state(fold).epoch
+    monkeypatch.setattr(  # another third epoch, if it has to come again: none of the first one's may be left
+        fit.Feed,
+        "make",
+        lambda self, epoch, number, rows: noise(self, epoch + 7 * (epoch == done), number, rows),
+    )
+    train(recipe, discs, fold)
+    history = read_history(fold)
+    assert len(history) == 4
+    model = load_fold_of(fold, recipe)
+    split = divide(discs.studies, recipe, 0)
+    scores = model.evaluate(fit.FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
+    if average == 1:
+        assert scores["mean_dice"] == pytest.approx(history["val_mean_dice"].max(), rel=1e-5)
+    assert [path.name for path in fold.path.glob("*.weights.h5")] == ["best.weights.h5"]
+
+
+class Course(keras.layers.Layer):
+    """Makes maps of the level that belongs to the epoch, and learns nothing."""
+
+    def __init__(self, levels):
+        super().__init__()
+        self.levels = levels
+        self.epoch = self.add_weight(shape=(), initializer="zeros", trainable=False, name="epoch")
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def call(self, images):
+        bright = keras.ops.cast(images, "float32") > 110
+        skill = keras.ops.take(keras.ops.convert_to_tensor(self.levels), keras.ops.cast(self.epoch, "int32"))
+        return keras.ops.cast(bright, "float32") * skill * (1 + 0 * self.scale) + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("levels", "best"),
+    [((0.0, 0.0, 0.0, 0.8, 0.5), 4), ((0.0, 0.8, 0.4, 0.0, 0.0), 2), ((0.0, 0.0, 0.0, 0.0, 0.0), None)],
+    ids=["learns late", "collapses", "never learns"],
+)
+def test_the_epoch_that_is_kept_is_the_one_that_gains_most(
+    levels, best, make_discs, tiny, tmp_path, monkeypatch
+):
+    cache = make_discs(tmp_path / "train", count=36)
+    monkeypatch.setattr(compiling, "build_model", lambda recipe, precision, trained=False: course_of(levels))
+
+    class Level(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.layers[-1].epoch.assign(epoch)
+
+    monkeypatch.setattr(fit, "Progress", lambda feed, clock: Level())
+    recipe = replace(tiny, epochs=5, monitor="gain", split="folds", folds=3, early_stop_patience=9)
+    fold = FoldFolder(tmp_path / "fold0")
+    train(recipe, cache, fold)
+    history = read_history(fold)
+    assert "gain" not in history
+    if best is None:
+        assert useless(fold)
+        assert (history["val_gain"] == 0).all()
+        return
+    assert not useless(fold)
+    assert history["val_gain"].idxmax() + 1 == best
+    kept = course_of(levels)
+    kept.load_weights(fold.weights)
+    assert int(kept.layers[-1].epoch) + 1 == best
+
+
+def course_of(levels):
+    images = keras.Input((32, 32, 1), dtype="uint8")
+    return keras.Model(images, Course(levels)(images))
+
+
+def load_fold_of(fold, recipe):
+    """Return a fold's network, compiled to be evaluated."""
+    from pneumothorax.model.unet import load_weights
+
+    model = compiling.build_model(recipe, trained=True)
+    load_weights(model, fold.weights)
+    model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, STRONG | {"hard_negatives": True}], ids=["plain", "strong"])
+def test_each_function_is_traced_once_however_long_the_epochs_are(
+    options, discs, tiny, tmp_path, monkeypatch
+):
+    traces = dict.fromkeys(("train_step", "test_step", "predict_step"), 0)
+
+    def counted(name):
+        step = getattr(keras.Model, name)
+
+        def count(self, data):
+            traces[name] += 1
+            return step(self, data)
+
+        return count
+
+    for name in traces:
+        monkeypatch.setattr(keras.Model, name, counted(name))
+    recipe = replace(tiny, **options)
+    split = divide(discs.studies, recipe, 0)
+    assert len(split.train) % recipe.batch_size or options
+    assert len(split.validation) % recipe.batch_size
+    train(recipe, discs, FoldFolder(tmp_path / "fold0"))
+    assert traces == {"train_step": 1, "test_step": 1, "predict_step": int(bool(options))}
+
+
+@pytest.mark.parametrize("reduction", ["batch", "image"])
+@pytest.mark.parametrize("headed", [False, True])
+def test_images_that_fill_a_batch_weigh_nothing(headed, reduction, discs, tiny):
+    head = {"empty_head": True, "loss": "bce + log_dice + lovasz + 0.3 * empty"} if headed else {}
+    recipe = replace(tiny, loss_reduction=reduction, batch_size=8, **head)
+    model = compiling.compile_model(recipe, "float32")
+    rows = np.arange(1, 20)  # two batches of eight, and one of three
+    found = model.evaluate(fit.FixedFeed(discs, rows, recipe), return_dict=True, verbose=0)
+    assert [len(batch) for batch in fit.FixedFeed(discs, rows, recipe).batches] == [8, 8, 8]
+
+    losses = losses if isinstance(losses := find_losses(recipe), dict) else {"probability": losses}
+    sums, values, labels, presences = 0.0, [], [], []
+    for part in (rows[:8], rows[8:16], rows[16:]):  # as they are, without any filling
+        images, masks = gather(discs, part)
+        seen = model.predict_on_batch(images)
+        seen = seen if isinstance(seen, dict) else {"probability": seen}
+        label = (discs.studies["area"].to_numpy()[part] > 0).astype(np.float32)[:, None]
+        truth = {"probability": masks, "presence": label}
+        for name, loss in losses.items():
+            sums += np.sum(keras.ops.convert_to_numpy(loss(truth[name], seen[name])))
+        values += np.asarray(soft_dice(masks, seen["probability"], smooth=recipe.smooth)).tolist()
+        labels += label[:, 0].tolist()
+        presences += seen["presence"][:, 0].tolist() if headed else []
+    assert found["loss"] == pytest.approx(sums / len(rows), rel=1e-5)
+    named = callbacks.plain_names(found)
+    assert named["mean_dice"] == pytest.approx(np.mean(values), rel=1e-5)
+    if headed:
+        area = keras.metrics.AUC()
+        area.update_state(labels, presences)
+        assert named["presence_auc"] == pytest.approx(float(area.result()), abs=1e-5)
+
+
+def test_batches_are_ready_before_they_are_asked_for_and_belong_to_their_epoch(discs, tiny):
+    recipe = replace(tiny, flip=True, shift=0.1, batch_size=2)
+    feed = fit.Feed(discs, np.arange(24), recipe)
+    feed[0]  # eight more are being made
+    feed.begin(1)
+    for number in range(len(feed)):
+        expected = feed.make(1, number, feed.batches[number])
+        np.testing.assert_array_equal(feed[number][0], expected[0])
+    assert sorted(feed.ready) == list(range(12))
+
+
+def test_the_clock_tells_the_start_up_from_the_epoch_and_counts_the_waiting():
+    feed = SimpleNamespace(ready={0: 0.0, 1: 2.0, 2: 30.0, 3: 31.0})
+    clock = callbacks.Clock(feed)
+    clock.on_epoch_begin(0)
+    clock.began, clock.done = 0.0, {0: 20.0, 1: 25.0, 2: 35.0, 3: 40.0}
+    clock.on_epoch_end(0)
+    assert clock.start_up == 20.0
+    assert clock.excess == pytest.approx(20 - 20 / 3)  # a step takes 20 / 3 seconds
+    assert clock.waited() == pytest.approx(5 / 20)  # the third batch came 5 seconds after the second was done
+    clock.on_epoch_begin(1)
+    clock.on_epoch_end(1)
+    assert clock.excess == 0.0
 
 
 def test_hard_negatives_are_those_that_the_network_got_wrong(discs, tiny, tmp_path, monkeypatch):
@@ -270,7 +455,7 @@ def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
 
     recipe = replace(tiny, **IMPATIENT)
     model = load_fold(straight)
-    model.compile(loss=find_losses(recipe), metrics=find_metrics(recipe))
+    model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
     assert scores["mean_dice"] == pytest.approx(read_history(straight)["val_mean_dice"].max(), rel=1e-5)
@@ -320,17 +505,17 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     def poisoned(mask, probability):
         return loss(mask, probability) * keras.ops.where(keras.ops.max(mask) > 1.5, np.nan, 1.0)
 
-    gather = fit.Feed.__getitem__
+    make = fit.Feed.make
 
-    def spoilt(self, number):
-        images, masks = gather(self, number)
-        if self.epoch == 1 and number == 1:
+    def spoilt(self, epoch, number, rows):
+        images, masks = make(self, epoch, number, rows)
+        if epoch == 1 and number == 1:
             poison["calls"] += 1
             masks = masks + 2
         return images, masks
 
     monkeypatch.setattr(compiling, "find_losses", lambda recipe: poisoned)
-    monkeypatch.setattr(fit.Feed, "__getitem__", spoilt)
+    monkeypatch.setattr(fit.Feed, "make", spoilt)
     with pytest.raises(UserError, match=r"loss nan in epoch 2, batch 2 \(disc\d\d"):
         train(recipe, discs, fold)
     assert poison["calls"]
@@ -362,7 +547,7 @@ def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path,
         "Feed",
         lambda cache, rows, recipe, first: seen.update(train=rows) or Feed(cache, rows, recipe, first),
     )
-    monkeypatch.setattr(fit, "FixedFeed", lambda cache, rows, size: seen.update(validation=rows))
+    monkeypatch.setattr(fit, "FixedFeed", lambda cache, rows, recipe: seen.update(validation=rows))
     monkeypatch.setattr(keras.Model, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         train(replace(tiny, positives_only=True), discs, FoldFolder(tmp_path / "fold0"))

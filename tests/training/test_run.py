@@ -132,7 +132,12 @@ def test_a_run_without_weights_is_refused(fold, tiny):
 
 @pytest.mark.parametrize(
     ("monitor", "name"),
-    [("soft_dice", "val_mean_dice"), ("hard_dice", "val_hard_dice"), ("balanced_dice", "val_balanced_dice")],
+    [
+        ("gain", "val_gain"),
+        ("soft_dice", "val_mean_dice"),
+        ("hard_dice", "val_hard_dice"),
+        ("balanced_dice", "val_balanced_dice"),
+    ],
 )
 def test_the_recipe_says_what_picks_the_epochs(monitor, name, tiny):
     assert monitored(replace(tiny, monitor=monitor)) == name

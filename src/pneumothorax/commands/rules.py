@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.decision import Decision, read_decision, without_evidence
-from pneumothorax.training.run import FoldFolder, newer_folds
+from pneumothorax.training.run import FoldFolder, newer_folds, useless
 
 RULE = ("threshold", "min_area", "top", "min_component", "gate")  # flags, and fields of a decision
 
@@ -49,6 +49,15 @@ def _check_top(path: Path, decision: Decision, given: dict[str, float]) -> None:
         if "top" not in given
         else "give another --top or --threshold",
     )
+
+
+def warn_if_useless(trained: Sequence[FoldFolder]) -> None:
+    """Warn of folds whose best epoch is no better than leaving every image empty."""
+    if folds := [str(fold.path) for fold in trained if useless(fold)]:
+        warn(
+            f"no epoch of {', '.join(folds)} beat leaving every image empty: the network has not learnt to "
+            "find a pneumothorax; train longer, from ImageNet weights, or with another --learning-rate"
+        )
 
 
 def warn_if_older(path: Path, trained: Sequence[FoldFolder], command: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pneumothorax.commands import processes
 from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_rows
+from pneumothorax.commands.rules import warn_if_useless
 from pneumothorax.data import folds
 from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache, digest_studies
@@ -65,6 +66,7 @@ def train(options: Namespace) -> int:
             )
             return 0
         _score_fold(fold, cache, split, recipe)
+        warn_if_useless([fold])
         print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
 
@@ -74,6 +76,8 @@ def tune(options: Namespace) -> int:
     run = run_folder(options)
     parts = out_of_fold_parts(run)
     _check_kinds(parts)
+    if read_ensemble(run) is None:
+        warn_if_useless(find_folds(run))
     decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision)
     print(decision)
@@ -104,6 +108,8 @@ def predict(options: Namespace) -> int:
         )
     fold_folders = find_folds(run)
     recipe = common_recipe(fold_folders)
+    if not options.rows:  # a process of several leaves that to the one that started it
+        warn_if_useless(fold_folders)
     name = "test" if options.images is None else _name_of(options.images)
     if options.images is None or options.rows:  # the process that started this one has prepared them
         cache = open_prepared(workspace, recipe, name)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pneumothorax.commands.rules import RULE, chosen_decision, warn_if_older
+from pneumothorax.commands.rules import RULE, chosen_decision, warn_if_older, warn_if_useless
 from pneumothorax.commands.runs import run_folder
 from pneumothorax.data import rle
 from pneumothorax.data import studies as found
@@ -118,6 +118,7 @@ def _origin(run: Path, predictions: Predictions) -> str:
                 warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")
         return describe_members(members)
     trained = find_folds(run)
+    warn_if_useless(trained)
     warn_if_older(predictions.folder / "studies.csv", trained, "predict")
     warn_if_older(run / "decision.json", trained, "tune")
     return describe(read_recipe(trained[0]))

@@ -15,16 +15,29 @@ HARD = 4.0  # how much oftener than others a hard negative is drawn
 
 
 def epoch_batches(rows: Rows, batch_size: int, *, seed: int, epoch: int) -> list[Rows]:
-    """Shuffle rows for one epoch and cut them into batches.
+    """Shuffle rows for one epoch and cut them into full batches.
 
     The same arguments give the same batches, so that a resumed run sees what the uninterrupted one saw.
-    Batches differ by at most one in size: a last batch of a single image would upset batch normalisation.
 
     Returns:
-        Row numbers of each batch; every row appears once.
+        Row numbers of each batch; every row appears once, and the first of the order again in the last batch
+        where it would not be full.
     """
     order = np.random.default_rng([seed, epoch]).permutation(rows)
-    return fixed_batches(order, batch_size)
+    return full_batches(order, batch_size)
+
+
+def full_batches(rows: Rows, batch_size: int) -> list[Rows]:
+    """Cut rows into batches of exactly `batch_size`, in their order; the first rows again fill the last one.
+
+    A network is compiled once for each shape of its batches, which takes a GPU up to a minute.
+
+    Raises:
+        ValueError: There is no row.
+    """
+    if not len(rows):
+        raise ValueError("no row to make batches of")
+    return list(np.resize(rows, (-(-len(rows) // batch_size), batch_size)))
 
 
 def fixed_batches(rows: Rows, batch_size: int) -> list[Rows]:

@@ -23,6 +23,7 @@ PIXELS = (1, 2, 3)
 # What the logarithms of p and of 1 - p are taken of at least. A float32 p goes on to 1e-38, and the gradient
 # 1 / p must bear a loss scale; 1 - p has no value between 0 and 2**-24.
 LEAST_P, LEAST_REST = 1e-20, 2.0**-24
+FILLED = -1.0  # the truth of an image that only fills a batch
 MOST_BOUNDARY = 0.99  # of a weight that takes from the other terms
 
 
@@ -130,7 +131,11 @@ def find_losses(recipe: Recipe) -> Any:
 
 
 def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of the recipe's masks: truth and probabilities -> one value an image, shape (N,)."""
+    """Return the loss of the recipe's masks: truth and probabilities -> one value an image, shape (N,).
+
+    An image whose truth is `FILLED` adds nothing to the sums over a batch; its own value means nothing, and
+    must get the weight 0.
+    """
     dice = partial(soft_dice, smooth=recipe.smooth, reduction=recipe.loss_reduction)
     functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "bce": bce,
@@ -144,8 +149,9 @@ def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(truth: Tensor, probability: Tensor) -> Tensor:
         truth = ops.cast(truth, "float32")
-        probability = ops.cast(probability, "float32")
-        total = sum(weight * term(truth[..., :1], probability) for weight, term in terms)
+        there = ops.cast(truth[:, :1, :1, :1] > FILLED, "float32")  # (N, 1, 1, 1)
+        mask, probability = truth[..., :1] * there, ops.cast(probability, "float32") * there
+        total = sum(weight * term(mask, probability) for weight, term in terms)
         return total + boundary(truth[..., 1:], probability) if "boundary" in weights else total
 
     return loss

@@ -42,6 +42,8 @@ class BalancedDice(keras.metrics.Metric):
         mask = truth[..., :1]
         positive = ops.cast(ops.max(mask, axis=PIXELS) > 0.5, "float32")
         kinds = ops.stack([positive, 1.0 - positive])  # (2, N)
+        if sample_weight is not None:
+            kinds = kinds * ops.cast(sample_weight, "float32")
         self.sums.assign_add(ops.sum(kinds * hard_dice(mask, probability), axis=1))
         self.counts.assign_add(ops.sum(kinds, axis=1))
 
@@ -52,7 +54,7 @@ class BalancedDice(keras.metrics.Metric):
 
 
 def find_metrics(recipe: Recipe) -> Any:
-    """Return the recipe's metrics as `compile` takes them: a list, or one for each output by its name."""
+    """Return the recipe's weighted metrics for `compile`: a list, or one for each output by its name."""
     masks = [
         keras.metrics.MeanMetricWrapper(_of_mask(partial(soft_dice, smooth=recipe.smooth)), name="mean_dice"),
         keras.metrics.MeanMetricWrapper(_of_mask(hard_dice), name="hard_dice"),
@@ -73,5 +75,5 @@ def plain_names(logs: dict[str, float]) -> dict[str, float]:
 
 
 def _of_mask(function: Any) -> Any:
-    """Return a score that leaves out of the truth what boundary puts behind the mask."""
-    return lambda truth, probability: function(truth[..., :1], probability)
+    """Return a score of the mask alone, without what boundary puts behind it; finite for a `FILLED` one."""
+    return lambda truth, probability: function(ops.maximum(truth[..., :1], 0.0), probability)

@@ -15,6 +15,7 @@ from pneumothorax.training.run import FoldFolder, monitored, read_history, read_
 from pneumothorax.training.sessions import read_sessions, resumed_epochs
 
 MONITORS = {
+    "val_gain": "gain over all-empty",
     "val_mean_dice": "mean soft Dice",
     "val_hard_dice": "mean Dice, cut at 0.5",
     "val_balanced_dice": "balanced Dice",
@@ -52,7 +53,7 @@ def read_course(fold: FoldFolder) -> Course:
     """
     recipe, history = read_recipe(fold), read_history(fold)
     monitor = monitored(recipe)
-    if monitor not in history or monitor.removeprefix("val_") not in history:
+    if monitor not in history:
         monitor = "val_mean_dice"
     rates = None
     if recipe.positive_rate:
@@ -76,7 +77,8 @@ def draw_curves(courses: Mapping[str, Course]) -> Figure:
     if _spread(courses) > 20:  # the first epochs would press all others flat
         axes[0].set_yscale("log")
         axes[0].set_title("loss (logarithmic)")
-    axes[1].set_ylim(-0.02, 1.02)
+    if monitors != {"val_gain"}:
+        axes[1].set_ylim(-0.02, 1.02)
     axes[2].set_yscale("log")
     if rates:
         axes[3].set_ylim(0, 1)
@@ -91,7 +93,8 @@ def _draw_course(axes: npt.NDArray[np.object_], number: int, name: str, course: 
     rows, colour = course.history, f"C{number % 10}"
     mark = "." if len(rows) == 1 else None
     for axis, column in ((axes[0], "loss"), (axes[1], course.monitor.removeprefix("val_"))):
-        axis.plot(rows["epoch"], rows[column], "--", marker=mark, color=colour, alpha=0.6)
+        if column in rows:  # the gain is that of validation alone
+            axis.plot(rows["epoch"], rows[column], "--", marker=mark, color=colour, alpha=0.6)
         axis.plot(rows["epoch"], rows[f"val_{column}"], "-", marker=mark, color=colour)
     if (best := course.best) is None:
         axes[1].plot([], [], color=colour, label=f"{name}: no best epoch, the scores are no numbers")

@@ -2,15 +2,28 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 
-def best_epochs(scores: Sequence[float], count: int) -> list[int]:
-    """Return the places of the highest scores, best first; of equal ones the earlier comes first."""
-    return sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:count]
+def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int = 1) -> list[int]:
+    """Return the places of the epochs that score highest, best first.
+
+    Of equal scores the lower validation loss comes first, and of equal losses the earlier epoch.
+
+    Args:
+        history: One row an epoch.
+        monitor: The column that scores them.
+        count: Of how many.
+    """
+
+    def rank(place: int) -> tuple[float, float, int]:
+        row = history[place]
+        return -row[monitor], row["val_loss"], place
+
+    return sorted(range(len(history)), key=rank)[:count]
 
 
 def average_weights(paths: Sequence[Path], target: Path) -> None:

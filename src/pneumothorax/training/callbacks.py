@@ -1,4 +1,8 @@
-"""Keras callbacks: what an epoch draws, the stop at a loss that is no number, the progress of a long run."""
+"""Keras callbacks: what an epoch draws, the stop at a loss that is no number, the progress of a long run.
+
+Those that look at each batch say that they are `async_safe`: Keras then calls them in threads of its own,
+once the device has computed the batch, and meanwhile asks for the next steps.
+"""
 
 import sys
 import time
@@ -7,10 +11,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from pneumothorax.data.batches import fixed_batches, gather
+from pneumothorax.data.batches import full_batches, gather
 from pneumothorax.errors import UserError
 from pneumothorax.model.scores import plain_names
 from pneumothorax.training.feed import Feed
+
+WORTH_SAYING = 0.05  # of an epoch, in which the device waited for data
 
 
 class EpochDraw(keras.callbacks.Callback):
@@ -40,6 +46,7 @@ class EpochDraw(keras.callbacks.Callback):
         if logs is None:
             return
         plain = plain_names(logs)
+        plain.pop("gain", None)  # of validation alone
         plain["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         logs.clear()
         logs.update(plain)
@@ -69,7 +76,7 @@ class HardNegatives(keras.callbacks.Callback):
         drawn = drawn[~self.feed.positive[drawn]]
         wrong = set(self.hard) - set(drawn.tolist())
         if len(drawn):
-            for rows in fixed_batches(drawn, self.feed.recipe.batch_size):
+            for rows in full_batches(drawn, self.feed.recipe.batch_size):
                 images, _ = gather(self.feed.cache, rows)
                 seen = self.model.predict_on_batch(images)
                 maps = keras.ops.convert_to_numpy(seen["probability"] if isinstance(seen, dict) else seen)
@@ -77,6 +84,60 @@ class HardNegatives(keras.callbacks.Callback):
         self.hard = sorted(wrong)
         if logs is not None:
             logs["hard_negatives"] = float(len(self.hard))
+
+
+class Clock(keras.callbacks.Callback):
+    """Measures each epoch: its own length, what came before its first step, and how long it waited for data.
+
+    The first epoch of a session begins with building and compiling; that is no part of an epoch's length. It
+    must come before the callbacks that ask it.
+
+    Args:
+        feed: Knows when each batch was ready.
+
+    Attributes:
+        start_up: Seconds from the beginning of the session's first epoch to the end of its first step.
+    """
+
+    async_safe = True
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.start_up = 0.0
+        self.first = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the clock."""
+        self.began, self.done = time.perf_counter(), dict[int, float]()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Note when the device had computed a batch."""
+        self.done[batch] = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Set apart what the session's first step took longer than the others."""
+        self.excess = 0.0
+        if self.first and self.done:
+            self.first = False
+            self.start_up = self.done[min(self.done)] - self.began
+            steps = (max(self.done.values()) - self.done[min(self.done)]) / max(len(self.done) - 1, 1)
+            self.excess = max(self.start_up - steps, 0.0)
+
+    def seconds(self) -> float:
+        """Return the epoch's length so far, without the start-up."""
+        return time.perf_counter() - self.began - self.excess
+
+    def waited(self) -> float:
+        """Return the share of the epoch's training in which the device had no batch to compute."""
+        if len(self.done) < 2:
+            return 0.0
+        gaps = (
+            self.feed.ready[batch] - self.done[batch - 1]
+            for batch in self.done
+            if batch - 1 in self.done and batch in self.feed.ready
+        )
+        return sum(max(gap, 0.0) for gap in gaps) / (max(self.done.values()) - min(self.done.values()))
 
 
 class TimeLimit(keras.callbacks.Callback):
@@ -87,38 +148,36 @@ class TimeLimit(keras.callbacks.Callback):
     Args:
         deadline: When to have ended, by `time.monotonic`.
         longest: Seconds of the longest epoch so far.
+        clock: Measures the epochs.
     """
 
-    def __init__(self, deadline: float, longest: float) -> None:
+    def __init__(self, deadline: float, longest: float, clock: Clock) -> None:
         super().__init__()
-        self.deadline, self.longest = deadline, longest
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Start the clock."""
-        self.began = time.monotonic()
+        self.deadline, self.longest, self.clock = deadline, longest, clock
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """End training when another epoch as long as the longest would not fit."""
-        now = time.monotonic()
-        self.longest = max(self.longest, now - self.began)
-        if now + self.longest > self.deadline:
+        self.longest = max(self.longest, self.clock.seconds())
+        if time.monotonic() + self.longest > self.deadline:
             self.model.stop_training = True
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training at the first batch whose loss is no number, before that epoch is saved.
+    """Ends training at a batch whose loss is no number, before that epoch is saved.
 
     Args:
         feed: Knows the batch's images.
         names: ImageId of each cache row.
     """
 
+    async_safe = True
+
     def __init__(self, feed: Feed, names: np.ndarray) -> None:
         super().__init__()
         self.feed, self.names = feed, names
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the loss.
+        """Look at the loss, the mean of the epoch so far.
 
         Raises:
             UserError: It is NaN or infinite; the message names the batch and its images.
@@ -138,30 +197,36 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         feed: Knows how many batches the epoch has.
+        clock: Measures the epochs.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    async_safe = True
+
+    def __init__(self, feed: Feed, clock: Clock) -> None:
         super().__init__()
-        self.feed = feed
+        self.feed, self.clock = feed, clock
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Begin the epoch's bar."""
-        self.began = time.perf_counter()
         title = f"epoch {epoch + 1}/{self.params['epochs']}"
         self.bar = tqdm(total=len(self.feed), desc=title, unit="batch", leave=False, disable=None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Advance the bar."""
-        self.bar.update()
+        self.bar.n = max(self.bar.n, batch + 1)  # threads may come out of order
         self.bar.set_postfix(loss=f"{(logs or {}).get('loss', 0):.4f}", refresh=False)
+        self.bar.update(0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Replace the bar by a line."""
-        seconds = time.perf_counter() - self.began
         self.bar.close()
-        parts = (f"{name} {value:.4g}" for name, value in (logs or {}).items())
-        line = f"epoch {epoch + 1}/{self.params['epochs']}  {'  '.join(parts)}  {seconds:.0f} s"
-        print(line, file=sys.stderr, flush=True)
+        parts = [f"{name} {value:.4g}" for name, value in (logs or {}).items()]
+        parts.append(f"{self.clock.seconds():.0f} s")
+        if self.clock.excess >= 1:
+            parts.append(f"first step after {self.clock.start_up:.0f} s")
+        if (waited := self.clock.waited()) >= WORTH_SAYING:
+            parts.append(f"waited for data {waited:.0%}")
+        print(f"epoch {epoch + 1}/{self.params['epochs']}  {'  '.join(parts)}", file=sys.stderr, flush=True)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Close the bar of an epoch that was interrupted."""

@@ -3,12 +3,15 @@
 from typing import Any
 
 import keras
+import numpy as np
 
-from pneumothorax.model.devices import count_gpus, on_one_cpu, on_tensorflow
+from pneumothorax.model.devices import count_gpus, count_replicas, on_one_cpu, on_tensorflow
+from pneumothorax.model.gain import Gain, GainModel
 from pneumothorax.model.losses import find_losses
 from pneumothorax.model.scores import find_metrics
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.feed import make_batch
 
 
 def compile_model(
@@ -22,7 +25,9 @@ def compile_model(
         steps: How many steps each planned epoch has; the schedule 'cosine' needs them.
         trained: Weights will be loaded into it, so the encoder's own are not fetched.
     """
-    model = build_model(recipe, precision, trained=trained)
+    network = build_model(recipe, precision, trained=trained)
+    model = GainModel(network.input, network.output, name=network.name)
+    model.gain = Gain(recipe.size, headed=recipe.empty_head)
     optimizer = _find_adam()(
         _find_rate(recipe, steps),
         global_clipnorm=recipe.clip_norm or None,
@@ -35,10 +40,23 @@ def compile_model(
     model.compile(
         optimizer,
         loss=find_losses(recipe),
-        metrics=find_metrics(recipe),
+        weighted_metrics=find_metrics(recipe),
         jit_compile=not on_tensorflow() or count_gpus() == 1,
     )
+    _make_variables(model, recipe)
     return model
+
+
+def _make_variables(model: keras.Model, recipe: Recipe) -> None:
+    """Make the variables of optimiser, losses and metrics; a function that makes its own is traced twice."""
+    model.optimizer.build(model.trainable_variables)
+    if on_tensorflow() and count_replicas() == 1:  # else Keras does it before the first step
+        images = np.zeros((1, recipe.size, recipe.size, 1), np.uint8)
+        _, truth, *_ = make_batch(recipe, images, images.astype(np.float32), np.zeros(1, bool))
+        seen = keras.tree.map_structure(lambda part: keras.ops.convert_to_tensor(part[..., :1]), truth)
+        model.compute_loss(y=truth, y_pred=seen)
+        model.compute_metrics(None, truth, seen)
+        model.reset_metrics()
 
 
 def _find_rate(recipe: Recipe, steps: list[int] | None) -> Any:

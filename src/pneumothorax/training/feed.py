@@ -1,35 +1,48 @@
-"""Batches for Keras: the cache as a `keras.utils.PyDataset`, augmented, with the truth the loss wants."""
+"""Batches for Keras: the cache as a `keras.utils.PyDataset`, augmented, with the truth the loss wants.
 
+All batches of training have one shape, and so have all of validation, so that the network is compiled once
+for each. The next batches are made by threads while the device computes.
+"""
+
+import os
+import time
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from pneumothorax.data.batches import draw_epoch, epoch_batches, epoch_size, fixed_batches, gather
+from pneumothorax.data.batches import draw_epoch, epoch_batches, epoch_size, full_batches, gather
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.distances import signed_distances
 from pneumothorax.data.folds import Rows
 from pneumothorax.loss_text import parse_loss
-from pneumothorax.model.losses import boundary_weight
+from pneumothorax.model.losses import FILLED, boundary_weight
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.augmentation import augment, make_augmentation
 
 Arrays = npt.NDArray[np.float32]
+
+AHEAD = 8  # batches that are made before they are asked for
 
 
 class Feed(keras.utils.PyDataset):
     """Shuffled, augmented batches to train on.
 
     Every batch follows from (seed, epoch, number of the batch) and, if the recipe asks for hard negatives,
-    from which those are, so that nothing else needs saving for a resume.
+    from which those are, so that nothing else needs saving for a resume. Threads of its own make the next
+    batches: Keras' workers would serve what an interrupted epoch has left in their queue.
 
     Args:
         cache: Images and masks.
         rows: Which of them.
         recipe: Batch size, seed, positive rate, augmentation and loss.
         first_epoch: The epoch that training begins with.
+
+    Attributes:
+        ready: When each batch of this epoch was there to be computed, by `time.perf_counter`.
     """
 
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe, first_epoch: int = 0) -> None:
@@ -38,6 +51,7 @@ class Feed(keras.utils.PyDataset):
         self.positive = cache.studies["area"].to_numpy() > 0  # of every row of the cache
         self.augmentation = make_augmentation(recipe) if recipe.augments else None
         self.started = False
+        self.threads = ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2)), "batches")
         self.begin(first_epoch)
 
     @property
@@ -52,11 +66,19 @@ class Feed(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Any:
-        rows = self.batches[number]
+        for later in range(number, min(number + AHEAD, len(self.batches))):
+            if later not in self.making:
+                self.making[later] = self.threads.submit(self.make, self.epoch, later, self.batches[later])
+        batch = self.making.pop(number).result()
+        self.ready[number] = time.perf_counter()
+        return batch
+
+    def make(self, epoch: int, number: int, rows: Rows) -> Any:
+        """Make a batch of an epoch from its rows of the cache."""
         images, masks = gather(self.cache, rows)
         if self.augmentation is not None:
-            images, masks = augment(self.augmentation, images, masks, [self.recipe.seed, self.epoch, number])
-        return make_batch(self.recipe, images, masks, self.positive[rows], self.epoch)
+            images, masks = augment(self.augmentation, images, masks, [self.recipe.seed, epoch, number])
+        return make_batch(self.recipe, images, masks, self.positive[rows], epoch)
 
     def begin(self, epoch: int, hard: Collection[int] = ()) -> None:
         """Draw an epoch's rows and their order.
@@ -70,6 +92,12 @@ class Feed(keras.utils.PyDataset):
         self.epoch = epoch
         chosen = draw_epoch(self.rows, self.positive[self.rows], self.recipe, epoch, hard)
         self.batches = epoch_batches(chosen, self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+        self.making: dict[int, Future[Any]] = {}
+        self.ready: dict[int, float] = {}
+
+    def close(self) -> None:
+        """End the threads."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def lengths(self) -> list[int]:
         """Count the batches of every planned epoch."""
@@ -82,6 +110,9 @@ class Feed(keras.utils.PyDataset):
 class FixedFeed(keras.utils.PyDataset):
     """The same batches every time, not augmented, to validate on.
 
+    Images that only fill the last batch weigh nothing; the others weigh a little more than 1 where there are
+    any, because Keras divides a batch's loss by all of its images.
+
     Args:
         cache: Images and masks.
         rows: Which of them.
@@ -90,15 +121,21 @@ class FixedFeed(keras.utils.PyDataset):
 
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe) -> None:
         super().__init__()
-        self.cache, self.recipe, self.batches = cache, recipe, fixed_batches(rows, recipe.batch_size)
+        self.cache, self.recipe, self.count = cache, recipe, len(rows)
+        self.batches = full_batches(rows, recipe.batch_size)
         self.positive = cache.studies["area"].to_numpy() > 0
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Any:
-        rows = self.batches[number]
-        return make_batch(self.recipe, *gather(self.cache, rows), self.positive[rows])
+        rows, size = self.batches[number], self.recipe.batch_size
+        fills = np.arange(size) + number * size >= self.count
+        images, masks = gather(self.cache, rows)
+        masks[fills] = FILLED
+        images, truth = make_batch(self.recipe, images, masks, self.positive[rows])
+        weights = np.where(fills, 0.0, len(self) * size / self.count).astype(np.float32)
+        return images, truth, dict.fromkeys(truth, weights) if isinstance(truth, dict) else weights
 
 
 def make_batch(

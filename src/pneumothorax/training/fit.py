@@ -1,4 +1,4 @@
-"""fit_fold: train one fold by a recipe, resumable at every epoch, bit for bit.
+"""fit_fold: train one fold by a recipe, resumable at every epoch; on CPUs bit for bit.
 
 Knows nothing of 1024 pixels, thresholds or submissions.
 """
@@ -16,11 +16,11 @@ from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
 from pneumothorax.training.beginning import find_beginning, load_beginning
-from pneumothorax.training.callbacks import EpochDraw, HardNegatives, Progress, StopAtNaN, TimeLimit
+from pneumothorax.training.callbacks import Clock, EpochDraw, HardNegatives, Progress, StopAtNaN, TimeLimit
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import Feed, FixedFeed
-from pneumothorax.training.resume import ExactResume
-from pneumothorax.training.run import FoldFolder, claim, load_state, monitored
+from pneumothorax.training.resume import ExactResume, settle_weights
+from pneumothorax.training.run import FoldFolder, claim, load_state, monitored, write_history
 from pneumothorax.training.sessions import record_session
 
 
@@ -63,8 +63,11 @@ def fit_fold(
     state = load_state(fold, with_variables=False)
     begin_with = find_beginning(recipe, fold) if state is None else None
     claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
-    if state is not None and state.finished:
-        return True
+    if state is not None:
+        settle_weights(fold, state, monitored(recipe), recipe.average_best)
+        if state.finished:
+            return True
+        write_history(fold, state.history)
     longest = max((row["seconds"] for row in state.history), default=0.0) if state is not None else 0.0
     if deadline is not None and time.monotonic() + longest >= deadline:
         return False
@@ -77,22 +80,28 @@ def fit_fold(
         model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
     if begin_with is not None:
         load_beginning(model, begin_with, recipe)
-    callbacks = _callbacks(recipe, feed, fold)
+    clock = Clock(feed)
+    resume, callbacks = _callbacks(recipe, feed, fold, clock)
     if tensorboard:
         callbacks.insert(-1, keras.callbacks.TensorBoard(str(fold.path / "tensorboard"), write_graph=False))
     if deadline is not None:
-        callbacks.append(TimeLimit(deadline, longest))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Your input ran out of data")  # a shorter epoch than the longest
-        model.fit(
-            feed,
-            validation_data=FixedFeed(cache, split.validation, recipe),
-            epochs=recipe.epochs,
-            initial_epoch=first,
-            callbacks=callbacks,
-            shuffle=False,  # the feed does it, so that a resumed run repeats it
-            verbose=0,
-        )
+        callbacks.append(TimeLimit(deadline, longest, clock))
+    try:
+        with warnings.catch_warnings():
+            # An epoch may be shorter than the longest, which Keras expects.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            model.fit(
+                feed,
+                validation_data=FixedFeed(cache, split.validation, recipe),
+                epochs=recipe.epochs,
+                initial_epoch=first,
+                callbacks=callbacks,
+                shuffle=False,  # the feed does it, so that a resumed run repeats it
+                verbose=0,
+            )
+    finally:
+        feed.close()
+        resume.wait()
     state = load_state(fold, with_variables=False)
     return state is not None and state.finished
 
@@ -111,7 +120,9 @@ def _record(fold: FoldFolder, epoch: int, cache: Cache, split: Split) -> None:
     )
 
 
-def _callbacks(recipe: Recipe, feed: Feed, fold: FoldFolder) -> list[keras.callbacks.Callback]:
+def _callbacks(
+    recipe: Recipe, feed: Feed, fold: FoldFolder, clock: Clock
+) -> tuple[ExactResume, list[keras.callbacks.Callback]]:
     """List the recipe's callbacks in the order that each of them needs; the exact resume comes last."""
     monitor = monitored(recipe)
     hard = [HardNegatives(feed)] if recipe.hard_negatives else []
@@ -126,11 +137,13 @@ def _callbacks(recipe: Recipe, feed: Feed, fold: FoldFolder) -> list[keras.callb
                 "val_loss", factor=recipe.plateau_factor, patience=recipe.plateau_patience, min_delta=0.0
             )
         )
-    return [
+    resume = ExactResume(fold, clock, watched, monitor, recipe.average_best, *ema)
+    return resume, [
         EpochDraw(feed, *hard),
+        clock,
         *ema,
-        Progress(feed),
+        Progress(feed, clock),
         StopAtNaN(feed, feed.cache.studies["ImageId"].to_numpy()),
         *watched,
-        ExactResume(fold, watched, monitor, recipe.average_best, *ema),
+        resume,
     ]

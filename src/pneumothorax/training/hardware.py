@@ -31,20 +31,24 @@ def choose_precision(precision: str) -> str:
 
 
 def begin(recipe: Recipe) -> None:
-    """Seed everything, and ask for bit-equal operations if the recipe does.
+    """Seed everything, and ask for bit-equal operations where the recipe does.
 
-    Under JAX only the environment can ask for them, and only a GPU needs it.
+    'auto' asks for them on CPUs alone: under TensorFlow they keep Keras from compiling by XLA, which a CPU
+    does not miss. Under JAX only the environment can ask for them, and only a GPU needs it.
     """
     keras.utils.set_random_seed(recipe.seed)
+    gpus, exact = count_gpus(), recipe.deterministic == "true"
     if not on_tensorflow():
-        if not count_gpus() + count_tpus():
+        if not gpus + count_tpus():
             warn("JAX without a GPU or TPU: on a CPU TensorFlow trains several times as fast")
-        elif recipe.deterministic and count_gpus() and XLA_DETERMINISM not in os.environ.get("XLA_FLAGS", ""):
+        elif exact and gpus and XLA_DETERMINISM not in os.environ.get("XLA_FLAGS", ""):
             warn(f"a resume may not be exact: JAX needs XLA_FLAGS={XLA_DETERMINISM} for it on a GPU")
-    elif recipe.deterministic:
+    elif exact or (recipe.deterministic == "auto" and not gpus):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        if gpus:
+            warn("--deterministic true: without XLA a training step takes several times as long on a GPU")
 
 
 def make_strategy(devices: list[str] | None = None) -> Any:

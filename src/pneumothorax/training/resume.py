@@ -1,8 +1,12 @@
-"""The callback that makes a resume exact: all of training's state, saved at each epoch's end."""
+"""The callback that makes a resume exact: all of training's state, saved at each epoch's end.
+
+The state is copied when an epoch ends and written while the next one trains.
+"""
 
 import contextlib
-import time
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,9 @@ import numpy as np
 
 from pneumothorax.model.unet import save_weights
 from pneumothorax.training.averaging import average_weights, best_epochs
+from pneumothorax.training.callbacks import Clock
 from pneumothorax.training.run import FoldFolder, State, load_state, save_state, write_history
+from pneumothorax.workspace import atomic
 
 # What Keras' own BackupAndRestore forgets: the memories of the callbacks that training's course depends on.
 MEMORIES = {
@@ -19,6 +25,37 @@ MEMORIES = {
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
     "HardNegatives": ("hard",),
 }
+
+
+def epoch_weights(fold: FoldFolder, epoch: int) -> Path:
+    """Return the file of the weights of an epoch, counted from 0, while it is among the best."""
+    return fold.path / f"epoch{epoch + 1:04}.weights.h5"
+
+
+def settle_weights(fold: FoldFolder, state: State, monitor: str, average: int = 1) -> None:
+    """Make the weights files agree with a state that has been written; may be repeated.
+
+    An epoch's weights have a file of their own until the state that knows the epoch is on the disk, so that a
+    kill between the two leaves no weights of an epoch that is going to be trained again.
+
+    Args:
+        fold: Where to.
+        state: The state that `save_state` has written.
+        monitor: The column of the history that picks the best epochs, higher is better.
+        average: Of how many of the best epochs the weights are averaged in the end.
+    """
+    best = [epoch_weights(fold, epoch) for epoch in best_epochs(state.history, monitor, average)]
+    if average == 1:
+        if best[0].is_file():
+            best[0].replace(fold.weights)
+    elif not state.finished:
+        with atomic(fold.weights) as temporary:
+            shutil.copy(best[0], temporary)
+    elif all(path.is_file() for path in best):  # else a kill has come after the average
+        average_weights(best, fold.weights)
+    kept = set() if state.finished or average == 1 else set(best)
+    for path in set(fold.path.glob("epoch*.weights.h5")) - kept:
+        path.unlink()
 
 
 class ExactResume(keras.callbacks.Callback):
@@ -30,6 +67,7 @@ class ExactResume(keras.callbacks.Callback):
 
     Args:
         fold: Where to.
+        clock: Measures the epochs.
         watched: The callbacks whose memories belong to the state.
         monitor: The column of the history that picks the best epochs, higher is better.
         average: Of how many of the best epochs the weights are averaged in the end.
@@ -39,19 +77,21 @@ class ExactResume(keras.callbacks.Callback):
     def __init__(
         self,
         fold: FoldFolder,
+        clock: Clock,
         watched: list[keras.callbacks.Callback],
         monitor: str,
         average: int = 1,
         ema: keras.callbacks.SwapEMAWeights | None = None,
     ) -> None:
         super().__init__()
-        self.fold, self.watched, self.monitor, self.average, self.ema = fold, watched, monitor, average, ema
+        self.fold, self.clock, self.watched, self.ema = fold, clock, watched, ema
+        self.monitor, self.average = monitor, average
         self.history: list[dict[str, float]] = []
-        self.began = 0.0
+        self.thread = ThreadPoolExecutor(1, "state")
+        self.writing: Future[None] | None = None
 
     def variables(self) -> list[keras.Variable]:
         """List all that training changes, in a fixed order."""
-        self.model.optimizer.build(self.model.trainable_variables)
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -65,41 +105,41 @@ class ExactResume(keras.callbacks.Callback):
             for name, value in state.callbacks[type(callback).__name__].items():
                 setattr(callback, name, value)
         self.history = state.history
-        write_history(self.fold, self.history)
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Start the clock."""
-        self.began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Save weights if they are among the best yet, and then the state."""
+        """Save the weights if they are among the best yet, copy the state, and begin to write it."""
         row = {"epoch": epoch + 1.0, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["seconds"] = round(time.perf_counter() - self.began, 3)
+        row["seconds"] = round(self.clock.seconds(), 3)
+        self.wait()
         self.history.append(row)
         finished = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
-        # A kill between weights and state leaves newer weights beside the older state; the epoch then comes
-        # again, bit for bit, and writes the same weights.
-        kept = self._keep_weights(epoch, finished)
-        arrays = [np.asarray(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()]
+        if epoch in best_epochs(self.history, self.monitor, self.average):
+            self._save(epoch_weights(self.fold, epoch))
+        arrays = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()]
         memories = {type(callback).__name__: _memories(callback) for callback in self.watched}
-        save_state(self.fold, State(epoch + 1, arrays, memories, self.history, finished))
-        write_history(self.fold, self.history)
-        for path in set(self.fold.path.glob("epoch*.weights.h5")) - set(kept if not finished else []):
-            path.unlink()
-
-    def _keep_weights(self, epoch: int, finished: bool) -> list[Path]:
-        """Save this epoch's weights if they are among the best; return the files that an average needs."""
-        best = best_epochs([row[self.monitor] for row in self.history], self.average)
-        if best[0] == epoch:
-            self._save(self.fold.weights)
-        if self.average == 1:
-            return []
-        kept = [self.fold.path / f"epoch{place + 1:04}.weights.h5" for place in best]
-        if epoch in best:
-            self._save(kept[best.index(epoch)])
+        state = State(epoch + 1, arrays, memories, list(self.history), finished)
+        self.writing = self.thread.submit(self._write, state)
         if finished:
-            average_weights(kept, self.fold.weights)
-        return kept
+            self.wait()
+
+    def _write(self, state: State) -> None:
+        write_history(self.fold, state.history)
+        save_state(self.fold, state)
+        settle_weights(self.fold, state, self.monitor, self.average)
+
+    def wait(self) -> None:
+        """Wait until the state of the last epoch is written.
+
+        Raises:
+            OSError: It could not be.
+        """
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            writing.result()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Wait for the last state."""
+        self.wait()
 
     def _save(self, path: Path) -> None:
         with self._averaged():

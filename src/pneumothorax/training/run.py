@@ -25,6 +25,7 @@ from pneumothorax.recipe import Recipe, differences, from_json, to_json
 from pneumothorax.workspace import atomic, write_text
 
 DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history
+LEAST_GAIN = 5e-5  # of mean Dice: 0 to the four digits that a score has
 REMEDY = "copy it again, or delete the fold's folder and run `pneumothorax train`"
 
 
@@ -289,6 +290,13 @@ def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None
 def monitored(recipe: Recipe) -> str:
     """Return the column of the history that picks the best epochs; higher is better."""
     return "val_mean_dice" if recipe.monitor == "soft_dice" else f"val_{recipe.monitor}"
+
+
+def useless(fold: FoldFolder) -> bool:
+    """Return whether no epoch of a fold, picked by its gain, beat leaving every image empty."""
+    if read_recipe(fold).monitor != "gain" or not fold.history.is_file():
+        return False
+    return bool(read_history(fold)["val_gain"].max() < LEAST_GAIN)
 
 
 def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:

@@ -1,0 +1,104 @@
+"""The gain: against a brute-force search of the same rules, and what it must be 0 for."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from pneumothorax.model.gain import CLASSIFICATION, MIN_AREAS, THRESHOLDS, Gain
+from pneumothorax.model.metrics import dice
+
+SIZE = 32
+GENERATOR = np.random.default_rng(0)
+
+
+def make_maps(count, positives=0.5, skill=0.8):
+    """Return masks, maps that find some of them, and image-level probabilities."""
+    masks = np.zeros((count, SIZE, SIZE, 1), np.float32)
+    maps = GENERATOR.beta(0.6, 6, masks.shape).astype(np.float32)
+    for number in range(int(count * positives)):
+        y, x = GENERATOR.integers(0, SIZE - 10, 2)
+        masks[number, y : y + 9, x : x + 7] = 1
+        if GENERATOR.random() < skill:
+            maps[number, y + 1 : y + 10, x : x + 8] += np.float32(0.5)
+    presence = GENERATOR.random((count, 1)).astype(np.float32) * 0.5
+    presence[masks.any(axis=(1, 2))] += np.float32(0.3)
+    return masks, np.clip(maps, 0, 1), presence
+
+
+def measure(masks, maps, presence=None, batch=7, weights=None):
+    gain = Gain(SIZE, headed=presence is not None)
+    for at in range(0, len(masks), batch):
+        part = slice(at, at + batch)
+        gain.update_state(
+            masks[part],
+            maps[part],
+            None if presence is None else presence[part],
+            None if weights is None else weights[part],
+        )
+    return float(gain.result())
+
+
+def search(masks, maps, presence=None):
+    """Try each rule on each image."""
+    all_empty = float(np.mean(~masks.any(axis=(1, 2, 3))))
+    best = 0.0
+    for top, bottom, area, least in itertools.product(
+        THRESHOLDS, THRESHOLDS, MIN_AREAS, (0.0,) if presence is None else CLASSIFICATION
+    ):
+        if bottom > top:
+            continue
+        scores = []
+        for number, (mask, found) in enumerate(zip(masks > 0.5, maps, strict=True)):
+            enough = (found > np.float32(top)).sum() >= max(area * (SIZE / 1024) ** 2, 1)
+            shows = presence is None or presence[number, 0] >= np.float32(least)
+            seen = (found > np.float32(bottom)) & (enough and shows)
+            scores.append(dice((seen & mask).sum(), mask.sum(), seen.sum()))
+        best = max(best, float(np.mean(scores)) - all_empty)
+    return best
+
+
+@pytest.mark.parametrize("headed", [False, True])
+def test_the_gain_is_that_of_a_search_of_all_rules(headed):
+    masks, maps, presence = make_maps(12)
+    presence = presence if headed else None
+    expected = search(masks, maps, presence)
+    assert expected > 0.05
+    assert measure(masks, maps, presence) == pytest.approx(expected, abs=1e-5)
+    assert measure(masks, maps, presence, batch=12) == pytest.approx(expected, abs=1e-5)
+
+
+def test_images_of_weight_nothing_count_for_nothing_and_equal_weights_change_nothing():
+    masks, maps, presence = make_maps(16)
+    weights = np.where(np.arange(16) < 11, np.float32(16 / 11), np.float32(0))
+    filled = np.where(weights[:, None, None, None] > 0, masks, np.float32(-1))
+    expected = measure(masks[:11], maps[:11], presence[:11])
+    assert measure(filled, maps, presence, weights=weights) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.01, 0.3, 1.0])
+def test_a_network_that_says_the_same_of_every_image_gains_nothing(level):
+    masks, _, presence = make_maps(20, positives=0.2)
+    maps = np.full_like(masks, level)
+    assert measure(masks, maps) == 0.0
+    assert measure(masks, maps, np.full_like(presence, level)) == 0.0
+
+
+def test_without_positives_nothing_is_gained_and_without_negatives_the_dice_itself():
+    masks, maps, presence = make_maps(10, positives=1.0, skill=1.0)
+    assert measure(np.zeros_like(masks), maps, presence) == 0.0
+    assert measure(masks, masks) == pytest.approx(1.0)
+
+
+def test_nothing_measured_is_no_gain():
+    assert float(Gain(SIZE, headed=True).result()) == 0.0
+
+
+def test_it_starts_again():
+    masks, maps, _ = make_maps(10)
+    gain = Gain(SIZE, headed=False)
+    gain.update_state(masks, maps)
+    assert float(gain.result()) > 0
+    gain.reset_state()
+    assert keras.ops.convert_to_numpy(gain.sums).sum() == 0
