@@ -14,7 +14,7 @@ from tests.model.cards import P100, T4, T4_TOO, pretend_cards
 from tests.training.conftest import _make_discs
 
 from pneumothorax.cli import main
-from pneumothorax.commands import processes
+from pneumothorax.commands import processes, runs
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.training import side_by_side
 from pneumothorax.training.run import FoldFolder, load_state
@@ -37,9 +37,9 @@ if "--child-of" in sys.argv or "--here" in sys.argv:
     sys.path.insert(0, {tests!r})
     import keras
     from tests.training.conftest import _build_small
-    from pneumothorax.inference import predict
+    from pneumothorax.inference import fold_networks
     from pneumothorax.training import beginning, compiling
-    compiling.build_model = beginning.build_model = predict.build_model = _build_small
+    compiling.build_model = beginning.build_model = fold_networks.build_model = _build_small
     sys.argv = [word for word in sys.argv if word != "--here"]
 sys.exit(main())
 """
@@ -128,6 +128,19 @@ def test_a_fresh_process_sees_the_named_gpu_alone(root, tmp_path, monkeypatch):
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stdout == "[] GPU-bbbb-2 None\n[] -1 cpu\n[] None None\n"
+
+
+def test_a_batch_size_that_the_first_gpu_chooses_is_that_of_all_folds(
+    monkeypatch, root, tmp_path, show, capsys
+):
+    pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
+    monkeypatch.setattr(runs, "find_batch_size", lambda *_: (4, os.environ["CUDA_VISIBLE_DEVICES"]))
+    (tmp_path / "show.py").write_text(SHOW + "print(options.batch_size)\n")
+    assert train(root, "--batch-size=auto") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "GPU-aaaa-1"
+    assert {"fold0 | 4", "fold1 | 4"} < set(lines)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_several_hosts_keep_their_devices_together(monkeypatch, root, tmp_path, show, capsys):

@@ -6,7 +6,8 @@ This process then computes nothing and holds no memory of a GPU. Keras is import
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def find_processes(options: Namespace, jobs: int, precision: str = "auto") -> li
         return [together]
     os.environ.update(together.environment)
     return []
+
+
+@contextmanager
+def seeing(slots: Sequence[Slot]) -> Iterator[None]:
+    """Let processes that are started inside see the first slot alone, or what this one sees without any."""
+    changes = slots[0].environment if slots else {}
+    before = {name: os.environ[name] for name in changes if name in os.environ}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name in changes:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def train_folds(

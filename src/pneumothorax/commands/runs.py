@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,9 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
+from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
 
@@ -42,7 +44,13 @@ def train(options: Namespace) -> int:
         if positives != sum(folds.PAPER_POSITIVES.values()):
             warn(f"{positives:,} positives, the paper had 2,379: its stage-1 images and train-rle.csv alone")
     deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
-    if slots := processes.find_processes(options, len(splits), recipe.precision):
+    slots = processes.find_processes(options, len(splits), recipe.precision)
+    if getattr(options, "batch_size", None) == AUTO:
+        with processes.seeing(slots):
+            options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
+        recipe = replace(recipe, batch_size=options.batch_size)
+        print(line)
+    if slots:
         check_run(run, recipe, digest_studies(cache.studies))
         return processes.train_folds(options, list(splits), slots, deadline)
     from pneumothorax.training.fit import fit_fold
@@ -123,11 +131,10 @@ def predict(options: Namespace) -> int:
         if code := processes.predict_parts(options, folder, slots, cache.studies, recipe.size):
             return code
     else:
-        from pneumothorax.inference.predict import load_fold, predict_rows
+        from pneumothorax.inference.predict import load_folds, predict_rows
 
         processes.check_gpus()
-        models = [load_fold(fold) for fold in fold_folders]
-        predict_rows(models, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
+        predict_rows(load_folds(fold_folders), cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
     print(f"{folder}: {len(rows):,} images by {len(fold_folders)} fold{'s' * (len(fold_folders) > 1)}")
     return 0
 
@@ -178,10 +185,10 @@ def _name_of(images: Path) -> str:
 def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
     """Store a fold's held-out probabilities, and print the paper's table for them."""
     from pneumothorax.inference.evaluate import evaluate, table_1
-    from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.inference.predict import load_folds, predict_rows
 
     parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
-    model = None
+    networks = None
     scored = {}
     for name, (folder, rows) in parts.items():
         if not len(rows):
@@ -195,9 +202,9 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
                     "prepare those again, or choose another --run",
                 )
         else:
-            model = model or load_fold(fold)
+            networks = networks or load_folds([fold])
             title = name.replace("_", "-")
-            predictions = predict_rows([model], cache, rows, folder, title, flip=recipe.flip_tta)
+            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
         scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
