@@ -45,6 +45,31 @@ def folds(text: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
+def devices(text: str) -> list[str]:
+    """Read 'auto' as nothing, 'cpu' once for each process, or the numbers of GPUs such as '0,1'."""
+    words = [word.strip() for word in text.lower().split(",")]
+    if words == ["auto"]:
+        return []
+    if all(word == "cpu" for word in words):
+        return words
+    if not all(word.isascii() and word.isdecimal() and len(word) < 4 for word in words):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected auto, GPU numbers such as 0,1, or cpu (cpu,cpu for two processes)"
+        )
+    numbers = [str(int(word)) for word in words]
+    if twice := sorted({word for word in numbers if numbers.count(word) > 1}):
+        raise argparse.ArgumentTypeError(f"{text!r}, GPU {twice[0]} twice, expected each once")
+    return numbers
+
+
+def span(text: str) -> tuple[int, int]:
+    """Read the first row and the end of a range of rows, such as 0-1602."""
+    first, dash, end = text.partition("-")
+    if not (dash and first.isdecimal() and end.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected rows such as 0-1602")
+    return int(first), int(end)
+
+
 def hours(text: str) -> float:
     """Read hours above 0."""
     if (hours := duration(text)) == 0:

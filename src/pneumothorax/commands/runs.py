@@ -9,20 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
+from pneumothorax.commands import processes
 from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_rows
 from pneumothorax.commands.rules import warn_if_useless
 from pneumothorax.data import folds
 from pneumothorax.data import studies as found
-from pneumothorax.data.cache import Cache
+from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
+from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.batch_size import find_batch_size
-from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, is_newer
+from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
 from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
@@ -34,10 +36,6 @@ def train(options: Namespace) -> int:
     cache = open_prepared(workspace, recipe, "train")
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
-    if getattr(options, "batch_size", None) == AUTO:
-        options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
-        recipe = replace(recipe, batch_size=options.batch_size)
-        print(line)
     numbers = folds.fold_numbers(recipe) if options.fold is None else options.fold
     splits = {number: folds.divide(cache.studies, recipe, number) for number in numbers}
     if recipe.split == "paper":
@@ -45,10 +43,20 @@ def train(options: Namespace) -> int:
         positives = int((cache.studies["area"] > 0).sum())
         if positives != sum(folds.PAPER_POSITIVES.values()):
             warn(f"{positives:,} positives, the paper had 2,379: its stage-1 images and train-rle.csv alone")
+    deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    slots = processes.find_processes(options, len(splits), recipe.precision)
+    if getattr(options, "batch_size", None) == AUTO:
+        with processes.seeing(slots):
+            options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
+        recipe = replace(recipe, batch_size=options.batch_size)
+        print(line)
+    if slots:
+        check_run(run, recipe, digest_studies(cache.studies))
+        return processes.train_folds(options, list(splits), slots, deadline)
     from pneumothorax.training.fit import fit_fold
     from pneumothorax.training.hardware import make_strategy
 
-    deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    processes.check_gpus()
     for number, split in splits.items():
         fold = FoldFolder(run / f"fold{number}")
         finished = fit_fold(
@@ -108,20 +116,26 @@ def predict(options: Namespace) -> int:
         )
     fold_folders = find_folds(run)
     recipe = common_recipe(fold_folders)
-    warn_if_useless(fold_folders)
-    if options.images is None:
-        name, cache = "test", open_prepared(workspace, recipe, "test")
+    if not options.rows:  # a process of several leaves that to the one that started it
+        warn_if_useless(fold_folders)
+    name = "test" if options.images is None else _name_of(options.images)
+    if options.images is None or options.rows:  # the process that started this one has prepared them
+        cache = open_prepared(workspace, recipe, name)
     else:
-        name = _name_of(options.images)
-        folder = workspace.cache(recipe.size, recipe.interpolation, name)
-        cache = prepare_rows(found.find_images(options.images), folder, recipe, options)
-    from pneumothorax.inference.predict import load_folds, predict_rows
+        place = workspace.cache(recipe.size, recipe.interpolation, name)
+        cache = prepare_rows(found.find_images(options.images), place, recipe, options)
+    folder, rows = run / "predictions" / name, np.arange(len(cache.studies))
+    if options.rows:
+        folder, rows = part_folder(folder, options.rows), rows[slice(*options.rows)]
+    if slots := processes.find_processes(options, len(rows)):
+        if code := processes.predict_parts(options, folder, slots, cache.studies, recipe.size):
+            return code
+    else:
+        from pneumothorax.inference.predict import load_folds, predict_rows
 
-    networks = load_folds(fold_folders)
-    folder = run / "predictions" / name
-    rows = np.arange(len(cache.studies))
-    predict_rows(networks, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
-    print(f"{folder}: {len(cache.studies):,} images by {len(networks)} fold{'s' * (len(networks) > 1)}")
+        processes.check_gpus()
+        predict_rows(load_folds(fold_folders), cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
+    print(f"{folder}: {len(rows):,} images by {len(fold_folders)} fold{'s' * (len(fold_folders) > 1)}")
     return 0
 
 

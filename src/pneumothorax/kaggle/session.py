@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
+from pneumothorax.model.backend import choose_backend
 from pneumothorax.workspace import Workspace
 
 # What Kaggle's image lacks, by the name that is imported; pure Python, so that any image takes the wheels.
@@ -46,6 +47,7 @@ def begin(accelerator: str) -> None:
     # TensorFlow reads these when it is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    choose_backend()
     import keras
     import tensorflow as tf
 

@@ -2,6 +2,10 @@
 
 import keras
 
+from pneumothorax.model.backend import pin_settings
+
+pin_settings()  # whatever builds a network imports this module first
+
 
 def on_tensorflow() -> bool:
     """Tell whether Keras runs on TensorFlow."""
