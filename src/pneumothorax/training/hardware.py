@@ -10,6 +10,7 @@ import numpy as np
 
 from pneumothorax.errors import warn
 from pneumothorax.model.devices import count_gpus, count_tpus, on_tensorflow
+from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.sessions import describe_processor
 
@@ -22,7 +23,7 @@ def choose_precision(precision: str) -> str:
     if precision != "auto":
         return precision
     if count_gpus():
-        return "mixed_float16"
+        return "mixed_float16" if has_fast_halves(list_cards()) else "float32"
     if not on_tensorflow():  # a TPU computes in bfloat16; JAX on a CPU is no faster in it
         return "mixed_bfloat16" if count_tpus() else "float32"
     flags = Path("/proc/cpuinfo")
