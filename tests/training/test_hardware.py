@@ -1,8 +1,8 @@
 import pytest
+from tests.model.cards import P100, T4, pretend_cards
 
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
-from tests.model.cards import P100, T4, pretend_cards
 
 
 def pretend(monkeypatch, *, tensorflow=False, gpus=0, tpus=0):
