@@ -130,9 +130,8 @@ def _see(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Raises:
         UserError: One of them is no finite number, as damaged weights make it.
     """
-    seen: Any = model.predict_on_batch(images)
-    parts = seen if isinstance(seen, dict) else {"probability": seen}
-    arrays = {name: keras.ops.convert_to_numpy(part) for name, part in parts.items()}
+    seen: Any = hardware.predict_on_batch(model, images)
+    arrays = seen if isinstance(seen, dict) else {"probability": seen}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             whose = getattr(model, "folder", model.name)
