@@ -21,10 +21,12 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
+from pneumothorax.training import hosts
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, is_newer
 from pneumothorax.workspace import Workspace, write_text
 
 
+@hosts.together
 def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
@@ -59,9 +61,11 @@ def train(options: Namespace) -> int:
                 f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command goes on from here"
             )
             return 0
-        _score_fold(fold, cache, split, recipe)
-        warn_if_useless([fold])
-        print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
+        if hosts.is_first():
+            with hosts.alone():
+                _score_fold(fold, cache, split, recipe)
+            warn_if_useless([fold])
+            print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
 
 
@@ -110,7 +114,9 @@ def predict(options: Namespace) -> int:
         folder = workspace.cache(recipe.size, recipe.interpolation, name)
         cache = prepare_rows(found.find_images(options.images), folder, recipe, options)
     from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.training.hardware import share_batches
 
+    share_batches()  # before the networks, which are then made for all of JAX's devices
     models = [load_fold(fold) for fold in fold_folders]
     folder = run / "predictions" / name
     rows = np.arange(len(cache.studies))
