@@ -151,7 +151,7 @@ def test_hosts_with_other_images_or_without_them_train_nothing(pair):
     assert pair.wait() == [2, 2]
     for number in (0, 1):
         (line,) = pair.errors(number)
-        assert "environment of process 1 differs from process 0's" in line
+        assert "data of process 1 differs from process 0's" in line
     assert not pair.fold().recipe.exists()
     shutil.rmtree(masks.parent)
     pair.start("--epochs", "2")
@@ -160,6 +160,15 @@ def test_hosts_with_other_images_or_without_them_train_nothing(pair):
     assert f"no prepared train images in {masks.parent}" in line
     (line,) = pair.errors(0)
     assert "process 1 has ended or cannot be reached" in line
+
+
+@pytest.mark.slow
+def test_a_time_limit_that_is_over_ends_both(pair):
+    pair.start("--epochs", "3", "--max-hours", "1e-9")
+    assert pair.wait() == [0, 0], pair.err(0) + pair.err(1)
+    assert pair.errors(0) == pair.errors(1) == []
+    assert load_state(pair.fold(), with_variables=False) is None
+    assert "are over; the same command goes on from here" in (pair.folder / "0.out").read_text()
 
 
 @pytest.mark.slow

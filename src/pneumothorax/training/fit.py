@@ -71,7 +71,7 @@ def fit_fold(
     precision = hardware.choose_precision(recipe.precision)
     hardware.check_batch(recipe.batch_size)
     environment = {"data": digest_studies(cache.studies), **hardware.describe(precision)}
-    hosts.check_same({"recipe": to_json(recipe), "environment": environment, "limit": deadline is None})
+    hosts.check_same({"recipe": to_json(recipe), **environment, "--max-hours": deadline is not None})
     state = hosts.of_first(lambda: load_state(fold, with_variables=False))
     begin_with = find_beginning(recipe, fold) if state is None else None
     hosts.of_first(lambda: claim(fold, recipe, environment))
