@@ -354,6 +354,9 @@ def recipe(command: argparse.ArgumentParser) -> None:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)  # type: ignore[arg-type]
         elif isinstance(part.default, tuple):
             group.add_argument(flag, type=words.numbers, metavar="N,N,N,N,N", **options)  # type: ignore[arg-type]
+        elif part.name == "batch_size":
+            options["help"] = f"{text}; auto, for `train`: the largest power of two that the device trains"
+            group.add_argument(flag, type=words.batch_size, **options)  # type: ignore[arg-type]
         else:
             choices = part.metadata["choices"] or None
             group.add_argument(flag, type=type(part.default), choices=choices, **options)  # type: ignore[arg-type]

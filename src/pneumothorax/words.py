@@ -5,12 +5,24 @@ import re
 
 from pneumothorax.kaggle import SOURCES
 
+AUTO = "auto"  # batch size that the device chooses
+
 
 def positive(text: str) -> int:
     """Read a whole number, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, 1 or more")
     return int(text)
+
+
+def batch_size(text: str) -> int | str:
+    """Read a whole number, whose range the recipe checks, or 'auto'."""
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, or {AUTO}") from None
 
 
 def numbers(text: str) -> tuple[int, ...]:

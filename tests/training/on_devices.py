@@ -12,7 +12,7 @@ from tests.training.conftest import _build_small, _make_discs
 
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
-from pneumothorax.inference import predict
+from pneumothorax.inference import fold_networks
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import compiling, fit, hardware
 from pneumothorax.training.callbacks import TimeLimit
@@ -42,7 +42,7 @@ VARIANTS = {
 
 def use_small_network() -> None:
     compiling.build_model = _build_small  # type: ignore[assignment]
-    predict.build_model = _build_small  # type: ignore[assignment]
+    fold_networks.build_model = _build_small  # type: ignore[assignment]
 
 
 def compare(one: State, many: State, what: str) -> None:
@@ -86,9 +86,9 @@ def main(folder: Path) -> None:
         assert np.array_equal(before, after)
     # All devices predict what one does, also a number of images that they cannot share equally.
     images = np.asarray(cache.images[:5])[..., None]
-    shared = hardware.predict_on_batch(predict.load_fold(stopped), images)
+    shared = hardware.predict_on_batch(fold_networks.load_folds([stopped]).model, images)
     hardware.make_strategy(["cpu:0"])
-    single = hardware.predict_on_batch(predict.load_fold(stopped), images)
+    single = hardware.predict_on_batch(fold_networks.load_folds([stopped]).model, images)
     for name, part in single.items():
         assert part.shape[0] == 5
         np.testing.assert_allclose(part, shared[name], rtol=1e-4, atol=1e-5)

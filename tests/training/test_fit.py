@@ -223,12 +223,12 @@ class Steps(keras.callbacks.Callback):
 
 
 def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, tiny, tmp_path):
-    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import FixedFeed
 
     recipe, fold = replace(tiny, **STRONG | {"average_best": 1}), FoldFolder(tmp_path / "fold0")
     train(recipe, discs, fold)
-    model = load_fold(fold)
+    model = load_folds([fold]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
@@ -450,11 +450,11 @@ def test_a_finished_run_is_left_alone(straight, discs, tiny):
 
 
 def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
-    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import FixedFeed
 
     recipe = replace(tiny, **IMPATIENT)
-    model = load_fold(straight)
+    model = load_folds([straight]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,9 @@ from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
+from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, is_newer
+from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
 
@@ -34,6 +36,10 @@ def train(options: Namespace) -> int:
     cache = open_prepared(workspace, recipe, "train")
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
+    if getattr(options, "batch_size", None) == AUTO:
+        options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
+        recipe = replace(recipe, batch_size=options.batch_size)
+        print(line)
     numbers = folds.fold_numbers(recipe) if options.fold is None else options.fold
     splits = {number: folds.divide(cache.studies, recipe, number) for number in numbers}
     if recipe.split == "paper":
@@ -113,15 +119,15 @@ def predict(options: Namespace) -> int:
         name = _name_of(options.images)
         folder = workspace.cache(recipe.size, recipe.interpolation, name)
         cache = prepare_rows(found.find_images(options.images), folder, recipe, options)
-    from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.inference.predict import load_folds, predict_rows
     from pneumothorax.training.hardware import share_batches
 
     share_batches()  # before the networks, which are then made for all of JAX's devices
-    models = [load_fold(fold) for fold in fold_folders]
+    networks = load_folds(fold_folders)
     folder = run / "predictions" / name
     rows = np.arange(len(cache.studies))
-    predict_rows(models, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
-    print(f"{folder}: {len(cache.studies):,} images by {len(models)} fold{'s' * (len(models) > 1)}")
+    predict_rows(networks, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
+    print(f"{folder}: {len(cache.studies):,} images by {len(networks)} fold{'s' * (len(networks) > 1)}")
     return 0
 
 
@@ -171,10 +177,10 @@ def _name_of(images: Path) -> str:
 def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
     """Store a fold's held-out probabilities, and print the paper's table for them."""
     from pneumothorax.inference.evaluate import evaluate, table_1
-    from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.inference.predict import load_folds, predict_rows
 
     parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
-    model = None
+    networks = None
     scored = {}
     for name, (folder, rows) in parts.items():
         if not len(rows):
@@ -188,9 +194,9 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
                     "prepare those again, or choose another --run",
                 )
         else:
-            model = model or load_fold(fold)
+            networks = networks or load_folds([fold])
             title = name.replace("_", "-")
-            predictions = predict_rows([model], cache, rows, folder, title, flip=recipe.flip_tta)
+            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
         scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"

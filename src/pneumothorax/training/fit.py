@@ -14,6 +14,7 @@ import keras
 from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
+from pneumothorax.model.exhaustion import training_memory
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.training import hardware, hosts
 from pneumothorax.training.beginning import find_beginning, load_beginning
@@ -59,7 +60,7 @@ def fit_fold(
 
     Raises:
         UserError: The folder belongs to another recipe, environment or data, the cache has another size, the
-            encoder's weights cannot be had, or the loss is no number.
+            encoder's weights cannot be had, the loss is no number, or the memory is full.
     """
     if cache.images.shape[1:] != (recipe.size, recipe.size):
         found = "x".join(map(str, cache.images.shape[1:]))
@@ -99,7 +100,7 @@ def fit_fold(
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, longest, clock))
     try:
-        with warnings.catch_warnings():
+        with training_memory(recipe), warnings.catch_warnings():
             # An epoch may be shorter than the longest, which Keras expects.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
