@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.kaggle.standin import API, SECRETS, STORAGE, StandIn
 
+from pneumothorax import source
+
 KIT = ("-c", "from pneumothorax.cli import main; raise SystemExit(main())")
 CLIENT = ("-m", "kaggle")
 
@@ -80,7 +82,9 @@ class Program:
         assert_no_leak(self.standin, self.workspace, self._results)
 
     def _environment(self, changes: Mapping[str, str | None] | None) -> dict[str, str]:
-        everything = self.standin.environment(self.home) | dict(changes or {})
+        # The package under test, also where another checkout is the installed one.
+        package = {"PYTHONPATH": str(source.FOLDER.parent)}
+        everything = package | self.standin.environment(self.home) | dict(changes or {})
         return {name: value for name, value in everything.items() if value is not None}
 
 

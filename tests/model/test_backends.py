@@ -89,7 +89,7 @@ recipe = Recipe(
 )
 straight, stopped = (FoldFolder(Path(sys.argv[1], name, "fold0")) for name in ("straight", "stopped"))
 assert fit.fit_fold(recipe, cache, split, straight)
-fit.TimeLimit = lambda deadline, longest: TimeLimit(0.0, longest)  # over after one epoch
+fit.TimeLimit = lambda deadline, longest, clock: TimeLimit(0.0, longest, clock)  # over after one epoch
 assert not fit.fit_fold(recipe, cache, split, stopped, deadline=time.monotonic() + 3600)
 assert load_state(stopped).epoch == 1
 assert fit.fit_fold(recipe, cache, split, stopped)

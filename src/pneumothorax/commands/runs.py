@@ -23,12 +23,14 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
+from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
 from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
 
+@hosts.together
 def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
@@ -46,6 +48,8 @@ def train(options: Namespace) -> int:
     deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
     slots = processes.find_processes(options, len(splits), recipe.precision)
     if getattr(options, "batch_size", None) == AUTO:
+        if hosts.find_place().count > 1:
+            raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
         with processes.seeing(slots):
             options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
         recipe = replace(recipe, batch_size=options.batch_size)
@@ -73,9 +77,11 @@ def train(options: Namespace) -> int:
                 f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command goes on from here"
             )
             return 0
-        _score_fold(fold, cache, split, recipe)
-        warn_if_useless([fold])
-        print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
+        if hosts.is_first():
+            with hosts.alone():
+                _score_fold(fold, cache, split, recipe)
+            warn_if_useless([fold])
+            print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
 
 
@@ -132,8 +138,10 @@ def predict(options: Namespace) -> int:
             return code
     else:
         from pneumothorax.inference.predict import load_folds, predict_rows
+        from pneumothorax.training.hardware import share_batches
 
         processes.check_gpus()
+        share_batches()  # before the networks, which are then made for all of JAX's devices
         predict_rows(load_folds(fold_folders), cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
     print(f"{folder}: {len(rows):,} images by {len(fold_folders)} fold{'s' * (len(fold_folders) > 1)}")
     return 0

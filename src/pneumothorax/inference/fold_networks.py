@@ -59,9 +59,8 @@ class Networks:
         """
         with prediction_memory(len(images), self.size):
             self._load(fold)
-            seen: Any = self.model.predict_on_batch(images)
-        parts = seen if isinstance(seen, dict) else {"probability": seen}
-        return {name: keras.ops.convert_to_numpy(part) for name, part in parts.items()}
+            seen: Any = hardware.predict_on_batch(self.model, images)
+        return seen if isinstance(seen, dict) else {"probability": seen}
 
     def check(self, fold: int, outputs: dict[str, np.ndarray]) -> None:
         """Make sure that a fold's outputs are finite.

@@ -5,6 +5,7 @@ Knows nothing of 1024 pixels, thresholds or submissions.
 
 import time
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,10 +15,18 @@ from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.model.exhaustion import training_memory
-from pneumothorax.recipe import Recipe
-from pneumothorax.training import hardware
+from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.training import hardware, hosts
 from pneumothorax.training.beginning import find_beginning, load_beginning
-from pneumothorax.training.callbacks import Clock, EpochDraw, HardNegatives, Progress, StopAtNaN, TimeLimit
+from pneumothorax.training.callbacks import (
+    Clock,
+    EpochDraw,
+    HardNegatives,
+    Progress,
+    StopAtNaN,
+    SwapAverage,
+    TimeLimit,
+)
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import Feed, FixedFeed
 from pneumothorax.training.resume import ExactResume, settle_weights
@@ -61,20 +70,23 @@ def fit_fold(
             "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
         )
     precision = hardware.choose_precision(recipe.precision)
-    state = load_state(fold, with_variables=False)
+    hardware.check_batch(recipe.batch_size)
+    environment = {"data": digest_studies(cache.studies), **hardware.describe(precision)}
+    hosts.check_same({"recipe": to_json(recipe), **environment, "--max-hours": deadline is not None})
+    state = hosts.of_first(lambda: load_state(fold, with_variables=False))
     begin_with = find_beginning(recipe, fold) if state is None else None
-    claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
+    hosts.of_first(lambda: claim(fold, recipe, environment))
     if state is not None:
-        settle_weights(fold, state, monitored(recipe), recipe.average_best)
+        hosts.of_first(partial(settle_weights, fold, state, monitored(recipe), recipe.average_best))
         if state.finished:
             return True
-        write_history(fold, state.history)
+        hosts.of_first(partial(write_history, fold, state.history))
     longest = max((row["seconds"] for row in state.history), default=0.0) if state is not None else 0.0
-    if deadline is not None and time.monotonic() + longest >= deadline:
+    if deadline is not None and hosts.of_first(lambda: time.monotonic() + longest >= deadline):
         return False
     hardware.begin(recipe)
     first = state.epoch if state is not None else 0
-    _record(fold, first, cache, split)
+    hosts.of_first(lambda: _record(fold, first, cache, split))
     feed = Feed(cache, split.train, recipe, first)
     with hardware.scope_of(strategy):
         loaded = state is not None or begin_with is not None
@@ -103,7 +115,7 @@ def fit_fold(
     finally:
         feed.close()
         resume.wait()
-    state = load_state(fold, with_variables=False)
+    state = hosts.of_first(lambda: load_state(fold, with_variables=False))
     return state is not None and state.finished
 
 
@@ -127,7 +139,7 @@ def _callbacks(
     """List the recipe's callbacks in the order that each of them needs; the exact resume comes last."""
     monitor = monitored(recipe)
     hard = [HardNegatives(feed)] if recipe.hard_negatives else []
-    ema = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    ema = [SwapAverage()] if recipe.ema else []
     watched: list[keras.callbacks.Callback] = [
         *hard,
         keras.callbacks.EarlyStopping(monitor, mode="max", patience=recipe.early_stop_patience),
