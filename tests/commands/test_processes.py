@@ -15,6 +15,7 @@ from tests.training.conftest import _make_discs
 
 from pneumothorax.cli import main
 from pneumothorax.commands import processes, runs
+from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.training import side_by_side
 from pneumothorax.training.run import FoldFolder, load_state
@@ -143,11 +144,12 @@ def test_a_batch_size_that_the_first_gpu_chooses_is_that_of_all_folds(
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-def test_several_hosts_keep_their_devices_together(monkeypatch, root, tmp_path, show, capsys):
+def test_several_hosts_keep_their_devices_together(monkeypatch, tmp_path):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
     assert processes.find_processes(processes.Namespace(child_of=None, devices=[]), 2) == []
-    assert "--devices with KERAS_DISTRIBUTION_NUM_PROCESSES=2" in fails(capsys, root, "--devices=0,1")
+    with pytest.raises(UserError, match="--devices with KERAS_DISTRIBUTION_NUM_PROCESSES=2"):
+        processes.find_processes(processes.Namespace(child_of=None, devices=["0", "1"]), 2)
 
 
 # Mistakes
