@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from tests.report.runs import TRIPLET, make_run
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax.cli import main
 from pneumothorax.inference.counting import judge, measure_masks
@@ -33,7 +34,7 @@ def report(root, *names, code=0):
 
 
 def wait(browser, condition):
-    return WebDriverWait(browser, 20, 0.05).until(lambda _: condition())
+    return WebDriverWait(browser, HANG_SECONDS, 0.05).until(lambda _: condition())
 
 
 def run_script(browser, text, *arguments):

@@ -276,6 +276,31 @@ def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
     assert scores["mean_dice"] == pytest.approx(read_history(straight)["val_mean_dice"].max(), rel=1e-5)
 
 
+# The program kills itself, so many seconds after the end of an epoch.
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from threading import Thread
+from pneumothorax.data.cache import open_cache
+from pneumothorax.data.folds import divide
+from pneumothorax.recipe import from_json
+from pneumothorax.training.fit import fit_fold
+from pneumothorax.training.run import FoldFolder
+
+def kill_later(epochs, seconds):
+    while not fold.history.is_file() or fold.history.read_text().count("\\n") <= epochs:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+recipe, cache = from_json(Path(sys.argv[1]).read_text()), open_cache(Path(sys.argv[2]))
+fold = FoldFolder(Path(sys.argv[3]))
+if sys.argv[4:]:
+    Thread(target=kill_later, args=(int(sys.argv[4]), float(sys.argv[5])), daemon=True).start()
+fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold)
+"""
+
+
 @pytest.mark.slow
 def test_a_run_of_the_real_network_killed_at_any_moment_ends_like_the_uninterrupted_one(
     discs, tiny, tmp_path
@@ -283,31 +308,15 @@ def test_a_run_of_the_real_network_killed_at_any_moment_ends_like_the_uninterrup
     straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
     recipe = tmp_path / "recipe.json"
     recipe.write_text(to_json(replace(tiny, epochs=4, flip=True, plateau_patience=1)))
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from pneumothorax.data.cache import open_cache; from pneumothorax.data.folds import divide\n"
-        "from pneumothorax.recipe import from_json; from pneumothorax.training.run import FoldFolder\n"
-        "from pneumothorax.training.fit import fit_fold\n"
-        "recipe, cache, fold = sys.argv[1:]\n"
-        "recipe, cache = from_json(Path(recipe).read_text()), open_cache(Path(cache))\n"
-        "fit_fold(recipe, cache, divide(cache.studies, recipe, 0), FoldFolder(Path(fold)))\n"
-    )
-    command = [sys.executable, "-c", program, str(recipe), str(discs.folder)]
+    command = [sys.executable, "-c", KILLED, str(recipe), str(discs.folder)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([*command, str(straight.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
     for after_epochs, delay in ((1, 0.0), (2, 0.15)):
-        process = subprocess.Popen([*command, str(fold.path)], env=environment, stderr=subprocess.DEVNULL)
-        while process.poll() is None and epochs_done(fold) < after_epochs:
-            time.sleep(0.005)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it ended before the kill"
+        words = [*command, str(fold.path), str(after_epochs), str(delay)]
+        ended = subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=False)
+        assert ended.returncode == -signal.SIGKILL, "it ended before the kill"
     subprocess.run([*command, str(fold.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
     assert_equal_runs(straight, fold)
-
-
-def epochs_done(fold):
-    return len(pd.read_csv(fold.history)) if fold.history.is_file() else 0
 
 
 def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
