@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
         terminalreporter.write_line(
             f"WARNING: {len(skipped)} tests of the pages were skipped: {MISSING}", yellow=True
         )
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Compute op by op: a TensorFlow graph that is used a few times takes longer to make than to run."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -56,11 +56,18 @@ PARAMETERS = {
     "xception": 30_143_801,
 }
 QUICK = ("mobilenet", "mobilenetv2", "resnet18", "seresnet18", "vgg16", "xception")
+MARKS = {
+    **dict.fromkeys(QUICK, ()),
+    "senet154": pytest.mark.thorough,
+}  # it takes as long as all others together
 # One of each family: its members name and order their feature maps alike.
 FAMILIES = (
     *("densenet121", "efficientnetb0", "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2"),
     *("resnet18", "resnext50", "seresnet18", "seresnet50", "seresnext50", "vgg16", "xception"),
 )
+
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def inner(model: keras.Model) -> keras.Model:
@@ -198,7 +205,7 @@ def test_each_encoder_stands_in_the_table():
 
 
 @pytest.mark.parametrize(
-    "encoder", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PARAMETERS]
+    "encoder", [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in PARAMETERS]
 )
 def test_each_encoder_makes_a_unet(encoder):
     size = 96 if encoder == "inceptionv3" else 32
