@@ -56,10 +56,8 @@ PARAMETERS = {
     "xception": 30_143_801,
 }
 QUICK = ("mobilenet", "mobilenetv2", "resnet18", "seresnet18", "vgg16", "xception")
-MARKS = {
-    **dict.fromkeys(QUICK, ()),
-    "senet154": pytest.mark.thorough,
-}  # it takes as long as all others together
+LONG = ("resnext101", "senet154", "seresnext101")  # they take as long as all others together
+MARKS = dict.fromkeys(QUICK, ()) | dict.fromkeys(LONG, pytest.mark.thorough)
 # One of each family: its members name and order their feature maps alike.
 FAMILIES = (
     *("densenet121", "efficientnetb0", "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2"),
