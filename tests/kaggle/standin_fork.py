@@ -19,8 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import pneumothorax
-
 LIBRARIES = (
     *(
         "cv2",
@@ -90,6 +88,8 @@ class Process:
 
 def _connect() -> socket.socket:
     """Return the socket of the program that forks; it is started on demand, and ends with this process."""
+    import pneumothorax  # here, because a fork imports it itself
+
     global _server
     if _server is None or _server[0].poll() is not None:
         ours, theirs = socket.socketpair()
