@@ -105,7 +105,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist 
 test: install ## run all tests
 	$(PYTEST) $(ARGS)
 
-test-fast: install ## run the tests that train no real network
+test-fast: install ## run the tests that train nothing and take a moment
 	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: install ## check format, style, types and architecture

@@ -128,6 +128,7 @@ def test_on_jax_without_tensorflow(program, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "backend", "chosen"),
     [(["tensorflow"], None, "jax"), (["tensorflow"], "jax", "jax"), (["jax"], None, "tensorflow")],

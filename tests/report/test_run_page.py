@@ -27,6 +27,7 @@ from pneumothorax.recipe import RECIPES, to_json
 from pneumothorax.report import cases, pictures, run_page
 from pneumothorax.report.evaluation import evaluate_run, open_run
 
+pytestmark = pytest.mark.slow
 HOSTILE = "</script><script>document.title='owned'</script>"
 
 

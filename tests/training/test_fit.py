@@ -35,7 +35,7 @@ IMPATIENT = {
     "flip": True,
 }
 
-pytestmark = pytest.mark.usefixtures("small_network")
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
 
 
 def train(recipe, cache, fold, **options):
