@@ -402,9 +402,22 @@ def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("reduction", ["batch", "image"])
-def test_two_devices_compute_the_losses_of_one(reduction, discs, tmp_path):
+# The real network, which takes a minute to trace on two devices, once is enough.
+SMALL = """
+import keras
+from pneumothorax.training import compiling
+def build_small(recipe, precision, **_):
+    images = keras.Input((32, 32, 1), dtype="uint8")
+    hidden = keras.layers.Rescaling(1 / 255)(images)
+    hidden = keras.layers.Conv2D(8, 5, padding="same", activation="relu")(hidden)
+    last = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")
+    return keras.Model(images, last(hidden))
+compiling.build_model = build_small
+"""
+
+
+@pytest.mark.parametrize(("reduction", "network"), [("batch", ""), ("image", SMALL)], ids=["batch", "image"])
+def test_two_devices_compute_the_losses_of_one(reduction, network, discs, tmp_path):
     program = f"""
 import sys
 import numpy as np, tensorflow as tf
@@ -417,6 +430,7 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.hardware import make_strategy
 from pneumothorax.training.run import FoldFolder
+{network}
 recipe = Recipe(
     size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8), epochs=2,
     precision="float32", batch_size=8, positives_only=False, loss_reduction="{reduction}", learning_rate=1e-4,
