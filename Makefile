@@ -101,11 +101,14 @@ kernels-deps: install ## upload what notebooks need without internet
 quota: install ## tell how many GPU and TPU hours are left this week
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-test: install ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+# Two processes on two cores, eight at most: each takes up to 4 GB.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-test-fast: install ## run the tests that train no real network
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: install ## run all tests
+	$(PYTEST) $(ARGS)
+
+test-fast: install ## run the tests that train nothing and take a moment
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -22,7 +22,7 @@ from pneumothorax.workspace import Workspace
 
 TRAIN, SUBMIT = f"{USER}/pneumothorax-train", f"{USER}/pneumothorax-submit"
 DEPENDENCIES = f"{USER}/pneumothorax-deps"
-QUICK = ("--tries", "1", "--timeout", "5")
+QUICK = ("--tries", "1", "--timeout", "300")
 BUSY = "Maximum batch GPU session count of 2 reached."
 
 
@@ -320,7 +320,7 @@ def test_a_push_that_fails_says_what_was_pushed_and_is_not_repeated(
     kit: Program, standin: StandIn, fault: dict, told: str
 ) -> None:
     standin.fail("SaveKernel", after=1, **fault)
-    result = kit("push", "--kernel", "train", "--fold", "0-2", "--tries", "3", "--timeout", "5")
+    result = kit("push", "--kernel", "train", "--fold", "0-2", "--tries", "3", "--timeout", "300")
     last = result.stderr.splitlines()[-1]
     assert result.code == 2
     assert f"error: {fold_name(0)} pushed already; " in last
@@ -407,7 +407,7 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
         },
     )
     standin.fail("GET storage best.weights", cut_after=3)
-    result = kit("kernel-output", "--kernel", "train", "--tries", "2", "--timeout", "5")
+    result = kit("kernel-output", "--kernel", "train", "--tries", "2", "--timeout", "300")
     assert result.code == 0, result.stderr
     fold, csv = result.stdout.splitlines()
     assert (fold, csv[:62]) == (

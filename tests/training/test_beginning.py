@@ -15,6 +15,7 @@ from pneumothorax.training.beginning import find_beginning, load_beginning
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, save_state
 
+pytestmark = pytest.mark.slow
 HEAD = {"empty_head": True, "loss": "bce + 0.1 * empty"}
 
 
