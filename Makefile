@@ -14,6 +14,8 @@ OF_RUN = $(if $(RUN),--run $(RUN))
 # Of the targets on Kaggle's notebooks, for example: make push KERNEL=train FOLDS=0,1,2,3,4
 KERNEL ?=
 FOLDS ?=
+# Which machine the pushed notebook gets, gpu (T4 x2) by default: make push KERNEL=train ACCELERATOR=tpu
+ACCELERATOR ?=
 NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
@@ -84,8 +86,8 @@ leaderboard: install ## fetch the scores of all submissions: submissions/README.
 kernels: install ## build the notebooks of kernels/ from their sources and the package
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-push: install ## push a notebook, which Kaggle runs: KERNEL=train FOLDS=0,1,2,3,4
-	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)
+push: install ## push a notebook, which Kaggle runs: KERNEL=train FOLDS=0,1,2,3,4 ACCELERATOR=tpu
+	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(if $(ACCELERATOR),--parameter ACCELERATOR=$(ACCELERATOR)) $(ARGS)
 
 kernel-status: install ## tell how a pushed notebook does: KERNEL=train
 	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)
@@ -96,14 +98,17 @@ kernel-output: install ## wait for a notebook and fetch its runs and CSV: KERNEL
 kernels-deps: install ## upload what notebooks need without internet
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-quota: install ## tell how many GPU hours are left this week
+quota: install ## tell how many GPU and TPU hours are left this week
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-test: install ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+# Two processes on two cores, eight at most: each takes up to 4 GB.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
-test-fast: install ## run the tests that train no real network
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: install ## run all tests
+	$(PYTEST) $(ARGS)
+
+test-fast: install ## run the tests that train nothing and take a moment
+	$(PYTEST) -m "not slow" $(ARGS)
 
 lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -64,6 +64,7 @@ setup(
             "pylibjpeg-libjpeg",
             "pylibjpeg-openjpeg",
             "pytest",
+            "pytest-xdist",
             "ruff",
             "selenium>=4.20",
             "tensorboard",

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py [--recipe strong] [--skip-measuring]
 
-The estimate counts what must be there when the backward pass begins:
+The estimate (`pneumothorax.model.memory`) counts what must be there when the backward pass begins:
 
 - weights, gradients, Adam's two moments, the averaged weights (EMA) and accumulated gradients in float32, and
   under mixed precision the weights' copies in the narrow type;
@@ -29,18 +29,15 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import keras
 import numpy as np
 
 from pneumothorax.model import unet
-from pneumothorax.model.unet import build_model
+from pneumothorax.model.memory import estimate_training
 from pneumothorax.recipe import Recipe, find_recipe
 from pneumothorax.training import compiling
 from timing import describe_machine, print_ratio
@@ -55,69 +52,6 @@ CHECKS = (
     (256, "float32", "plain"),
     (256, "mixed_bfloat16", "plain"),
 )
-LOSS_MAPS = 8  # masks, probabilities, logits, their logarithms, products and gradients, in float32
-READS_INPUT = (
-    keras.layers.Conv2D,
-    keras.layers.Dense,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-    keras.layers.BatchNormalization,
-    keras.layers.MaxPooling2D,
-    keras.layers.Multiply,
-)
-READS_OUTPUT = (keras.layers.Activation, keras.layers.ReLU, keras.layers.MaxPooling2D)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes of one training step: what is there at any batch, and what each image adds."""
-
-    weights: int  # one float32 copy
-    copies: int  # all copies, the moments and the narrow ones
-    image: int  # activations, gradients and maps of one image
-    image_unfused: int
-
-    def total(self, batch: int, factor: float = 1.0, *, fused: bool = True) -> float:
-        """Return the bytes of a step, what grows with the batch times a factor."""
-        return self.copies + batch * factor * (self.image if fused else self.image_unfused)
-
-
-def estimate(recipe: Recipe, precision: str) -> Memory:
-    """Count the bytes of a training step."""
-    model = build_model(recipe, precision, trained=True)
-    weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) * 4
-    copies = 1 + 1 + 2 + 1 + 1  # values, gradients, Adam, EMA, accumulated gradients
-    narrow = 0 if precision == "float32" else weights // 2
-    kept: dict[int, int] = {}
-    unfused, between, largest = 0, 0, 0
-    for layer in list_layers(model):
-        inputs, outputs = keras.tree.flatten(layer.input), keras.tree.flatten(layer.output)
-        if isinstance(layer, READS_INPUT):
-            kept |= {id(tensor): count_bytes(tensor) for tensor in inputs}
-        if isinstance(layer, READS_OUTPUT):
-            kept |= {id(tensor): count_bytes(tensor) for tensor in outputs}
-        if isinstance(layer, keras.layers.SeparableConv2D):
-            between += count_bytes(outputs[0]) // layer.filters * inputs[0].shape[-1]
-        if isinstance(layer, keras.layers.BatchNormalization) and precision != "float32":
-            unfused += count_bytes(inputs[0])  # four bytes a value instead of two
-        largest = max(largest, sum(map(count_bytes, inputs + outputs)))
-    image = sum(kept.values()) + between + largest + LOSS_MAPS * 4 * recipe.size**2
-    return Memory(weights, copies * weights + narrow, image, image + unfused)
-
-
-def list_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """List the layers of a network and of the networks inside it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from list_layers(layer)
-        else:
-            yield layer
-
-
-def count_bytes(tensor: keras.KerasTensor) -> int:
-    """Return the bytes of one image's part of a tensor."""
-    width = 1 if tensor.dtype == "uint8" else np.dtype(tensor.dtype.replace("bfloat16", "float16")).itemsize
-    return int(np.prod(tensor.shape[1:])) * width
 
 
 def measure(recipe: Recipe, batch: int, precision: str, side: str) -> None:
@@ -142,7 +76,7 @@ def compare(recipe_name: str) -> float:
     print(f"\n{'on this CPU':<44} {'measured':>9} {'estimate':>9} {'ratio':>6}")
     for size, precision, side in CHECKS:
         recipe = find_recipe(recipe_name, size=size, encoder_weights="none")
-        memory, fused = estimate(recipe, precision), precision == "float32"
+        memory, fused = estimate_training(recipe, precision), precision == "float32"
         what, measured = f"{size} px, {precision}, {side}", {}
         for batch in (4, 8):
             words = f"{size},{batch},{precision},{side}"
@@ -162,7 +96,7 @@ def print_row(what: str, measured: float, estimated: float) -> None:
 
 
 def print_parts(recipe: Recipe, batch: int, precision: str) -> None:
-    memory = estimate(recipe, precision)
+    memory = estimate_training(recipe, precision)
     print(f"\n{recipe.name} at {recipe.size} px, batch {batch}, {precision}")
     for what, count in (
         ("weights, float32", memory.weights),
@@ -177,7 +111,7 @@ def print_table(recipe_name: str, factor: float, precision: str) -> None:
     print(f"\n{precision}, growth x {factor:.2f} (unfused)   of the {T4} GB of a T4, {WORKSPACE} GB left")
     for size in (256, 512, 768):
         recipe = find_recipe(recipe_name, size=size, encoder_weights="none")
-        memory = estimate(recipe, precision)
+        memory = estimate_training(recipe, precision)
         for batch in (4, 8, 16):
             fused, unfused = (memory.total(batch, factor, fused=way) / GB for way in (True, False))
             room = T4 - WORKSPACE
@@ -203,7 +137,7 @@ def main() -> None:
     recipe = find_recipe(options.recipe, size=512, encoder_weights="none")
     print_parts(recipe, 16, "mixed_float16")
     print_table(options.recipe, max(1.0, factor), "mixed_float16")
-    needed = estimate(recipe, "mixed_float16").total(16, max(1.0, factor), fused=False) / GB
+    needed = estimate_training(recipe, "mixed_float16").total(16, max(1.0, factor), fused=False) / GB
     print()
     print_ratio("512 px, batch 16, mixed_float16, unfused: GB", needed, f"below {T4 - WORKSPACE}")
 

@@ -1,7 +1,8 @@
-"""The test set's road after training (predict, decide, encode, write) against the forward pass alone.
+"""The test set's road after training (predict, decide, encode, write) against the forward passes alone.
 
-    python benchmarks/predict.py [--images 3205] [--size 128] [--encoder xception]
+    python benchmarks/predict.py [--images 3205] [--size 128] [--encoder xception] [--folds 1]
 
+The forward passes are those of one network, as many as there are folds: the folds' weights take turns in it.
 The network is untrained, but its probabilities are mixed with blobs of the size of lesions, so that decisions
 and run-length codes cost what they cost in life. Peak memory is this process's own.
 """
@@ -20,14 +21,17 @@ import keras
 import numpy as np
 import pandas as pd
 
-from pneumothorax.data.batches import fixed_batches
+from pneumothorax.data.batches import full_batches
 from pneumothorax.data.cache import Cache
 from pneumothorax.inference import predict
 from pneumothorax.inference.decision import Decision, encode_all
-from pneumothorax.model.unet import build_model
-from pneumothorax.recipe import Recipe
+from pneumothorax.inference.fold_networks import load_folds
+from pneumothorax.model.memory import images_at_once
+from pneumothorax.model.unet import build_model, save_weights
+from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.submission.table import write_submission
 from pneumothorax.training import hardware
+from pneumothorax.training.run import FoldFolder
 from timing import describe_machine, print_ratio
 
 POSITIVE = 0.25  # of the images get a mask
@@ -60,6 +64,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3205)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--encoder", default="xception")
+    parser.add_argument("--folds", type=int, default=1)
     options = parser.parse_args()
     recipe = Recipe(size=options.size, encoder=options.encoder, encoder_weights="none")
     model = build_model(recipe, hardware.choose_precision("auto"))
@@ -67,8 +72,14 @@ def main() -> None:
         folder = Path(scratch)
         cache = make_cache(folder, options.images, options.size)
         cache.studies[["ImageId"]].assign(EncodedPixels="-1").to_csv(folder / "sample.csv", index=False)
+        folds = [FoldFolder(folder / "run" / f"fold{number}") for number in range(options.folds)]
+        for fold in folds:
+            save_weights(model, fold.weights)
+            fold.recipe.write_text(to_json(recipe))
+        networks = load_folds(folds)
         rows = np.arange(options.images)
-        batches = fixed_batches(rows, predict.PIXELS_IN_FLIGHT // options.size**2)
+        batches = full_batches(rows, images_at_once(model)) * options.folds
+        networks.model.predict_on_batch(np.asarray(cache.images[batches[0]])[..., None])
         model.predict_on_batch(np.asarray(cache.images[batches[0]])[..., None])
 
         began = time.perf_counter()
@@ -78,7 +89,7 @@ def main() -> None:
 
         drawn = np.stack([blob(options.size, seed) for seed in range(options.images)])
         began = time.perf_counter()
-        predictions = predict.predict_rows([model], cache, rows, folder / "predictions")
+        predictions = predict.predict_rows(networks, cache, rows, folder / "predictions")
         predicted = time.perf_counter() - began
         lifelike = type(predictions)(predictions.folder, drawn, predictions.studies)
         began = time.perf_counter()

@@ -20,11 +20,13 @@ from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.data.inputs import find_inputs
 from pneumothorax.data.phantom import make_competition
+from pneumothorax.inference.fold_networks import load_folds
 from pneumothorax.inference.networks import MOST_AT_ONCE
 from pneumothorax.inference.predict import see
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.training.hardware import choose_precision
+from pneumothorax.training.run import FoldFolder
 from timing import describe_machine, print_ratio
 
 
@@ -50,13 +52,14 @@ def main() -> None:
         model = build_model(recipe, choose_precision(recipe.precision))
         model.save_weights(fold / "best.weights.h5")
         (fold / "recipe.json").write_text(to_json(recipe))
+        networks = load_folds([FoldFolder(fold)])
         paths = sorted(chosen.iterdir())
         pixels = [shrink(read_radiograph(path).pixels, options.size, recipe.interpolation) for path in paths]
         stacked = np.stack(pixels)
-        see([model], stacked[:MOST_AT_ONCE], flip=False)
+        see(networks, stacked[:MOST_AT_ONCE], flip=False)
         began = time.perf_counter()
         for at in range(0, len(stacked), MOST_AT_ONCE):
-            see([model], stacked[at : at + MOST_AT_ONCE], flip=False)
+            see(networks, stacked[at : at + MOST_AT_ONCE], flip=False)
         network = time.perf_counter() - began
         few = root / "few"
         few.mkdir()

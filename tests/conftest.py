@@ -1,10 +1,62 @@
 """What several test folders share."""
 
+import os
+import signal
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.chromium import MISSING
 
 from pneumothorax.data.phantom import make_competition
+
+THOROUGH = "needs --thorough"
+
+# Processes that test side by side (pytest-xdist) share the cores; read as the libraries are loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
+
+# A shell's background job (`make test &`, nohup) ignores Ctrl-C, and so would each program of a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for what takes long and finds little."""
+    parser.addoption("--thorough", action="store_true", help="also run the tests marked `thorough`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked `thorough`, unless they are asked for."""
+    if config.getoption("--thorough"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Say in the last line what was not tested for want of a browser."""
+    yield
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if MISSING in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(
+            f"WARNING: {len(skipped)} tests of the pages were skipped: {MISSING}", yellow=True
+        )
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Compute op by op: a TensorFlow graph that is used a few times takes longer to make than to run."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

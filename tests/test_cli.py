@@ -610,7 +610,7 @@ def test_the_demo_can_be_run_again(tmp_path, called):
 def fold(root, monkeypatch):
     """Return a trained fold, its cache and split; prediction, which needs a network, is an error."""
     monkeypatch.setitem(
-        sys.modules, "pneumothorax.inference.predict", SimpleNamespace(load_fold=None, predict_rows=None)
+        sys.modules, "pneumothorax.inference.predict", SimpleNamespace(load_folds=None, predict_rows=None)
     )
     fold = FoldFolder(root / "runs" / "hand" / "fold0")
     held_out, none = np.arange(4), np.arange(0)
@@ -637,5 +637,5 @@ def test_probabilities_of_another_cache_are_refused(fold):
 
 def test_new_weights_are_predicted_anew(fold):
     os.utime(fold[0].weights, ns=(2**62, 2**62))
-    with pytest.raises(TypeError):  # load_fold is None
+    with pytest.raises(TypeError):  # load_folds is None
         runs._score_fold(*fold, RECIPES["smoke"])

@@ -54,6 +54,8 @@ def test_a_folder_of_images_is_predicted_as_the_test_set_is(root):
     np.testing.assert_array_equal(found.probabilities, test.probabilities)
 
 
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 def test_folds_are_averaged_by_image(root):
     flags = ["--root", str(root), "--recipe", "smoke", "--run", "pair", "--epochs", "1", "--folds", "2"]
     assert main(["train", *flags, "--fold", "0-1"]) == 0
@@ -98,6 +100,8 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
     assert len(pd.read_csv(csv)) == 9
 
 
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 def test_a_run_goes_on_at_a_larger_size_and_joins_an_ensemble(root, capsys):
     flags = ["--root", str(root), "--recipe=strong", *SMALL, "--folds=2", "--epochs=1", "--warmup-epochs=0"]
     for words in (["--run=small", "--size=32"], ["--run=large", "--init-from=small"]):

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import Workspace, atomic, locked, write_text
@@ -110,24 +112,24 @@ def test_an_error_of_the_disk_names_the_file_that_was_wanted(tmp_path):
 def test_a_lock_keeps_others_waiting_and_goes_with_its_process(tmp_path, capsys):
     script = (
         "import sys, time; from pathlib import Path; from pneumothorax.workspace import locked\n"
-        "with locked(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(60)"
+        "with locked(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(3600)"
     )
     other = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"held\n"
-    entered = []
+    killed, entered = threading.Event(), []
 
     def enter():
         with locked(tmp_path, "somebody works there"):
-            entered.append(other.poll())
+            entered.append(killed.is_set())
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(enter)
-        while "somebody works there; waiting for it" not in (told := capsys.readouterr().err):
-            assert not told
+        wait_until(lambda: "somebody works there; waiting for it" in capsys.readouterr().err)
+        killed.set()
         other.kill()
         other.communicate()
-        waiting.result(timeout=30)
-    assert entered == [-signal.SIGKILL]
+        waiting.result(HANG_SECONDS)
+    assert entered == [True]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])

@@ -10,7 +10,7 @@
 NOTEBOOKS = []  # train notebooks, such as me/pneumothorax-train; every attached output when empty
 RUN = ""  # name of the run; the only one when empty
 FLAGS = ""  # another decision than the tuned one, such as --threshold 0.4 --min-area 2000
-ACCELERATOR = "gpu"  # cpu does it too, more slowly
+ACCELERATOR = "gpu"  # T4 x2; tpu: TPU v5e-8, by JAX; cpu does it too, more slowly
 
 # %% [markdown] tags=["package"]
 # ## The package

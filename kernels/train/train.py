@@ -4,15 +4,16 @@
 # itself before Kaggle's twelve hours are over; attached to the next version as input, the output lets it go
 # on from there, to the same weights as in one go. The notebook *submit* makes a submission of it.
 #
-# Needs: the competition (accept its rules first), a dataset with the training images, and GPU T4 x2.
+# Needs: the competition (accept its rules first), a dataset with the training images, and GPU T4 x2 or
+# TPU v5e-8.
 
 # %% tags=["parameters"]
 RECIPE = "seed"  # seed, or another recipe of recipe.py below
 RUN = ""  # name of the run; the recipe's name when empty
 FOLDS = "0"  # such as 0, or 0,2, or 0-4
 FLAGS = ""  # changes to the recipe, such as --size 256 --epochs 60
-MAX_HOURS = 11.5  # from the start of this session; Kaggle ends it at 12
-ACCELERATOR = "gpu"  # cpu for a try
+MAX_HOURS = 11.5  # from the start of this session; Kaggle ends it at 12, on a TPU at 9: 8.5 at most there
+ACCELERATOR = "gpu"  # T4 x2; tpu: TPU v5e-8, by JAX; cpu for a try
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
 PREVIOUS = []  # outputs to go on from, such as me/pneumothorax-train; every attached one when empty
 
@@ -60,7 +61,7 @@ pneumothorax("prepare", *recipe)
 # ## Training
 
 # %%
-hours = session.hours_left(MAX_HOURS)
+hours = session.hours_left(MAX_HOURS, ACCELERATOR)
 pneumothorax("train", *recipe, *run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
 
 # %% [markdown]

@@ -10,23 +10,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 from pneumothorax import __version__, flags
 from pneumothorax.errors import UserError
+from pneumothorax.model import backend
 
 # What the user's disk refuses; any other OSError is a fault of the program.
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
-# What to do where the backend that Keras is to run on is missing.
-_BACKENDS = (
-    "expected TensorFlow (pip install -e '.[tensorflow]', or '.[gpu]') or JAX (pip install -e '.[jax]'); "
-    "KERAS_BACKEND=tensorflow or jax chooses where both are there"
-)
+_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment")  # commands that compute with it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if getattr(options, "child_of", None):
+        from pneumothorax.training.side_by_side import follow_parent
+
+        follow_parent(options.child_of)
     if "command" not in options:
         parser.print_help()
         return 2
@@ -54,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     # TensorFlow and Keras read these when they are first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", _find_backend())
+    backend.choose_backend()
     try:
+        if options.command in _ON_KERAS:
+            backend.check_backend()
         return _demo(options) if options.command == "demo" else _find(options)(options)
     except UserError as error:
         if options.debug:
@@ -65,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        backend = os.environ["KERAS_BACKEND"]
-        if options.debug or error.name != backend:
+        name = os.environ["KERAS_BACKEND"]
+        if options.debug or error.name != name:
             raise
-        message = f"{backend}, on which Keras is to run, is not installed; {_BACKENDS}"
+        message = str(backend.missing(name))
     except OSError as error:
         if options.debug or error.errno not in DISK_ERRORS:
             raise
@@ -163,11 +166,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _find_backend() -> str:
-    """Name what Keras runs on where the user has not: TensorFlow, or JAX where that alone is installed."""
-    return "jax" if find_spec("tensorflow") is None and find_spec("jax") is not None else "tensorflow"
-
-
 def _find(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     module = import_module(f"pneumothorax.commands.{options.module}")
     found: Callable[[argparse.Namespace], int] = getattr(module, options.command.replace("-", "_"))
@@ -200,3 +198,7 @@ def _demo(options: argparse.Namespace) -> int:
     print(f"\nAll of it lies below {root}: data, runs/smoke (figures in runs/smoke/figures) and {csv}")
     print(f"Open {root / 'runs' / 'smoke' / 'report.html'} in a browser: scores, figures, and every case")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

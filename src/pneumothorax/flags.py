@@ -88,8 +88,22 @@ def run(command: argparse._ActionsContainer) -> None:
     )
 
 
+def devices(command: argparse.ArgumentParser) -> None:
+    """Add --devices, and the mark of a process that another one of this package has started."""
+    command.add_argument(
+        "--devices",
+        type=words.devices,
+        default="auto",
+        help="where to compute: auto (every GPU; without one the CPU), numbers of GPUs such as 0,1 as "
+        "nvidia-smi counts those in CUDA_VISIBLE_DEVICES, cpu, or cpu,cpu for two processes that share the "
+        "cores; with several, each computes a fold or a part of the images by itself (default: %(default)s)",
+    )
+    command.add_argument("--child-of", type=words.positive, metavar="PROCESS", help=argparse.SUPPRESS)
+
+
 def train(command: argparse.ArgumentParser) -> None:
     """Add the flags of `train`."""
+    devices(command)
     command.add_argument(
         "--fold", type=words.folds, help="which folds: 0, or 0,2, or 0-4 (default: all that the recipe has)"
     )
@@ -123,6 +137,8 @@ def predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--images", type=Path, help="a folder of radiographs (default: the prepared test set)"
     )
+    devices(command)
+    command.add_argument("--rows", type=words.span, help=argparse.SUPPRESS)  # of a process of several
 
 
 def report(command: argparse.ArgumentParser) -> None:
@@ -354,6 +370,9 @@ def recipe(command: argparse.ArgumentParser) -> None:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)  # type: ignore[arg-type]
         elif isinstance(part.default, tuple):
             group.add_argument(flag, type=words.numbers, metavar="N,N,N,N,N", **options)  # type: ignore[arg-type]
+        elif part.name == "batch_size":
+            options["help"] = f"{text}; auto, for `train`: the largest power of two that the device trains"
+            group.add_argument(flag, type=words.batch_size, **options)  # type: ignore[arg-type]
         else:
             choices = part.metadata["choices"] or None
             group.add_argument(flag, type=type(part.default), choices=choices, **options)  # type: ignore[arg-type]

@@ -5,12 +5,24 @@ import re
 
 from pneumothorax.kaggle import SOURCES
 
+AUTO = "auto"  # batch size that the device chooses
+
 
 def positive(text: str) -> int:
     """Read a whole number, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, 1 or more")
     return int(text)
+
+
+def batch_size(text: str) -> int | str:
+    """Read a whole number, whose range the recipe checks, or 'auto'."""
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, or {AUTO}") from None
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -31,6 +43,31 @@ def folds(text: str) -> list[int]:
             raise argparse.ArgumentTypeError(f"{text!r}, expected 0, or 0,2, or 0-4")
         numbers += range(int(ends[0]), int(ends[1]) + 1)
     return list(dict.fromkeys(numbers))
+
+
+def devices(text: str) -> list[str]:
+    """Read 'auto' as nothing, 'cpu' once for each process, or the numbers of GPUs such as '0,1'."""
+    words = [word.strip() for word in text.lower().split(",")]
+    if words == ["auto"]:
+        return []
+    if all(word == "cpu" for word in words):
+        return words
+    if not all(word.isascii() and word.isdecimal() and len(word) < 4 for word in words):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected auto, GPU numbers such as 0,1, or cpu (cpu,cpu for two processes)"
+        )
+    numbers = [str(int(word)) for word in words]
+    if twice := sorted({word for word in numbers if numbers.count(word) > 1}):
+        raise argparse.ArgumentTypeError(f"{text!r}, GPU {twice[0]} twice, expected each once")
+    return numbers
+
+
+def span(text: str) -> tuple[int, int]:
+    """Read the first row and the end of a range of rows, such as 0-1602."""
+    first, dash, end = text.partition("-")
+    if not (dash and first.isdecimal() and end.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected rows such as 0-1602")
+    return int(first), int(end)
 
 
 def hours(text: str) -> float:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax import workspace
 from pneumothorax.data import annotations, building, prepare, rle
@@ -372,7 +372,7 @@ SCRIPT = """
         for number, outcome in enumerate(outcomes):
             if number == 2:  # two are logged
                 print("stopped", flush=True)
-                time.sleep(60)
+                time.sleep(3600)
             yield outcome
 
     if __name__ == "__main__":
@@ -385,7 +385,7 @@ SCRIPT = """
                 calls.append(chunk)
                 if len(calls) == 3:
                     print("stopped", flush=True)
-                    time.sleep(60)
+                    time.sleep(3600)
                 return work(chunk, **options)
             prepare._prepare_chunk = stopping
         else:
@@ -462,17 +462,14 @@ def test_workers_end_with_a_killed_parent(stopped):
     assert len(members(process.pid)) >= 3
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert members(process.pid) == []
+    wait_until(lambda: not members(process.pid))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_interrupt_ends_quickly_with_one_traceback_at_most(table, tmp_path, stopped, workers):
     process = stopped(workers)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    _, shown = process.communicate(timeout=20)
+    _, shown = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == -signal.SIGINT
     assert shown.count("Traceback") == 1
     assert shown.rstrip().endswith("KeyboardInterrupt")
@@ -618,7 +615,7 @@ def test_of_two_at_once_the_second_waits_says_so_and_decodes_nothing(few, tmp_pa
 
     def read_slowly(path):
         read.append(str(path))
-        waits.wait(5)
+        assert waits.wait(HANG_SECONDS)
         return read_radiograph(path)
 
     monkeypatch.setattr(prepare.dicom, "read_radiograph", read_slowly)

@@ -9,7 +9,7 @@ import numpy as np
 from pneumothorax.recipe import RECIPES, to_json
 
 SIDE = 32
-BUILDER = "pneumothorax.inference.predict.build_model"  # what a test puts `build_echo` in the place of
+BUILDER = "pneumothorax.inference.fold_networks.build_model"  # what a test puts `build_echo` in the place of
 PLAIN = replace(RECIPES["smoke"], size=SIDE, flip_tta=False, empty_head=False, interpolation="area")
 
 

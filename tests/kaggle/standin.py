@@ -131,6 +131,7 @@ class StandIn(Kaggle):
         content_type: str | None = None,
         headers: dict[str, str] | None = None,
         hang_seconds: float = 0,
+        held_by: threading.Event | None = None,
         cut_after: int | None = None,
         slow_bytes_per_second: int | None = None,
         reset: bool = False,
@@ -149,6 +150,7 @@ class StandIn(Kaggle):
             content_type: The body's type; JSON unless the body's default is another.
             headers: More headers for `status`, such as Retry-After.
             hang_seconds: Wait so long before doing anything, or, with `cut_after`, before closing.
+            held_by: Wait for this before doing anything.
             cut_after: Promise the whole body, send only so many bytes of it, and close.
             slow_bytes_per_second: Send the body at this pace.
             reset: Drop the connection before doing anything.
@@ -158,7 +160,7 @@ class StandIn(Kaggle):
         """
         answer = None if status is None else _failure(where, status, body, content_type, headers)
         fault = Fault(
-            *(where, times, after, answer, hang_seconds, cut_after),
+            *(where, times, after, answer, hang_seconds, held_by, cut_after),
             *(slow_bytes_per_second, reset, lost_answer, keep_bytes),
         )
         with self._lock:

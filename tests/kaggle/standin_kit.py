@@ -1,12 +1,16 @@
 """Runs programs that see the stand-in instead of Kaggle, and checks that no secret leaks."""
 
-import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.kaggle.standin import API, SECRETS, STORAGE, StandIn
+from tests.kaggle.standin_fork import Process
+from tests.waiting import HANG_SECONDS
+
+from pneumothorax import source
 
 KIT = ("-c", "from pneumothorax.cli import main; raise SystemExit(main())")
 CLIENT = ("-m", "kaggle")
@@ -21,6 +25,11 @@ class Result:
     stderr: str
 
 
+def patience(fault: Mapping[str, object]) -> str:
+    """Return a `--timeout`: seconds where Kaggle is to hang, else so long that no busy machine meets it."""
+    return "5" if "hang_seconds" in fault else "300"
+
+
 class Program:
     """One Python program, called with words as on a command line: `kit("download", "--quiet")`.
 
@@ -29,45 +38,32 @@ class Program:
 
     def __init__(self, start: tuple[str, ...], standin: StandIn, workspace: Path, home: Path) -> None:
         self.standin, self.workspace, self.home = standin, workspace, home
-        self._command = [sys.executable, *start]
+        self._command = start
         self._results: list[Result] = []
-        self._started: list[tuple[subprocess.Popen[bytes], Path]] = []
+        self._started: list[tuple[Process, Path]] = []
 
     def __call__(
         self,
         *words: str | Path,
         environment: Mapping[str, str | None] | None = None,
-        timeout: float = 60,
         cwd: Path | None = None,
     ) -> Result:
         """Run to the end; `environment` changes variables of the child's, None removes one."""
-        finished = subprocess.run(
-            [*self._command, *map(str, words)],
-            cwd=cwd or self.workspace,
-            env=self._environment(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=timeout,
-        )
-        result = Result(finished.returncode, finished.stdout, finished.stderr)
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            process = self._fork(words, environment, cwd, stdout, stderr)
+            try:
+                code = process.wait(HANG_SECONDS)
+            finally:
+                process.kill()
+            result = Result(code, _read(stdout), _read(stderr))
         self._results.append(result)
         return result
 
-    def start(
-        self, *words: str | Path, environment: Mapping[str, str | None] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *words: str | Path, environment: Mapping[str, str | None] | None = None) -> Process:
         """Start without waiting, e.g. to be killed; whatever still runs is killed when the test ends."""
         output = self.home / f"{len(self._started)}.txt"
         with output.open("wb") as stream:
-            process = subprocess.Popen(
-                [*self._command, *map(str, words)],
-                cwd=self.workspace,
-                env=self._environment(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
+            process = self._fork(words, environment, None, stream, stream)
         self._started.append((process, output))
         return process
 
@@ -79,9 +75,28 @@ class Program:
             self._results.append(Result(process.returncode, output.read_text("utf-8"), ""))
         assert_no_leak(self.standin, self.workspace, self._results)
 
+    def _fork(
+        self,
+        words: tuple[str | Path, ...],
+        environment: Mapping[str, str | None] | None,
+        cwd: Path | None,
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+    ) -> Process:
+        whole = [*self._command, *map(str, words)]
+        return Process(whole, cwd or self.workspace, self._environment(environment), stdout, stderr)
+
     def _environment(self, changes: Mapping[str, str | None] | None) -> dict[str, str]:
-        everything = self.standin.environment(self.home) | dict(changes or {})
+        # The package under test, also where another checkout is the installed one.
+        package = {"PYTHONPATH": str(source.FOLDER.parent)}
+        everything = package | self.standin.environment(self.home) | dict(changes or {})
         return {name: value for name, value in everything.items() if value is not None}
+
+
+def _read(stream: IO[bytes]) -> str:
+    """Return a file's text, whose lines end as those of a pipe in text mode do."""
+    stream.seek(0)
+    return stream.read().decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 def assert_no_leak(standin: StandIn, workspace: Path, results: list[Result]) -> None:

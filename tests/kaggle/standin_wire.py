@@ -17,6 +17,8 @@ from socketserver import TCPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.waiting import HANG_SECONDS
+
 
 @dataclass
 class Recorded:
@@ -62,6 +64,7 @@ class Fault:
     after: int = 0
     answer: Answer | None = None
     hang_seconds: float = 0
+    held_by: threading.Event | None = None
     cut_after: int | None = None
     slow_bytes_per_second: int | None = None
     reset: bool = False
@@ -135,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request for each connection, so that none is idle when the server stops."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 60
+    timeout = HANG_SECONDS
     server: Server
 
     def log_message(self, *_: Any) -> None:
@@ -150,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault.cut_after is None:
             self.server.stopping.wait(fault.hang_seconds)
+        if fault.held_by is not None:
+            fault.held_by.wait(HANG_SECONDS)
         if fault.keep_bytes is not None:
             self.server.door.keep(request, fault.keep_bytes)
         if fault.reset:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.kaggle.outcomes import assert_refused
 from tests.kaggle.standin import KEY, TOKEN, USER, StandIn
-from tests.kaggle.standin_kit import Program, Result
+from tests.kaggle.standin_kit import Program, Result, patience
+from tests.waiting import HANG_SECONDS
 
 NONE: dict[str, str | None] = {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}
 LEGACY = json.dumps({"username": USER, "key": KEY})
@@ -21,11 +22,11 @@ def write_private(kit: Program, name: str, text: str) -> Path:
     return path
 
 
-def sign_in(kit: Program, environment: dict[str, str | None], **files: str) -> Result:
+def sign_in(kit: Program, environment: dict[str, str | None], timeout: str = "300", **files: str) -> Result:
     """Run a command that asks Kaggle with these variables and these files in ~/.kaggle."""
     for name, text in files.items():
         write_private(kit, name.replace("_json", ".json"), text)
-    return kit("quota", "--tries", "1", "--timeout", "1", environment=NONE | environment)
+    return kit("quota", "--tries", "1", "--timeout", timeout, environment=NONE | environment)
 
 
 def test_without_credentials_the_places_for_them_are_named(kit: Program, standin: StandIn) -> None:
@@ -90,14 +91,20 @@ def test_a_token_that_kaggle_calls_inactive_is_not_passed_over(kit: Program, sta
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [({"status": 500}, "Kaggle answers 500"), ({"hang_seconds": 9}, "no sign of life within the timeout")],
+    [
+        ({"status": 500}, "Kaggle answers 500"),
+        pytest.param(
+            {"hang_seconds": HANG_SECONDS}, "no sign of life within the timeout", marks=pytest.mark.slow
+        ),
+    ],
     ids=["500", "hangs"],
 )
 def test_a_token_that_cannot_be_checked_is_no_wrong_token(
     kit: Program, standin: StandIn, fault: dict[str, float], words: str
 ) -> None:
     standin.fail("IntrospectToken", times=9, **fault)  # type: ignore[arg-type]
-    assert_refused(sign_in(kit, {"KAGGLE_API_TOKEN": TOKEN}), "could not sign in", words, "again")
+    result = sign_in(kit, {"KAGGLE_API_TOKEN": TOKEN}, patience(fault))
+    assert_refused(result, "could not sign in", words, "again")
 
 
 def test_a_key_that_others_can_read_is_warned_of(kit: Program) -> None:

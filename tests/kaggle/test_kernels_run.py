@@ -160,6 +160,25 @@ def test_the_data_are_explored_in_the_old_layout(start, competition):
     assert "3 folds of recipe seed, seed 0. They share 0 patients." in page.read_text()
 
 
+def test_training_runs_on_jax_as_on_a_tpu(start, competition):
+    session = start("jax", "new")
+    session.environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    session.mount_data(competition)
+    printed = session.succeeds("train", **TRAIN | {"FLAGS": f"{TRAIN['FLAGS']} --epochs 1"})
+    assert re.search(r"^JAX +0\.", printed, re.MULTILINE)
+    assert epochs(session) == (1, True)
+
+
+def test_without_a_tpu_training_fails_at_once(start, competition):
+    session = start("tpu", "new")
+    session.environment |= {"JAX_PLATFORMS": "cpu"}
+    session.mount_data(competition)
+    ended, printed = session.run("train", ACCELERATOR="tpu")
+    assert ended.returncode != 0
+    assert "choose TPU v5e-8" in ended.stderr
+    assert "JAX" in printed
+
+
 @pytest.mark.parametrize("name", ["train", "submit", "explore"])
 def test_without_inputs_a_notebook_fails_and_says_what_to_attach(start, name):
     session = start(name, "new")

@@ -128,6 +128,31 @@ def test_what_kaggle_would_stumble_over_is_refused(folder, field, value, expecte
         assert f"{field} {json.dumps(value)}" in text
 
 
+@pytest.mark.parametrize(
+    "pin", [{"docker_image": "gcr.io/x@sha256:0"}, {"docker_image_pinning_type": "original"}]
+)
+def test_an_image_pin_together_with_a_tpu_is_refused_with_the_reason(pin, folder):
+    tpu = GOOD | {"enable_gpu": False, "enable_tpu": True, "machine_shape": "TpuV5E8"}
+    text = refusal(tpu | pin, folder)
+    assert f"{next(iter(pin))} " in text
+    assert "expected no image pin together with enable_tpu; a pinned image overrides the TPU" in text
+    metadata.check(metadata.choose_machine(GOOD | pin, "tpu"), folder)
+
+
+@pytest.mark.parametrize("folder", KERNELS, ids=lambda folder: folder.name)
+def test_the_repositorys_notebooks_may_be_pushed_to_any_machine(folder):
+    values = metadata.read(folder)
+    for accelerator, machine in {
+        "gpu": (values["enable_gpu"], False, values.get("machine_shape")),
+        "tpu": (False, True, "TpuV5E8"),
+        "cpu": (False, False, None),
+    }.items():
+        chosen = metadata.choose_machine(values, accelerator)
+        metadata.check(chosen, folder)
+        found = (chosen["enable_gpu"], chosen["enable_tpu"], chosen.get("machine_shape"))
+        assert found == machine
+
+
 def test_a_gpu_that_is_not_switched_on_is_refused(folder):
     text = refusal(GOOD | {"enable_gpu": False, "machine_shape": "NvidiaTeslaT4"}, folder)
     assert "none, or enable_gpu true" in text

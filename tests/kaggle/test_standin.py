@@ -1,7 +1,6 @@
 """Proves that the stand-in speaks as Kaggle does: the genuine client, unpatched, takes it for Kaggle."""
 
 import json
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -11,6 +10,7 @@ import pytest
 from tests.kaggle.conftest import COMPETITION, TRAINING_SOURCE, competition_files
 from tests.kaggle.standin import RULES, STORAGE, TOKEN, USER, Kernel, Outcome, StandIn
 from tests.kaggle.standin_kit import Program, Result, assert_no_leak
+from tests.waiting import HANG_SECONDS, wait_until
 
 MEBI = 1 << 20
 KERNEL = f"{USER}/phantom-train"
@@ -94,12 +94,10 @@ def test_a_cut_download_goes_on_where_it_was(client: Program, standin: StandIn, 
 def test_a_killed_download_goes_on_in_the_next_process(
     client: Program, standin: StandIn, archive: bytes
 ) -> None:
-    standin.fail("GET storage", cut_after=2 * MEBI + 100, hang_seconds=60)
+    standin.fail("GET storage", cut_after=2 * MEBI + 100, hang_seconds=HANG_SECONDS)
     process = client.start("competitions", "download", COMPETITION)
     path = client.workspace / f"{COMPETITION}.zip"
-    deadline = time.monotonic() + 30
-    while not (path.exists() and path.stat().st_size >= 2 * MEBI) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: path.exists() and path.stat().st_size >= 2 * MEBI)
     process.kill()
     process.wait()
     assert path.stat().st_size == 2 * MEBI

@@ -2,7 +2,7 @@
 
 import json
 import os
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +12,15 @@ import pytest
 from tests.kaggle.conftest import COMPETITION, TEST_IDS
 from tests.kaggle.outcomes import assert_refused, read_tree
 from tests.kaggle.standin import RULES, Competition, Limits, Outcome, StandIn, Submission
-from tests.kaggle.standin_kit import Program, Result
+from tests.kaggle.standin_kit import Program, Result, patience
+from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax.cli import main
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import RECIPES, to_json
 from pneumothorax.submission import ledger
 
-QUICK = ("--tries", "1", "--timeout", "5")
+QUICK = ("--tries", "1", "--timeout", "300")
 SCORED = Outcome(("COMPLETE",))
 
 
@@ -207,7 +208,12 @@ def test_no_submission_is_sent_when_none_is_left(
         ("StartSubmissionUpload", {"status": 403, "body": {"code": 403, "message": RULES}}, "/rules, accept"),
         ("PUT storage", {"status": 403}, "could not upload mine.csv: Kaggle answers 403"),
         ("PUT storage", {"reset": True}, "could not upload mine.csv: the "),
-        ("PUT storage", {"hang_seconds": 9}, "could not upload mine.csv: no sign of life within the timeout"),
+        pytest.param(
+            "PUT storage",
+            {"hang_seconds": HANG_SECONDS},
+            "could not upload mine.csv: no sign of life within the timeout",
+            marks=pytest.mark.slow,
+        ),
         ("CreateSubmission", {"status": 400, "body": {"code": 400, "message": "Too\nlate"}}, "400 Too late"),
     ],
     ids=lambda value: next(iter(value.items()))[1] if isinstance(value, dict) else None,
@@ -216,7 +222,7 @@ def test_what_kaggle_refuses_counts_as_failed_and_can_be_sent_again(
     kit: Program, standin: StandIn, competition: Competition, csv: Path, where: str, fault: dict, told: str
 ) -> None:
     standin.fail(where, **fault)
-    result = kit("submit", "--file", csv, "--tries", "1", "--timeout", "1")
+    result = kit("submit", "--file", csv, "--tries", "1", "--timeout", patience(fault))
     assert result.code == 2
     assert "Traceback" not in result.stderr
     assert told in result.stderr.splitlines()[-1]
@@ -268,7 +274,7 @@ def test_an_answer_that_is_lost_leaves_no_doubt_and_no_second_submission(
     kit: Program, standin: StandIn, competition: Competition, csv: Path, fault: dict
 ) -> None:
     standin.fail("CreateSubmission", **fault)
-    result = kit("submit", "--file", csv, "--tries", "2", "--timeout", "5")
+    result = kit("submit", "--file", csv, "--tries", "2", "--timeout", "300")
     assert len(standin.calls("CreateSubmission")) == 1
     if competition.submissions:  # Kaggle has it: found in its list
         assert result.code == 0, result.stderr
@@ -312,7 +318,7 @@ def test_the_leaderboard_finds_a_submission_whose_answer_was_lost(
 def test_a_command_killed_on_its_way_can_be_repeated(
     kit: Program, standin: StandIn, competition: Competition, csv: Path
 ) -> None:
-    standin.fail("CreateSubmission", hang_seconds=30, reset=True)
+    standin.fail("CreateSubmission", hang_seconds=HANG_SECONDS, reset=True)
     process = kit.start("submit", "--file", csv, *QUICK)
     wait_until(lambda: bool(standin.calls("CreateSubmission")))
     process.kill()
@@ -339,21 +345,16 @@ def test_a_list_that_fails_while_waiting_does_not_hide_that_it_is_submitted(
 def test_two_commands_at_once_submit_a_file_once(
     kit: Program, standin: StandIn, competition: Competition, csv: Path
 ) -> None:
-    standin.fail("StartSubmissionUpload", hang_seconds=1.5)
+    held = threading.Event()
+    standin.fail("StartSubmissionUpload", held_by=held)
     first = kit.start("submit", "--file", csv, *QUICK)
-    wait_until(lambda: bool(standin.calls("StartSubmissionUpload")))
-    second = submit(kit, csv)
-    assert second.code == 2
-    assert "mine.csv was submitted already" in second.stderr
-    assert first.wait() == 0
+    wait_until(lambda: standin.calls("StartSubmissionUpload"))
+    second = kit.start("submit", "--file", csv, *QUICK)
+    wait_until(lambda: "waiting for it" in (kit.home / "1.txt").read_text())
+    held.set()
+    assert (first.wait(HANG_SECONDS), second.wait(HANG_SECONDS)) == (0, 2)
+    assert "mine.csv was submitted already" in (kit.home / "1.txt").read_text()
     assert len(competition.submissions) == 1
-
-
-def wait_until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not there() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert there()
 
 
 # The leaderboard

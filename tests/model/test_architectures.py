@@ -56,12 +56,15 @@ PARAMETERS = {
     "vgg19": 29_061_969,
     "xception": 30_143_801,
 }
-QUICK = ("mobilenet", "mobilenetv2", "resnet18", "seresnet18", "vgg16", "xception")
+LONG = ("resnext101", "senet154", "seresnext101")  # they take as long as all others together
 # One of each family: its members name and order their feature maps alike.
 FAMILIES = (
     *("densenet121", "efficientnetb0", "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2"),
     *("resnet18", "resnext50", "seresnet18", "seresnet50", "seresnext50", "vgg16", "xception"),
 )
+
+
+pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.slow]
 
 
 def inner(model: keras.Model) -> keras.Model:
@@ -75,9 +78,7 @@ def nothing_left_behind():
     keras.backend.clear_session()
 
 
-@pytest.mark.parametrize(
-    "architecture", ["pspnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES[:3])]
-)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_each_architecture_trains_a_step_on_xception(architecture):
     recipe = replace(TINY, architecture=architecture, encoder="xception", loss="bce + dice + focal + lovasz")
     model = compile_model(recipe, "float32")
@@ -116,7 +117,7 @@ def test_each_architecture_begins_at_the_prior(architecture):
     np.testing.assert_allclose(logits, np.log(0.01 / 0.99), rtol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["mobilenetv2", pytest.param("vgg16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("encoder", ["mobilenetv2", "vgg16"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_fused_kernels_leave_each_architecture_what_it_is(architecture, encoder, tmp_path, monkeypatch):
     recipe = replace(TINY, architecture=architecture, encoder=encoder)
@@ -130,12 +131,12 @@ def test_fused_kernels_leave_each_architecture_what_it_is(architecture, encoder,
     np.testing.assert_allclose(quick.predict_on_batch(IMAGES), plain.predict_on_batch(IMAGES), atol=1e-4)
 
 
-@pytest.mark.parametrize("suffix", [".h5", pytest.param(".weights.h5", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
 @pytest.mark.parametrize(
     ("architecture", "encoder"),
     [
         *((name, "mobilenetv2") for name in ARCHITECTURES),
-        pytest.param("pspnet", "xception", marks=pytest.mark.slow),
+        ("pspnet", "xception"),
     ],
 )
 def test_each_architecture_takes_a_file_of_the_whole_encoder(architecture, encoder, suffix, tmp_path):
@@ -156,7 +157,6 @@ def test_each_architecture_takes_a_file_of_the_whole_encoder(architecture, encod
     )
 
 
-@pytest.mark.slow
 def test_weights_load_into_their_own_architecture_alone(tmp_path):
     models = {name: build_model(replace(TINY, architecture=name), trained=True) for name in ARCHITECTURES}
     for name, model in models.items():
@@ -199,7 +199,8 @@ def test_each_encoder_stands_in_the_table():
 
 
 @pytest.mark.parametrize(
-    "encoder", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PARAMETERS]
+    "encoder",
+    [pytest.param(name, marks=pytest.mark.thorough if name in LONG else ()) for name in PARAMETERS],
 )
 def test_each_encoder_makes_a_unet(encoder):
     size = 96 if encoder == "inceptionv3" else 32
@@ -209,7 +210,6 @@ def test_each_encoder_makes_a_unet(encoder):
     assert len(find_encoder(network).layers) > 15
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "architecture"),
     list(zip(FAMILIES, itertools.cycle(["fpn", "linknet", "pspnet"]), strict=False)),

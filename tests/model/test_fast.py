@@ -67,6 +67,7 @@ def test_a_frozen_batch_normalisation_uses_and_keeps_its_averages():
     assert all(np.array_equal(a, b) for a, b in zip(before, ours.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "wide"), [("float32", False), ("mixed_bfloat16", True)])
 def test_wide_convolutions_are_replaced_in_bfloat16_alone(precision, wide):
     recipe = replace(Recipe(), size=32, encoder_weights="none")
@@ -88,6 +89,7 @@ def test_adam_updates_as_keras_own():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["xception", "resnet18"])
 def test_weights_go_between_fast_and_plain_networks(encoder, tmp_path, monkeypatch):
     recipe = replace(Recipe(), size=32, encoder=encoder, encoder_weights="none", decoder_filters=(8,) * 5)

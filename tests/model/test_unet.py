@@ -11,6 +11,7 @@ from pneumothorax.model.architectures import find_encoder
 from pneumothorax.model.unet import build_model, input_scale, load_weights, save_weights
 from pneumothorax.recipe import Recipe
 
+pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.slow]
 TINY = Recipe(size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8))
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1), dtype=np.uint8)
 

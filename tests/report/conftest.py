@@ -1,23 +1,21 @@
 """A headless browser for the tests of the pages."""
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+from tests.chromium import MISSING, find_chromium
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[webdriver.Chrome]:
     """Start headless Chromium; skipped where it is not installed, but never in CI."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        text = "no Chromium with its driver (Debian: apt-get install chromium chromium-driver)"
+    if (found := find_chromium()) is None:
         if os.environ.get("CI"):
-            pytest.fail(text)
-        pytest.skip(text)
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    binary, driver = found
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):

@@ -1,5 +1,6 @@
 """The report of a run: what it holds, what it does in a browser, and how it fails."""
 
+import functools
 import json
 import os
 import re
@@ -10,20 +11,23 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
+from markupsafe import Markup
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from tests.report.runs import TRIPLET, make_run
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax.cli import main
 from pneumothorax.inference.counting import judge, measure_masks
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import read_predictions, write_predictions
 from pneumothorax.recipe import RECIPES, to_json
-from pneumothorax.report import cases, pictures
+from pneumothorax.report import cases, pictures, run_page
 from pneumothorax.report.evaluation import evaluate_run, open_run
 
+pytestmark = pytest.mark.slow
 HOSTILE = "</script><script>document.title='owned'</script>"
 
 
@@ -32,8 +36,20 @@ def report(root, *names, code=0):
     return root / "runs" / names[0] / "report.html"
 
 
+@functools.cache
+def report_once(root, name):
+    """Write the report of a run that no test changes."""
+    return report(root, name)
+
+
+@pytest.fixture
+def without_charts(monkeypatch):
+    """Leave out the drawing, which takes most of a report's time, where a test looks at other parts."""
+    monkeypatch.setattr(run_page, "to_svg", lambda *_: Markup("<svg></svg>"))
+
+
 def wait(browser, condition):
-    return WebDriverWait(browser, 20, 0.05).until(lambda _: condition())
+    return WebDriverWait(browser, HANG_SECONDS, 0.05).until(lambda _: condition())
 
 
 def run_script(browser, text, *arguments):
@@ -71,7 +87,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(root):
-    return report(root, "one")
+    return report_once(root, "one")
 
 
 def test_the_page_needs_nothing_from_elsewhere(page):
@@ -95,7 +111,7 @@ def test_scores_are_those_of_the_package(root, page):
 
 @pytest.mark.parametrize("name", ["one", "odd"])
 def test_the_browser_decides_as_python_does_whatever_the_rule(browser, root, name):
-    page = report(root, name)
+    page = report_once(root, name)
     parts = open_run(root / "runs" / name)[1]
     generator = np.random.default_rng(3)
     names = [image for part in parts for image in part.studies["ImageId"]]
@@ -335,7 +351,7 @@ def test_a_link_of_a_figure_shows_the_cases_that_the_figure_counts(browser, root
 @pytest.mark.parametrize("size", [(1600, 700), (900, 1000), (420, 800)], ids=str)
 @pytest.mark.parametrize("name", ["one", "odd"])
 def test_the_whole_radiograph_is_seen_and_zoomed_where_the_pointer_is(browser, root, name, size):
-    page = report(root, name)
+    page = report_once(root, name)
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
@@ -436,7 +452,7 @@ def test_hostile_names_are_text_and_patients_stay_out_unless_asked_for(browser, 
     assert "<script>alert(1)</script>" in browser.find_element(By.ID, "viewer-facts").text
 
 
-def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys):
+def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys, without_charts):
     make_run(tmp_path, number=12)
     assert main(["report", "hand", "--cases", "6", "--root", str(tmp_path)]) == 0
     page = tmp_path / "runs" / "hand" / "report.html"
@@ -452,7 +468,9 @@ def test_of_too_many_cases_some_are_pictured_and_it_is_said(tmp_path, capsys):
     assert page.read_text().count('<script type="application/json" id="case-') == 6
 
 
-def test_it_is_said_where_the_page_would_be_too_large_for_all_cases(tmp_path, capsys, monkeypatch):
+def test_it_is_said_where_the_page_would_be_too_large_for_all_cases(
+    tmp_path, capsys, monkeypatch, without_charts
+):
     make_run(tmp_path, number=4)
     monkeypatch.setattr(pictures, "LIMIT_BYTES", 1)
     report(tmp_path, "hand")
@@ -460,7 +478,9 @@ def test_it_is_said_where_the_page_would_be_too_large_for_all_cases(tmp_path, ca
 
 
 @pytest.mark.parametrize("newer", ["best.weights.h5", "out_of_fold/studies.csv"])
-def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(tmp_path, capsys, newer):
+def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(
+    tmp_path, capsys, newer, without_charts
+):
     rule = Decision(0.5, score=0.1234, low=0.1, high=0.2, images=8)
     run = make_run(tmp_path, decision=rule)
     text = report(tmp_path, "hand").read_text()
@@ -493,13 +513,13 @@ def test_folds_of_several_kinds_are_one_line(tmp_path, capsys, damage):
     assert "one recipe in all folds of a run" in line
 
 
-def test_a_copy_of_a_fold_is_not_reported(tmp_path):
+def test_a_copy_of_a_fold_is_not_reported(tmp_path, without_charts):
     run = make_run(tmp_path, number=2)
     shutil.copytree(run / "fold0", run / "fold0.bak")
     assert len(data_of(report(tmp_path, "hand"))["id"]) == 2
 
 
-def test_a_page_holds_no_number_that_json_does_not_know(tmp_path, monkeypatch):
+def test_a_page_holds_no_number_that_json_does_not_know(tmp_path, monkeypatch, without_charts):
     run = make_run(tmp_path, number=2)
     table = run / "fold0" / "out_of_fold" / "studies.csv"
     studies = read_predictions(table.parent).studies
@@ -513,7 +533,7 @@ def test_a_page_holds_no_number_that_json_does_not_know(tmp_path, monkeypatch):
     assert not page.exists()
 
 
-def test_pictures_shrink_until_they_fit(monkeypatch, tmp_path):
+def test_pictures_shrink_until_they_fit(monkeypatch, tmp_path, without_charts):
     make_run(tmp_path)
     large = report(tmp_path, "hand").stat().st_size
     monkeypatch.setattr(pictures.pack, "__defaults__", (100_000,))
@@ -521,7 +541,7 @@ def test_pictures_shrink_until_they_fit(monkeypatch, tmp_path):
     assert small < large - 100_000
 
 
-def test_moved_radiographs_are_shown_as_prepared_or_black(tmp_path, capsys):
+def test_moved_radiographs_are_shown_as_prepared_or_black(tmp_path, capsys, without_charts):
     make_run(tmp_path)
     for path in (tmp_path / "images").iterdir():
         path.unlink()

@@ -46,7 +46,7 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a few layers in the U-Net's place: with all kinds of state a resume may forget, but quick."""
     monkeypatch.setattr("pneumothorax.training.compiling.build_model", _build_small)
     monkeypatch.setattr("pneumothorax.training.beginning.build_model", _build_small)
-    monkeypatch.setattr("pneumothorax.inference.predict.build_model", _build_small)
+    monkeypatch.setattr("pneumothorax.inference.fold_networks.build_model", _build_small)
 
 
 def _build_small(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:

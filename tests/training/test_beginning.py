@@ -8,13 +8,14 @@ import pytest
 
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
-from pneumothorax.inference.predict import load_fold
+from pneumothorax.inference.predict import load_folds
 from pneumothorax.model.unet import build_model
 from pneumothorax.training import fit
 from pneumothorax.training.beginning import find_beginning, load_beginning
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, save_state
 
+pytestmark = pytest.mark.slow
 HEAD = {"empty_head": True, "loss": "bce + 0.1 * empty"}
 
 
@@ -39,7 +40,7 @@ def test_training_begins_with_the_weights_of_the_other_run(first, discs, tiny, t
     recipe = replace(tiny, init_from="first", epochs=1, learning_rate=1e-12)
     fold = FoldFolder(tmp_path / "second" / "fold0")
     train(recipe, discs, fold)
-    begun, trained = load_fold(fold), load_fold(first)
+    begun, trained = load_folds([fold]).model, load_folds([first]).model
     for ours, theirs in zip(begun.trainable_weights, trained.trainable_weights, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
 

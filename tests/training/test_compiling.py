@@ -13,7 +13,7 @@ STEPS = [4, 5, 6, 7]  # of four epochs, 22 together
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
 MASKS = (IMAGES > 128).astype(np.float32)
 
-pytestmark = pytest.mark.usefixtures("small_network")
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
 
 
 def rates(recipe, updates):

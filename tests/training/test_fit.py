@@ -36,7 +36,7 @@ IMPATIENT = {
     "flip": True,
 }
 
-pytestmark = pytest.mark.usefixtures("small_network")
+pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
 
 
 def train(recipe, cache, fold, **options):
@@ -223,12 +223,12 @@ class Steps(keras.callbacks.Callback):
 
 
 def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, tiny, tmp_path):
-    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import FixedFeed
 
     recipe, fold = replace(tiny, **STRONG | {"average_best": 1}), FoldFolder(tmp_path / "fold0")
     train(recipe, discs, fold)
-    model = load_fold(fold)
+    model = load_folds([fold]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
@@ -450,15 +450,40 @@ def test_a_finished_run_is_left_alone(straight, discs, tiny):
 
 
 def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
-    from pneumothorax.inference.predict import load_fold
+    from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import FixedFeed
 
     recipe = replace(tiny, **IMPATIENT)
-    model = load_fold(straight)
+    model = load_folds([straight]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
     scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
     assert scores["mean_dice"] == pytest.approx(read_history(straight)["val_mean_dice"].max(), rel=1e-5)
+
+
+# The program kills itself, so many seconds after the end of an epoch.
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from threading import Thread
+from pneumothorax.data.cache import open_cache
+from pneumothorax.data.folds import divide
+from pneumothorax.recipe import from_json
+from pneumothorax.training.fit import fit_fold
+from pneumothorax.training.run import FoldFolder
+
+def kill_later(epochs, seconds):
+    while not fold.history.is_file() or fold.history.read_text().count("\\n") <= epochs:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+recipe, cache = from_json(Path(sys.argv[1]).read_text()), open_cache(Path(sys.argv[2]))
+fold = FoldFolder(Path(sys.argv[3]))
+if sys.argv[4:]:
+    Thread(target=kill_later, args=(int(sys.argv[4]), float(sys.argv[5])), daemon=True).start()
+fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold)
+"""
 
 
 @pytest.mark.slow
@@ -468,31 +493,15 @@ def test_a_run_of_the_real_network_killed_at_any_moment_ends_like_the_uninterrup
     straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
     recipe = tmp_path / "recipe.json"
     recipe.write_text(to_json(replace(tiny, epochs=4, flip=True, plateau_patience=1)))
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from pneumothorax.data.cache import open_cache; from pneumothorax.data.folds import divide\n"
-        "from pneumothorax.recipe import from_json; from pneumothorax.training.run import FoldFolder\n"
-        "from pneumothorax.training.fit import fit_fold\n"
-        "recipe, cache, fold = sys.argv[1:]\n"
-        "recipe, cache = from_json(Path(recipe).read_text()), open_cache(Path(cache))\n"
-        "fit_fold(recipe, cache, divide(cache.studies, recipe, 0), FoldFolder(Path(fold)))\n"
-    )
-    command = [sys.executable, "-c", program, str(recipe), str(discs.folder)]
+    command = [sys.executable, "-c", KILLED, str(recipe), str(discs.folder)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([*command, str(straight.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
     for after_epochs, delay in ((1, 0.0), (2, 0.15)):
-        process = subprocess.Popen([*command, str(fold.path)], env=environment, stderr=subprocess.DEVNULL)
-        while process.poll() is None and epochs_done(fold) < after_epochs:
-            time.sleep(0.005)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it ended before the kill"
+        words = [*command, str(fold.path), str(after_epochs), str(delay)]
+        ended = subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=False)
+        assert ended.returncode == -signal.SIGKILL, "it ended before the kill"
     subprocess.run([*command, str(fold.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
     assert_equal_runs(straight, fold)
-
-
-def epochs_done(fold):
-    return len(pd.read_csv(fold.history)) if fold.history.is_file() else 0
 
 
 def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
@@ -578,9 +587,22 @@ def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("reduction", ["batch", "image"])
-def test_two_devices_compute_the_losses_of_one(reduction, discs, tmp_path):
+# The real network, which takes a minute to trace on two devices, once is enough.
+SMALL = """
+import keras
+from pneumothorax.training import compiling
+def build_small(recipe, precision, **_):
+    images = keras.Input((32, 32, 1), dtype="uint8")
+    hidden = keras.layers.Rescaling(1 / 255)(images)
+    hidden = keras.layers.Conv2D(8, 5, padding="same", activation="relu")(hidden)
+    last = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")
+    return keras.Model(images, last(hidden))
+compiling.build_model = build_small
+"""
+
+
+@pytest.mark.parametrize(("reduction", "network"), [("batch", ""), ("image", SMALL)], ids=["batch", "image"])
+def test_two_devices_compute_the_losses_of_one(reduction, network, discs, tmp_path):
     program = f"""
 import sys
 import numpy as np, tensorflow as tf
@@ -593,6 +615,7 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.hardware import make_strategy
 from pneumothorax.training.run import FoldFolder
+{network}
 recipe = Recipe(
     size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8), epochs=2,
     precision="float32", batch_size=8, positives_only=False, loss_reduction="{reduction}", learning_rate=1e-4,

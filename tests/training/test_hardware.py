@@ -1,4 +1,5 @@
 import pytest
+from tests.model.cards import P100, T4, pretend_cards
 
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware
@@ -23,6 +24,13 @@ def test_precision_is_the_fastest_of_the_machine_unless_it_is_named(machine, pre
     pretend(monkeypatch, **machine)
     assert hardware.choose_precision("auto") == precision
     assert hardware.choose_precision("mixed_float16") == "mixed_float16"
+
+
+@pytest.mark.parametrize(("card", "precision"), [(T4, "mixed_float16"), (P100, "float32")])
+def test_half_precision_is_for_cards_that_are_fast_in_it(card, precision, monkeypatch, tmp_path):
+    pretend_cards(monkeypatch, tmp_path, card)
+    pretend(monkeypatch, tensorflow=True, gpus=1)
+    assert hardware.choose_precision("auto") == precision
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pneumothorax.data.prepare import prepare as prepare_cache
 from pneumothorax.errors import UserError, warn
 from pneumothorax.kaggle import SOURCES
 from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace
 
 
@@ -86,8 +87,10 @@ def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
 
 
 def chosen_recipe(options: Namespace) -> Recipe:
-    """Return the named recipe with the flags that were given."""
+    """Return the named recipe with the flags that were given; `train` alone resolves --batch-size auto."""
     given = {part.name: getattr(options, part.name) for part in fields(Recipe) if part.name in options}
+    if given.get("batch_size") == AUTO:
+        del given["batch_size"]
     return find_recipe(options.recipe, **given)
 
 

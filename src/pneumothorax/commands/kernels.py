@@ -9,11 +9,12 @@ from pathlib import Path
 from pneumothorax import flags
 from pneumothorax.commands.data import chosen_recipe
 from pneumothorax.errors import UserError, warn
-from pneumothorax.kaggle import dependencies, readiness
+from pneumothorax.kaggle import dependencies, readiness, session
 from pneumothorax.kaggle import kernels as running
 from pneumothorax.workspace import Workspace
 
 SESSION_HOURS = 12
+ACCELERATORS = ("gpu", "tpu", "cpu")
 
 
 def kernels(options: Namespace) -> int:
@@ -48,9 +49,11 @@ def push(options: Namespace) -> int:
         folders[job] = running.stage(
             job, client.user, build, parameters=given, attach=attach, internet=internet
         )
-    if values.get("ACCELERATOR") == "gpu":
+    accelerator = str(values.get("ACCELERATOR", "cpu"))
+    if accelerator != "cpu":
         hours = values.get("MAX_HOURS")
-        readiness.check_quota(client, len(jobs), float(str(hours)) if hours is not None else None)
+        most = None if hours is None else session.most_hours(float(str(hours)), accelerator)
+        readiness.check_quota(client, len(jobs), most, accelerator)
     if options.dry_run:
         for folder in folders.values():
             print(f"dry run: {client.user}/{folder.name} is ready in {folder}, nothing was pushed")
@@ -77,6 +80,13 @@ def _resumed(before: dict[str, str] | None, given: dict[str, str], name: str) ->
             "repeat its --parameter flags, or name one of them as it is, such as --parameter RECIPE=seed",
         )
     both = (before or {}) | given
+    began, goes_on = ((texts or {}).get("ACCELERATOR", "gpu") for texts in (before or both, both))
+    if began != goes_on and "tpu" in (began, goes_on):
+        raise UserError(
+            f"ACCELERATOR={goes_on} for {name}, which began with {began}",
+            f"{began}: TensorFlow and JAX cannot resume each other's training",
+            "leave ACCELERATOR out; or push without --resume, under another RUN",
+        )
     print(
         f"{name} goes on with {', '.join(f'{key}={value}' for key, value in both.items()) or 'no parameters'}"
     )
@@ -89,8 +99,9 @@ def check_parameters(kernel: str, values: dict[str, object]) -> None:
     Raises:
         UserError: The accelerator, the hours, the folds, the recipe or one of its flags is wrong.
     """
-    if values.get("ACCELERATOR", "gpu") not in ("gpu", "cpu"):
-        raise UserError(f"parameter ACCELERATOR={values['ACCELERATOR']}", "gpu or cpu")
+    if (accelerator := str(values.get("ACCELERATOR", "gpu"))) not in ACCELERATORS:
+        p100 = "Kaggle has retired the P100; gpu is its T4 x2" if "p100" in accelerator.lower() else ""
+        raise UserError(f"parameter ACCELERATOR={accelerator}", "gpu, tpu or cpu", p100)
     if kernel != "train":
         return
     parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -181,13 +192,15 @@ def quota(options: Namespace) -> int:
     """Tell the hours left."""
     from pneumothorax.kaggle.client import connect
 
-    left = connect(options.timeout, options.tries).quota()
-    if left.gpu_hours_left is None:
-        print("Kaggle does not tell")
-    else:
-        print(f"GPU: {left.gpu_hours_left:.1f} of {left.gpu_hours:.1f} hours left this week")
-    if left.refresh:
-        print(f"anew at {left.refresh}")
+    quota = connect(options.timeout, options.tries).quota()
+    for name in ("GPU", "TPU"):
+        left, allowed = quota.hours(name.lower())
+        if left is None:
+            print(f"{name}: Kaggle does not tell")
+        else:
+            print(f"{name}: {left:.1f} of {allowed:.1f} hours left this week")
+    if quota.refresh:
+        print(f"anew at {quota.refresh}")
     return 0
 
 

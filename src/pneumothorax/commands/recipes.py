@@ -28,9 +28,11 @@ def augmentations(options: Namespace) -> int:
         rows = _find_rows(cache, options.images)
     else:
         rows = pick_rows(cache, options.count, positives_only=recipe.positives_only, seed=recipe.seed)
+    from pneumothorax.model.backend import pin_settings
     from pneumothorax.report.augmentations import draw_augmentations
     from pneumothorax.training.views import View, draw_extremes, draw_views
 
+    pin_settings()
     images, masks = gather(cache, rows)
     names = cache.studies["ImageId"].iloc[rows]
     views = draw_views(recipe, images, masks, DRAWS)

@@ -4,27 +4,33 @@ import hashlib
 import json
 import time
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
+from pneumothorax.commands import processes
 from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_rows
 from pneumothorax.commands.rules import warn_if_useless
 from pneumothorax.data import folds
 from pneumothorax.data import studies as found
-from pneumothorax.data.cache import Cache
+from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
+from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, is_newer
+from pneumothorax.training import hosts
+from pneumothorax.training.batch_size import find_batch_size
+from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
+from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
 
+@hosts.together
 def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
@@ -39,10 +45,22 @@ def train(options: Namespace) -> int:
         positives = int((cache.studies["area"] > 0).sum())
         if positives != sum(folds.PAPER_POSITIVES.values()):
             warn(f"{positives:,} positives, the paper had 2,379: its stage-1 images and train-rle.csv alone")
+    deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    slots = processes.find_processes(options, len(splits), recipe.precision)
+    if getattr(options, "batch_size", None) == AUTO:
+        if hosts.find_place().count > 1:
+            raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
+        with processes.seeing(slots):
+            options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
+        recipe = replace(recipe, batch_size=options.batch_size)
+        print(line)
+    if slots:
+        check_run(run, recipe, digest_studies(cache.studies))
+        return processes.train_folds(options, list(splits), slots, deadline)
     from pneumothorax.training.fit import fit_fold
     from pneumothorax.training.hardware import make_strategy
 
-    deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    processes.check_gpus()
     for number, split in splits.items():
         fold = FoldFolder(run / f"fold{number}")
         finished = fit_fold(
@@ -59,9 +77,11 @@ def train(options: Namespace) -> int:
                 f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command goes on from here"
             )
             return 0
-        _score_fold(fold, cache, split, recipe)
-        warn_if_useless([fold])
-        print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
+        if hosts.is_first():
+            with hosts.alone():
+                _score_fold(fold, cache, split, recipe)
+            warn_if_useless([fold])
+            print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
 
 
@@ -102,20 +122,28 @@ def predict(options: Namespace) -> int:
         )
     fold_folders = find_folds(run)
     recipe = common_recipe(fold_folders)
-    warn_if_useless(fold_folders)
-    if options.images is None:
-        name, cache = "test", open_prepared(workspace, recipe, "test")
+    if not options.rows:  # a process of several leaves that to the one that started it
+        warn_if_useless(fold_folders)
+    name = "test" if options.images is None else _name_of(options.images)
+    if options.images is None or options.rows:  # the process that started this one has prepared them
+        cache = open_prepared(workspace, recipe, name)
     else:
-        name = _name_of(options.images)
-        folder = workspace.cache(recipe.size, recipe.interpolation, name)
-        cache = prepare_rows(found.find_images(options.images), folder, recipe, options)
-    from pneumothorax.inference.predict import load_fold, predict_rows
+        place = workspace.cache(recipe.size, recipe.interpolation, name)
+        cache = prepare_rows(found.find_images(options.images), place, recipe, options)
+    folder, rows = run / "predictions" / name, np.arange(len(cache.studies))
+    if options.rows:
+        folder, rows = part_folder(folder, options.rows), rows[slice(*options.rows)]
+    if slots := processes.find_processes(options, len(rows)):
+        if code := processes.predict_parts(options, folder, slots, cache.studies, recipe.size):
+            return code
+    else:
+        from pneumothorax.inference.predict import load_folds, predict_rows
+        from pneumothorax.training.hardware import share_batches
 
-    models = [load_fold(fold) for fold in fold_folders]
-    folder = run / "predictions" / name
-    rows = np.arange(len(cache.studies))
-    predict_rows(models, cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
-    print(f"{folder}: {len(cache.studies):,} images by {len(models)} fold{'s' * (len(models) > 1)}")
+        processes.check_gpus()
+        share_batches()  # before the networks, which are then made for all of JAX's devices
+        predict_rows(load_folds(fold_folders), cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
+    print(f"{folder}: {len(rows):,} images by {len(fold_folders)} fold{'s' * (len(fold_folders) > 1)}")
     return 0
 
 
@@ -165,10 +193,10 @@ def _name_of(images: Path) -> str:
 def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
     """Store a fold's held-out probabilities, and print the paper's table for them."""
     from pneumothorax.inference.evaluate import evaluate, table_1
-    from pneumothorax.inference.predict import load_fold, predict_rows
+    from pneumothorax.inference.predict import load_folds, predict_rows
 
     parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
-    model = None
+    networks = None
     scored = {}
     for name, (folder, rows) in parts.items():
         if not len(rows):
@@ -182,9 +210,9 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
                     "prepare those again, or choose another --run",
                 )
         else:
-            model = model or load_fold(fold)
+            networks = networks or load_folds([fold])
             title = name.replace("_", "-")
-            predictions = predict_rows([model], cache, rows, folder, title, flip=recipe.flip_tta)
+            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
         scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"

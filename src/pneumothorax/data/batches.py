@@ -40,11 +40,6 @@ def full_batches(rows: Rows, batch_size: int) -> list[Rows]:
     return list(np.resize(rows, (-(-len(rows) // batch_size), batch_size)))
 
 
-def fixed_batches(rows: Rows, batch_size: int) -> list[Rows]:
-    """Cut rows into batches of at most `batch_size`, in their order and nearly equal in size."""
-    return np.array_split(rows, max(1, -(-len(rows) // batch_size)))
-
-
 def positive_rate(recipe: Recipe, epoch: int) -> float:
     """Return the share of positives of an epoch: a straight line from the first epoch to the last planned.
 

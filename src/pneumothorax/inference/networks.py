@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeVar
 
-import keras
 import numpy as np
 
 from pneumothorax.inference.averaging import mean_map
+from pneumothorax.inference.fold_networks import Networks, load_folds
 from pneumothorax.inference.plan import Ensemble, Look, Plan, size_of, trained_of
-from pneumothorax.inference.predict import PIXELS_IN_FLIGHT, check_kinds, load_fold, see
+from pneumothorax.inference.predict import see
 from pneumothorax.inference.predictions import Floats, Maps
+from pneumothorax.model.memory import images_at_once
 
 MOST_AT_ONCE = 8  # images: more make a network on a CPU no faster, and let the threads beside it wait
 
 Views = Mapping[Look, Maps]  # one image as each network wants it, uint8 of shape (S, S)
-Models = Mapping[str, list[keras.Model]]  # of each fold, by the name of the run
+Models = Mapping[str, Networks]  # of all folds, by the name of the run
 Key = TypeVar("Key")
 
 
@@ -26,13 +27,10 @@ def load_networks(plan: Plan) -> Models:
     """Load the networks of all folds of a plan, by the name of their run.
 
     Raises:
-        UserError: A fold is incomplete, its weights belong to another network, or only some tell a presence.
+        UserError: A fold is incomplete, or its weights are damaged or belong to another network.
     """
     runs = {one.run.name: one for one in trained_of(plan)}
-    models = {name: [load_fold(fold) for fold in one.folds] for name, one in runs.items()}
-    for of_run in models.values():
-        check_kinds(of_run)
-    return models
+    return {name: load_folds(one.folds) for name, one in runs.items()}
 
 
 def predict_views(
@@ -52,7 +50,7 @@ def predict_views(
     Yields:
         Key, uint8 array of shape (S, S) with values 255 p, and the presence or None.
     """
-    number = max(1, min(MOST_AT_ONCE, expected, PIXELS_IN_FLIGHT // size_of(plan) ** 2))
+    number = max(1, min(MOST_AT_ONCE, expected, *(images_at_once(one.model) for one in models.values())))
     stream = iter(images)
     while batch := list(islice(stream, number)):
         views = [view for _, view in batch]

@@ -1,47 +1,31 @@
 """Run folders and cached images -> probabilities: the mean over the folds, keyed by row.
 
-Reads size, scaling and network from each fold's own recipe, so that it cannot disagree with training.
+Reads size, scaling and network from the run's own recipe, so that it cannot disagree with training.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from pneumothorax.data.batches import fixed_batches
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Rows
 from pneumothorax.errors import UserError
+from pneumothorax.inference.fold_networks import Networks, load_folds
 from pneumothorax.inference.predictions import Floats, Maps, Predictions, quantise, write_predictions
-from pneumothorax.model.unet import build_model, load_weights
-from pneumothorax.training import hardware
-from pneumothorax.training.run import REMEDY, FoldFolder, read_recipe
+from pneumothorax.model.memory import images_at_once
 
-PIXELS_IN_FLIGHT = 1 << 20  # of a batch's images together: 64 images of 128 pixels, 4 of 512
+__all__ = ["load_folds", "predict_rows", "see"]
 
-
-def load_fold(fold: FoldFolder) -> keras.Model:
-    """Build a fold's network and load its best weights.
-
-    Raises:
-        UserError: The folder is incomplete, or its weights are damaged or belong to another network.
-    """
-    recipe = read_recipe(fold)
-    model = build_model(recipe, hardware.choose_precision(recipe.precision), trained=True)
-    load_weights(model, fold.weights)
-    for weight in model.weights:  # a layer may make 0 of NaN, and the output look like a healthy image's
-        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-            raise UserError(f"{fold.weights} has no finite number in {weight.path}", "finite weights", REMEDY)
-    model.folder = fold.path  # for `_see`, should its output be no number
-    return model
+SUMS = 1 << 27  # bytes of float32 sums in memory at a time: 2,048 images of 128 pixels, 128 of 512
 
 
 def predict_rows(
-    models: list[keras.Model],
+    networks: Networks,
     cache: Cache,
     rows: Rows,
     folder: Path,
@@ -49,12 +33,12 @@ def predict_rows(
     *,
     flip: bool = False,
 ) -> Predictions:
-    """Predict some rows of a cache by the mean of several networks, and write the result.
+    """Predict some rows of a cache by the mean of several folds, and write the result.
 
     Networks that also tell how probable a pneumothorax is in the image leave that mean as its presence.
 
     Args:
-        models: Networks of one input size.
+        networks: The folds.
         cache: The images.
         rows: Which of them, in the order of the result.
         folder: Where to.
@@ -62,83 +46,133 @@ def predict_rows(
         flip: Whether each network also sees the mirror images, and the mean of both counts.
 
     Raises:
-        UserError: The networks want another size than the cache has, or only some of them tell a presence.
+        UserError: The networks want another size than the cache has, or the device has too little memory.
     """
     size = cache.images.shape[1]
-    for model in models:
-        if model.input_shape[1] != size:
-            raise UserError(
-                f"images of {size} pixels for a network of {model.input_shape[1]}", "the same size"
-            )
-    check_kinds(models)
-    batches = _probabilities(models, cache, rows, title, flip)
-    return write_predictions(folder, batches, cache.studies.iloc[rows].reset_index(drop=True), size)
-
-
-def check_kinds(models: list[keras.Model]) -> None:
-    """Make sure that all networks of a run tell a presence, or none.
-
-    Raises:
-        UserError: Only some of them do.
-    """
-    if len({isinstance(model.output, dict) for model in models}) > 1:
-        raise UserError(
-            "networks with an empty head and networks without", "one kind of network in all folds of a run"
-        )
+    if networks.size != size:
+        raise UserError(f"images of {size} pixels for a network of {networks.size}", "the same size")
+    parts = _probabilities(networks, cache, rows, title, flip)
+    return write_predictions(folder, parts, cache.studies.iloc[rows].reset_index(drop=True), size)
 
 
 def _probabilities(
-    models: list[keras.Model], cache: Cache, rows: Rows, title: str, flip: bool
+    networks: Networks, cache: Cache, rows: Rows, title: str, flip: bool
 ) -> Iterator[Maps | tuple[Maps, Floats]]:
-    """Yield the quantised mean probability of each batch, uint8 of shape (B, S, S), and its mean presence."""
-    size = cache.images.shape[1]
+    """Yield the maps of the rows, uint8 of shape (N, S, S), and their presences, some batches at a time."""
+    batches = max(1, -(-len(rows) // images_at_once(networks.model)))
+    batch = max(1, -(-len(rows) // batches))  # so that hardly an image fills the last one
+    together = max(1, SUMS // (4 * networks.size**2) // batch) * batch
+    passes, seen = len(networks) * (1 + flip), 0
     with tqdm(total=len(rows), desc=title, unit="image") as bar:
-        for batch in fixed_batches(rows, max(1, PIXELS_IN_FLIGHT // size**2)):
-            maps, presence = see(models, np.asarray(cache.images[batch]), flip=flip)
+
+        def advance(images: int) -> None:
+            nonlocal seen
+            seen += images
+            bar.update(seen // passes - bar.n)
+
+        for start in range(0, len(rows), together):
+            images = np.asarray(cache.images[rows[start : start + together]])
+            maps, presence = see(networks, images, flip=flip, batch=batch, advance=advance)
             yield maps if presence is None else (maps, presence)
-            bar.update(len(batch))
 
 
-def see(models: list[keras.Model], images: Maps, *, flip: bool) -> tuple[Maps, Floats | None]:
-    """Return what several networks of one kind make of some images, in the mean.
+def see(
+    networks: Networks,
+    images: Maps,
+    *,
+    flip: bool,
+    batch: int | None = None,
+    advance: Callable[[int], object] = lambda images: None,
+) -> tuple[Maps, Floats | None]:
+    """Return the mean of several folds' outputs for some images.
+
+    Every batch has the same number of images, so that the network is traced and compiled once: the last is
+    filled with its last image again. While the device works on a batch, the one before is added up.
 
     Args:
-        models: Networks of the images' size.
-        images: uint8 array of shape (B, S, S).
+        networks: Networks of the images' size.
+        images: uint8 array of shape (N, S, S).
         flip: Whether each network also sees the mirror images.
+        batch: Images at a time; None takes all at once.
+        advance: Is called after each pass over a batch, with its number of images.
 
     Returns:
-        Quantised probabilities, uint8 of shape (B, S, S), and presences of shape (B,), None where the
-        networks tell none.
+        Quantised probabilities, uint8 of shape (N, S, S), and presences of shape (N,), None where the
+        networks have no empty head.
 
     Raises:
-        UserError: What a network tells is no finite number.
+        UserError: An output is no finite number, or the device has too little memory.
     """
-    number = len(models) * (1 + flip)
-    images = images[..., None]  # (B, S, S, 1)
-    total, presence = np.zeros(images.shape, np.float32), np.zeros(len(images))
-    for model, step in itertools.product(models, (1, -1) if flip else (1,)):
-        seen, told = _see(model, np.ascontiguousarray(images[:, :, ::step]))
-        total += seen[:, :, ::step]
-        presence += 0.0 if told is None else told
-    return quantise(total[..., 0] / number), None if told is None else presence / number
+    count = len(images)
+    number = batch or count
+    whole = -(-number // _count_shards()) * _count_shards()
+    sums = _Sums(networks, images.shape, (1 + flip) * len(networks))
+    adding: Future[None] | None = None
+    with ThreadPoolExecutor(1) as pool:
+        for fold, start, step in itertools.product(
+            range(len(networks)), range(0, count, number), (1, -1) if flip else (1,)
+        ):
+            part = slice(start, min(start + number, count))
+            outputs = networks.predict(fold, _fill(images[part, :, ::step, None], whole))
+            if adding is not None:
+                adding.result()
+            adding = pool.submit(sums.add, fold, part, step, outputs)
+            advance(part.stop - part.start)
+        if adding is not None:
+            adding.result()
+    return sums.maps, sums.presence
 
 
-def _see(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a network's probabilities, shape (B, S, S, 1), and its presence, shape (B,), if it tells one.
+class _Sums:
+    """The outputs of several passes over some images, added up as they come and quantised after the last.
 
-    Raises:
-        UserError: One of them is no finite number, as damaged weights make it.
+    Args:
+        networks: Whose outputs.
+        shape: Of the images, (N, S, S).
+        passes: How many each image takes.
+
+    Attributes:
+        maps: Quantised mean probabilities, uint8 of shape (N, S, S).
+        presence: Mean presences of shape (N,), or None.
     """
-    seen: Any = model.predict_on_batch(images)
-    parts = seen if isinstance(seen, dict) else {"probability": seen}
-    arrays = {name: keras.ops.convert_to_numpy(part) for name, part in parts.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            whose = getattr(model, "folder", model.name)
-            raise UserError(
-                f"the network of {whose} tells a {name} that is no finite number",
-                "probabilities, of weights as they were trained",
-                REMEDY,
-            )
-    return arrays["probability"], arrays["presence"][:, 0] if "presence" in arrays else None
+
+    def __init__(self, networks: Networks, shape: tuple[int, ...], passes: int) -> None:
+        self.networks, self.passes = networks, passes
+        self.total = np.zeros(shape, np.float32)
+        self.left = np.full(shape[0], passes)  # passes of each image
+        self.maps = np.zeros(shape, np.uint8)
+        self.presence: Floats | None = None
+
+    def add(self, fold: int, part: slice, step: int, outputs: dict[str, np.ndarray]) -> None:
+        """Add one pass over a batch, of which images beyond the part only fill it.
+
+        Raises:
+            UserError: An output is no finite number.
+        """
+        count = part.stop - part.start
+        outputs = {name: array[:count] for name, array in outputs.items()}
+        self.networks.check(fold, outputs)
+        self.total[part] += outputs["probability"][:, :, ::step, 0]
+        if "presence" in outputs:
+            if self.presence is None:
+                self.presence = np.zeros(len(self.maps))
+            self.presence[part] += outputs["presence"][:, 0]
+        self.left[part] -= 1
+        if self.left[part.start]:
+            return
+        self.maps[part] = quantise(self.total[part] / self.passes)
+        if self.presence is not None:
+            self.presence[part] /= self.passes
+
+
+def _fill(images: Maps, number: int) -> Maps:
+    """Repeat the last image until there are so many."""
+    if len(images) < number:
+        images = np.concatenate([images, np.repeat(images[-1:], number - len(images), axis=0)])
+    return np.ascontiguousarray(images)
+
+
+def _count_shards() -> int:
+    """Count the devices among which Keras divides each batch; their number must divide the batch's."""
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else int(distribution.device_mesh.devices.size)

@@ -120,18 +120,33 @@ class Quota:
     Attributes:
         gpu_hours_left: Hours; None where Kaggle does not tell.
         gpu_hours: Hours allowed in all; None where Kaggle does not tell.
+        tpu_hours_left: As of the GPUs.
+        tpu_hours: As of the GPUs.
         refresh: When the week begins anew, such as '2026-11-28 00:00 UTC'; '' where Kaggle does not tell.
     """
 
     gpu_hours_left: float | None
     gpu_hours: float | None
+    tpu_hours_left: float | None
+    tpu_hours: float | None
     refresh: str
+
+    def hours(self, accelerator: str) -> tuple[float | None, float | None]:
+        """Return the hours left and allowed of 'gpu' or 'tpu'."""
+        if accelerator == "tpu":
+            return self.tpu_hours_left, self.tpu_hours
+        return self.gpu_hours_left, self.gpu_hours
 
     @classmethod
     def read(cls, answer: Any) -> "Quota":
         """Read the client's object."""
         refresh = f"{answer.quota_refresh_time:%Y-%m-%d %H:%M} UTC" if answer.quota_refresh_time else ""
-        if answer.gpu_quota is None:
-            return cls(None, None, refresh)
-        allowed = answer.gpu_quota.total_time_allowed.total_seconds() / 3600
-        return cls(max(0.0, allowed - answer.gpu_quota.time_used.total_seconds() / 3600), allowed, refresh)
+        return cls(*_hours(answer.gpu_quota), *_hours(answer.tpu_quota), refresh)
+
+
+def _hours(quota: Any) -> tuple[float | None, float | None]:
+    """Return the hours left and allowed of one accelerator; None for both where Kaggle does not say."""
+    if quota is None:
+        return None, None
+    allowed = quota.total_time_allowed.total_seconds() / 3600
+    return max(0.0, allowed - quota.time_used.total_seconds() / 3600), allowed

@@ -112,9 +112,8 @@ def stage(
         dataset_sources=() if internet or job.kernel not in INSTALLING else (f"{owner}/{DEPENDENCIES}",),
         internet=internet,
     )
-    if values.get("ACCELERATOR") == "cpu":  # else the session would hold a GPU, and use up its hours
-        completed["enable_gpu"] = False
-        completed.pop("machine_shape", None)
+    if "ACCELERATOR" in values:
+        completed = metadata.choose_machine(completed, str(values["ACCELERATOR"]))
     if "DATASET" in values:
         usual = notebook.read_parameters(code)["DATASET"]
         attached = [values["DATASET"] if name == usual else name for name in completed["dataset_sources"]]

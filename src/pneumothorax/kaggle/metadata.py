@@ -41,6 +41,8 @@ RETIRED = {
     **dict.fromkeys(("TpuV38", "Tpu1VmV38"), "TpuV5E8"),
     **dict.fromkeys(("TpuV232", "TpuV2256"), ""),
 }
+_PINS = ("docker_image", "docker_image_pinning_type")  # of the image that a notebook runs in
+TPU = "TpuV5E8"  # the one that Kaggle lends everyone
 _SUFFIXES = {"notebook": (".ipynb",), "script": (".py", ".r", ".rmd")}
 TITLE_LENGTH = (5, 50)
 
@@ -132,6 +134,25 @@ def complete(
     return done
 
 
+def choose_machine(metadata: Metadata, accelerator: str) -> Metadata:
+    """Return metadata that ask for another machine than the file's, which is the one with GPUs.
+
+    Args:
+        metadata: As read, or as completed; it stays as it is.
+        accelerator: 'gpu' leaves all as it is; 'tpu' asks for a TPU, without an image pin; 'cpu' for neither,
+            or the session would use up the hours of a GPU.
+    """
+    if accelerator == "gpu":
+        return dict(metadata)
+    chosen = {**metadata, "enable_gpu": False, "enable_tpu": accelerator == "tpu"}
+    chosen.pop("machine_shape", None)
+    if accelerator == "tpu":
+        chosen["machine_shape"] = TPU
+        for pin in _PINS:
+            chosen.pop(pin, None)
+    return chosen
+
+
 _Fail = Callable[..., None]
 
 
@@ -166,6 +187,10 @@ def _check_machine(metadata: Metadata, fail: _Fail) -> None:
         fail("machine_shape", RETIRED[shape] or "no TPU of this size", "Kaggle has retired this machine")
     if metadata.get("enable_gpu") and metadata.get("enable_tpu"):
         fail("enable_tpu", "false where enable_gpu is true")
+    for pin in _PINS:
+        if metadata.get("enable_tpu") and metadata.get(pin):
+            reason = "a pinned image overrides the TPU: the session would run in an image without TPU support"
+            fail(pin, "no image pin together with enable_tpu", reason)
     for prefix, switch in (("Nvidia", "enable_gpu"), ("Tpu", "enable_tpu")):
         if shape.startswith(prefix) and not metadata.get(switch):
             fail("machine_shape", f"none, or {switch} true")

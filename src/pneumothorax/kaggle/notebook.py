@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jupytext
 
@@ -51,15 +52,14 @@ def build(source: Path, *, parameters: Mapping[str, object] | None = None, commi
     place = _find(cells, PACKAGE, source) + 1
     cells[place:place] = carry(commit)
     notebook = {"cells": _number(cells), "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
-    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    content = text.encode("utf-8")
-    if len(content) > LIMIT_BYTES:
+    if (size := _count_uploaded(notebook)) > LIMIT_BYTES:
         raise UserError(
-            f"the notebook of {source} has {len(content):,} bytes",
+            f"the notebook of {source} has {size:,} bytes",
             f"at most {LIMIT_BYTES:,}, since Kaggle takes less than a megabyte",
             "shorten the source; data belong into a dataset",
         )
-    return content
+    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    return text.encode("utf-8")
 
 
 def read_parameters(source: Path) -> dict[str, object]:
@@ -118,6 +118,12 @@ def is_stale(folder: Path) -> bool:
     """
     path = _path(folder)
     return not path.is_file() or path.read_bytes() != build(path.with_suffix(".py"))
+
+
+def _count_uploaded(notebook: Mapping[str, Any]) -> int:
+    """Count the bytes that Kaggle's client sends of a notebook: it joins the lines of each cell."""
+    cells = [{**cell, "source": "".join(cell["source"])} for cell in notebook["cells"]]
+    return len(json.dumps({**notebook, "cells": cells}).encode("utf-8"))
 
 
 def _path(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What must be there before a notebook is pushed: its sources, and the GPU hours that it may take."""
+"""What must be there before a notebook is pushed: its sources, and the accelerator hours it may take."""
 
 import math
 from collections.abc import Sequence
@@ -36,13 +36,14 @@ def check_sources(client: "Client", job: Job, attach: Sequence[str], *, internet
         )
 
 
-def check_quota(client: "Client", jobs: int, hours: float | None) -> None:
-    """Print how many GPU hours are left; warn where they do not last.
+def check_quota(client: "Client", jobs: int, hours: float | None, accelerator: str = "gpu") -> None:
+    """Print how many hours of the accelerator are left; warn where they do not last.
 
     Args:
         client: The connection.
         jobs: How many notebooks are to run.
         hours: MAX_HOURS of each; None where it has none.
+        accelerator: 'gpu' or 'tpu'; each has a quota of its own.
 
     Raises:
         UserError: None are left.
@@ -52,20 +53,22 @@ def check_quota(client: "Client", jobs: int, hours: float | None) -> None:
     except RefusedError as error:  # a token that may push may not be one that may ask
         warn(f"{error.found}; pushing all the same")
         return
-    if quota.gpu_hours_left is None:
-        warn("Kaggle does not tell how many GPU hours are left")
+    name = accelerator.upper()
+    left, allowed = quota.hours(accelerator)
+    if left is None or allowed is None:
+        warn(f"Kaggle does not tell how many {name} hours are left")
         return
     again = f", anew at {quota.refresh}" if quota.refresh else ""
-    print(f"GPU quota: {quota.gpu_hours_left:.1f} of {quota.gpu_hours:.1f} hours left this week{again}")
-    if quota.gpu_hours_left <= 0:
+    print(f"{name} quota: {left:.1f} of {allowed:.1f} hours left this week{again}")
+    if left <= 0:
         raise UserError(
-            f"no GPU hour is left this week{again}",
+            f"no {name} hour is left this week{again}",
             "",
             "wait, or add --parameter ACCELERATOR=cpu; nothing was pushed",
         )
-    if hours is not None and jobs * (hours + SCORING_HOURS) > quota.gpu_hours_left:
-        share = math.floor(10 * (quota.gpu_hours_left / jobs - SCORING_HOURS)) / 10
+    if hours is not None and jobs * (hours + SCORING_HOURS) > left:
+        share = math.floor(10 * (left / jobs - SCORING_HOURS)) / 10
         advice = (
             f"; with --parameter MAX_HOURS={share} they end in time, to be resumed" if share >= 0.5 else ""
         )
-        warn(f"up to {jobs * hours:g} GPU hours are asked for; Kaggle ends what outlasts them{advice}")
+        warn(f"up to {jobs * hours:g} {name} hours are asked for; Kaggle ends what outlasts them{advice}")

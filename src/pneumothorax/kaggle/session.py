@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
 from pneumothorax.model import encoder_weights
+from pneumothorax.model.backend import choose_backend
 from pneumothorax.workspace import Workspace
 
 # What Kaggle's image lacks, by the name that is imported; pure Python, so that any image takes the wheels.
@@ -29,45 +31,52 @@ LIBRARY = {
     "efficientnet": "efficientnet==1.0.0",
     "segmentation_models": "segmentation-models==1.0.1",
 }
+TPU_HOURS = 8.5  # Kaggle ends a session with a TPU after 9, any other after 12
 BEGAN = time.monotonic()  # imported at a notebook's start, so about when the session began
 
 
 def begin(accelerator: str) -> None:
-    """Print versions, GPUs, free disk and the GPU quota that is left.
+    """Choose Keras' backend; print versions, devices, free disk and the quota that is left.
+
+    Keras runs on JAX for a TPU, since TensorFlow has CPU support alone in Kaggle's TPU image. With 'cpu' it
+    runs on TensorFlow, or as KERAS_BACKEND says.
 
     Args:
-        accelerator: 'gpu' or 'cpu': what the notebook needs.
+        accelerator: 'gpu', 'tpu' or 'cpu': what the notebook needs.
 
     Raises:
-        UserError: It needs a GPU and the session has none, or the word is another.
+        UserError: It needs a GPU or a TPU and the session has none, a package is missing, Keras was imported
+            on another backend before, or the word is another.
     """
-    if accelerator not in ("gpu", "cpu"):
-        raise UserError(f"accelerator {accelerator!r}", "'gpu' or 'cpu'")
-    # TensorFlow reads these when it is first imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if accelerator not in ("gpu", "tpu", "cpu"):
+        raise UserError(f"accelerator {accelerator!r}", "'gpu', 'tpu' or 'cpu'")
+    backend = _choose_backend(accelerator)
     import keras
-    import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
-    names = [
-        tf.config.experimental.get_device_details(part).get("device_name", part.name) for part in devices
-    ]
+    kind = "TPU" if accelerator == "tpu" else "GPU"
+    version, names, reason = _list_devices(backend, kind.lower())
     root, working = mounts.input_root(), mounts.working()
     working.mkdir(parents=True, exist_ok=True)
     places = (working, Path(tempfile.gettempdir()))
     free = [f"{shutil.disk_usage(folder).free / 1e9:.0f} GB in {folder}" for folder in places]
     for name, value in {
         "Python": sys.version.split()[0],
-        "TensorFlow": tf.__version__,
+        {"jax": "JAX", "tensorflow": "TensorFlow"}[backend]: version,
         "Keras": keras.__version__,
-        "GPU": ", ".join(names) or "none",
+        kind: ", ".join(f"{count} x {name}" for name, count in Counter(names).items()) or "none",
         "free disk": ", ".join(free),
-        "GPU quota left": _quota(),
+        f"{kind} quota left": _quota(kind.lower()),
         "inputs": ", ".join(path.relative_to(root).as_posix() for path in mounts.list_mounts()) or "none",
     }.items():
         print(f"{name:<15} {value}")
-    if accelerator == "gpu" and not devices:
+    if accelerator == "tpu" and not names:
+        raise UserError(
+            f"JAX sees no TPU in this session{reason}",
+            "the accelerator TPU v5e-8 and its own image",
+            "choose TPU v5e-8 in the notebook's settings, with the latest environment instead of a pinned "
+            "one, or set ACCELERATOR to 'gpu' or 'cpu'",
+        )
+    if accelerator == "gpu" and not names:
         raise UserError(
             "TensorFlow sees no GPU in this session",
             "the accelerator GPU T4 x2",
@@ -75,9 +84,19 @@ def begin(accelerator: str) -> None:
         )
 
 
-def hours_left(hours: float) -> float:
-    """Return how much is left of some hours that began with the session; a few seconds where nothing is."""
-    return max(0.001, hours - (time.monotonic() - BEGAN) / 3600)
+def most_hours(hours: float, accelerator: str) -> float:
+    """Return the hours that a session may train: those asked for, or on a TPU at most `TPU_HOURS`."""
+    return min(hours, TPU_HOURS) if accelerator == "tpu" else hours
+
+
+def hours_left(hours: float, accelerator: str = "gpu") -> float:
+    """Return how much is left of the hours that began with the session; a few seconds where nothing is.
+
+    Args:
+        hours: From the session's start; cut as `most_hours` says.
+        accelerator: 'gpu', 'tpu' or 'cpu'.
+    """
+    return max(0.001, most_hours(hours, accelerator) - (time.monotonic() - BEGAN) / 3600)
 
 
 def install_library() -> None:
@@ -223,13 +242,65 @@ def list_unfinished(run: Path) -> list[str]:
     ]
 
 
-def _quota() -> str:
-    """Say what is left of this week's GPU hours; 'unknown' without internet or credentials."""
+def _choose_backend(accelerator: str) -> str:
+    """Set and return the backend that Keras will run on, once it is known to be installed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
+    if accelerator == "tpu":
+        os.environ["KERAS_BACKEND"] = "jax"
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    choose_backend()
+    if backend not in ("jax", "tensorflow"):
+        raise UserError(f"KERAS_BACKEND={backend}", "tensorflow or jax")
+    for name in (backend, "keras"):
+        if find_spec(name) is None:
+            raise UserError(
+                f"{name} is not installed in this session",
+                "Kaggle's own image for the accelerator",
+                "choose the latest environment in the notebook's settings instead of a pinned one",
+            )
+    if "keras" in sys.modules and (there := sys.modules["keras"].backend.backend()) != backend:
+        raise UserError(
+            f"Keras runs on {there} in this session already",
+            f"{backend}, for ACCELERATOR = {accelerator!r}",
+            "restart the session, and run the notebook from its first cell",
+        )
+    return backend
+
+
+def _list_devices(backend: str, kind: str) -> tuple[str, list[str], str]:
+    """List the devices of one kind.
+
+    Args:
+        backend: 'tensorflow' or 'jax'.
+        kind: 'gpu' or 'tpu'.
+
+    Returns:
+        The backend's version, each device's name, and why JAX cannot reach its devices, '' where it can.
+    """
+    if backend == "jax":
+        import jax
+
+        try:
+            devices = [one.device_kind for one in jax.devices() if one.platform == kind]
+        except RuntimeError as error:  # a TPU is asked for in JAX_PLATFORMS, or held by another process
+            return jax.__version__, [], f" ({(str(error).splitlines() or ['no reason given'])[0][:200]})"
+        return jax.__version__, devices, ""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    devices = [
+        details(one).get("device_name", one.name) for one in tf.config.list_physical_devices(kind.upper())
+    ]
+    return tf.__version__, devices, ""
+
+
+def _quota(accelerator: str = "gpu") -> str:
+    """Say what is left of this week's GPU or TPU hours; 'unknown' without internet or credentials."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the client prints its help where it has no token
             from pneumothorax.kaggle.client import connect
 
-            hours = connect(timeout_seconds=10, tries=1).quota().gpu_hours_left
+            hours, _ = connect(timeout_seconds=10, tries=1).quota().hours(accelerator)
     except (Exception, SystemExit):
         return "unknown"
     return "unknown" if hours is None else f"{hours:.1f} hours"

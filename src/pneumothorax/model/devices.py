@@ -2,6 +2,10 @@
 
 import keras
 
+from pneumothorax.model.backend import pin_settings
+
+pin_settings()  # whatever builds a network imports this module first
+
 
 def on_tensorflow() -> bool:
     """Tell whether Keras runs on TensorFlow."""
@@ -23,12 +27,47 @@ def count_tpus() -> int:
 
 
 def count_replicas() -> int:
-    """Count the devices that the current `tf.distribute` strategy trains on; 1 where there is none."""
+    """Count the devices that the current `tf.distribute` strategy trains on; 1 where there is none.
+
+    1 under JAX, where a step is written for the whole batch however many devices share it.
+    """
     if not on_tensorflow():
         return 1
     import tensorflow as tf
 
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def count_shares() -> int:
+    """Count the devices that Keras' distribution cuts a batch among; 1 where there is none."""
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else int(distribution.device_mesh.devices.size)
+
+
+def count_hosts() -> int:
+    """Count the processes that train together, one on each host; they are JAX's alone."""
+    if keras.backend.backend() != "jax":
+        return 1
+    import jax
+
+    return int(jax.process_count())
+
+
+def list_jax_devices() -> list[str]:
+    """Name JAX's devices of all hosts, those of one host next to each other, as Keras does: 'tpu:0'."""
+    import jax
+
+    ordered = sorted(jax.devices(), key=lambda one: (one.process_index, one.id))
+    return [f"{one.platform}:{one.id}" for one in ordered]
+
+
+def name_cpu() -> str:
+    """Name the CPU of this host; among several hosts' CPUs 'cpu:0' is that of the first."""
+    if keras.backend.backend() != "jax":
+        return "cpu:0"
+    import jax
+
+    return f"cpu:{jax.local_devices(backend='cpu')[0].id}"
 
 
 def on_one_cpu() -> bool:

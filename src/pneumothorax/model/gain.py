@@ -81,7 +81,8 @@ class Gain(keras.metrics.Metric):
 
     def result(self) -> Tensor:
         """Return the best rule's mean Dice less that of all-empty, 0 or more."""
-        return ops.maximum(ops.max(self.sums * self.allowed), 0.0) / ops.maximum(self.count, 1e-9)
+        best = ops.max(self.sums * self.allowed) + 0.0  # no -0.0
+        return ops.maximum(best, 0.0) / ops.maximum(self.count, 1e-9)
 
 
 class GainModel(keras.Model):

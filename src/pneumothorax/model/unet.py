@@ -1,7 +1,9 @@
 """build_model: a recipe -> the network that it names; the network scales its own input."""
 
 import contextlib
+import fcntl
 import math
+import os
 import shutil
 import tempfile
 import warnings
@@ -125,7 +127,8 @@ def load_weights(model: keras.Model, path: Path) -> None:
 def _build(recipe: Recipe, weights: str | None) -> keras.Model:
     """Build the network from scaled images to logits, and say what to do where weights cannot be had."""
     try:
-        return build_network(recipe, weights)
+        with _one_at_a_time() if weights else contextlib.nullcontext():
+            return build_network(recipe, weights)
     except Exception as error:
         if isinstance(error, ValueError) and "Input size" in str(error):
             raise UserError(
@@ -140,6 +143,19 @@ def _build(recipe: Recipe, weights: str | None) -> keras.Model:
                 remedy=ways_out(recipe),
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let processes that train side by side wait for each other: Keras downloads to the file's own name."""
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(OSError):  # Keras then downloads to a folder of its own choice
+            home.mkdir(parents=True, exist_ok=True)
+            handle = os.open(home, os.O_RDONLY)
+            opened.callback(os.close, handle)  # and with it the lock
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _fastest(network: keras.Model) -> keras.Model:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pneumothorax.data.batches import Batch
 from pneumothorax.data.warp import warp
+from pneumothorax.model.devices import name_cpu
 from pneumothorax.recipe import Recipe
 
 KEPT = 0.2  # share of its area that the mask of a positive must keep in the view
@@ -115,7 +116,7 @@ def _change_tone(augmentation: Augmentation, images: np.ndarray, seed: list[int]
     generator = np.random.default_rng([*seed, *b"tone"])
     chosen = np.flatnonzero(generator.random(len(images)) < augmentation.recipe.tone_share)
     greys = np.tile(np.arange(256, dtype=np.float32).reshape(16, 16, 1), (len(images), 1, 1, 1))
-    with keras.device("cpu:0"):  # the accelerator trains meanwhile
+    with keras.device(name_cpu()):  # the accelerator trains meanwhile
         changed = keras.ops.convert_to_tensor(greys)
         for layer in augmentation.tone:
             draw = int(generator.integers(0, 2**31 - 1))

@@ -14,7 +14,9 @@ from tqdm import tqdm
 from pneumothorax.data.batches import full_batches, gather
 from pneumothorax.errors import UserError
 from pneumothorax.model.scores import plain_names
+from pneumothorax.training import hosts
 from pneumothorax.training.feed import Feed
+from pneumothorax.training.hardware import predict_on_batch
 
 WORTH_SAYING = 0.05  # of an epoch, in which the device waited for data
 
@@ -52,6 +54,21 @@ class EpochDraw(keras.callbacks.Callback):
         logs.update(plain)
 
 
+class SwapAverage(keras.callbacks.SwapEMAWeights):
+    """Puts the moving average in the weights' place to validate.
+
+    Keras' own takes each array to the host and back on JAX, which several hosts cannot do one by one. JAX's
+    arrays never change, so that the variables may simply exchange them.
+    """
+
+    def _backend_swap_variables(self, optimizer: keras.optimizers.Optimizer) -> None:
+        averages = optimizer._model_variables_moving_average
+        for weight, average in zip(optimizer._trainable_variables, averages, strict=True):
+            held = weight.value
+            weight.assign(average.value)
+            average.assign(held)
+
+
 class HardNegatives(keras.callbacks.Callback):
     """Remembers the negatives in which the last epoch that drew them found a pneumothorax.
 
@@ -78,8 +95,8 @@ class HardNegatives(keras.callbacks.Callback):
         if len(drawn):
             for rows in full_batches(drawn, self.feed.recipe.batch_size):
                 images, _ = gather(self.feed.cache, rows)
-                seen = self.model.predict_on_batch(images)
-                maps = keras.ops.convert_to_numpy(seen["probability"] if isinstance(seen, dict) else seen)
+                seen = predict_on_batch(self.model, images)
+                maps = seen["probability"] if isinstance(seen, dict) else seen
                 wrong.update(rows[maps.max(axis=(1, 2, 3)) > 0.5].tolist())
         self.hard = sorted(wrong)
         if logs is not None:
@@ -158,7 +175,7 @@ class TimeLimit(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """End training when another epoch as long as the longest would not fit."""
         self.longest = max(self.longest, self.clock.seconds())
-        if time.monotonic() + self.longest > self.deadline:
+        if hosts.of_first(lambda: time.monotonic() + self.longest > self.deadline):
             self.model.stop_training = True
 
 

@@ -21,6 +21,7 @@ from pneumothorax.data.folds import Rows
 from pneumothorax.loss_text import parse_loss
 from pneumothorax.model.losses import FILLED, boundary_weight
 from pneumothorax.recipe import Recipe
+from pneumothorax.training import hosts
 from pneumothorax.training.augmentation import augment, make_augmentation
 
 Arrays = npt.NDArray[np.float32]
@@ -71,7 +72,7 @@ class Feed(keras.utils.PyDataset):
                 self.making[later] = self.threads.submit(self.make, self.epoch, later, self.batches[later])
         batch = self.making.pop(number).result()
         self.ready[number] = time.perf_counter()
-        return batch
+        return hosts.share(batch)
 
     def make(self, epoch: int, number: int, rows: Rows) -> Any:
         """Make a batch of an epoch from its rows of the cache."""
@@ -135,7 +136,8 @@ class FixedFeed(keras.utils.PyDataset):
         masks[fills] = FILLED
         images, truth = make_batch(self.recipe, images, masks, self.positive[rows])
         weights = np.where(fills, 0.0, len(self) * size / self.count).astype(np.float32)
-        return images, truth, dict.fromkeys(truth, weights) if isinstance(truth, dict) else weights
+        whole = images, truth, dict.fromkeys(truth, weights) if isinstance(truth, dict) else weights
+        return hosts.share(whole)
 
 
 def make_batch(

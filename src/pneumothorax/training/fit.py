@@ -5,6 +5,7 @@ Knows nothing of 1024 pixels, thresholds or submissions.
 
 import time
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,10 +15,19 @@ from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.model.encoder_weights import find_weights, note_weights
-from pneumothorax.recipe import Recipe
-from pneumothorax.training import hardware
+from pneumothorax.model.exhaustion import training_memory
+from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.training import hardware, hosts
 from pneumothorax.training.beginning import find_beginning, load_beginning
-from pneumothorax.training.callbacks import Clock, EpochDraw, HardNegatives, Progress, StopAtNaN, TimeLimit
+from pneumothorax.training.callbacks import (
+    Clock,
+    EpochDraw,
+    HardNegatives,
+    Progress,
+    StopAtNaN,
+    SwapAverage,
+    TimeLimit,
+)
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import Feed, FixedFeed
 from pneumothorax.training.resume import ExactResume, settle_weights
@@ -51,7 +61,7 @@ def fit_fold(
 
     Raises:
         UserError: The folder belongs to another recipe, environment or data, the cache has another size, the
-            encoder's weights cannot be had, or the loss is no number.
+            encoder's weights cannot be had, the loss is no number, or the memory is full.
     """
     if cache.images.shape[1:] != (recipe.size, recipe.size):
         found = "x".join(map(str, cache.images.shape[1:]))
@@ -61,27 +71,30 @@ def fit_fold(
             "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
         )
     precision = hardware.choose_precision(recipe.precision)
-    state = load_state(fold, with_variables=False)
+    hardware.check_batch(recipe.batch_size)
+    environment = {"data": digest_studies(cache.studies), **hardware.describe(precision)}
+    hosts.check_same({"recipe": to_json(recipe), **environment, "--max-hours": deadline is not None})
+    state = hosts.of_first(lambda: load_state(fold, with_variables=False))
     begin_with = find_beginning(recipe, fold) if state is None else None
-    claim(fold, recipe, {"data": digest_studies(cache.studies), **hardware.describe(precision)})
+    hosts.of_first(lambda: claim(fold, recipe, environment))
     if state is not None:
-        settle_weights(fold, state, monitored(recipe), recipe.average_best)
+        hosts.of_first(partial(settle_weights, fold, state, monitored(recipe), recipe.average_best))
         if state.finished:
             return True
-        write_history(fold, state.history)
+        hosts.of_first(partial(write_history, fold, state.history))
     longest = max((row["seconds"] for row in state.history), default=0.0) if state is not None else 0.0
-    if deadline is not None and time.monotonic() + longest >= deadline:
+    if deadline is not None and hosts.of_first(lambda: time.monotonic() + longest >= deadline):
         return False
     hardware.begin(recipe)
     first = state.epoch if state is not None else 0
-    _record(fold, first, cache, split)
+    hosts.of_first(lambda: _record(fold, first, cache, split))
     feed = Feed(cache, split.train, recipe, first)
     with hardware.scope_of(strategy):
         loaded = state is not None or begin_with is not None
         origin = None if loaded else find_weights(recipe)  # before a download puts the file into the cache
         model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
     if origin is not None:
-        note_weights(fold.path, origin)
+        hosts.of_first(partial(note_weights, fold.path, origin))
     if begin_with is not None:
         load_beginning(model, begin_with, recipe)
     clock = Clock(feed)
@@ -91,7 +104,7 @@ def fit_fold(
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, longest, clock))
     try:
-        with warnings.catch_warnings():
+        with training_memory(recipe), warnings.catch_warnings():
             # An epoch may be shorter than the longest, which Keras expects.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
@@ -106,7 +119,7 @@ def fit_fold(
     finally:
         feed.close()
         resume.wait()
-    state = load_state(fold, with_variables=False)
+    state = hosts.of_first(lambda: load_state(fold, with_variables=False))
     return state is not None and state.finished
 
 
@@ -130,7 +143,7 @@ def _callbacks(
     """List the recipe's callbacks in the order that each of them needs; the exact resume comes last."""
     monitor = monitored(recipe)
     hard = [HardNegatives(feed)] if recipe.hard_negatives else []
-    ema = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    ema = [SwapAverage()] if recipe.ema else []
     watched: list[keras.callbacks.Callback] = [
         *hard,
         keras.callbacks.EarlyStopping(monitor, mode="max", patience=recipe.early_stop_patience),

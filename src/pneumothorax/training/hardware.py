@@ -8,9 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from pneumothorax.errors import warn
-from pneumothorax.model.devices import count_gpus, count_tpus, on_tensorflow
+from pneumothorax.errors import UserError, warn
+from pneumothorax.model.devices import (
+    count_gpus,
+    count_hosts,
+    count_shares,
+    count_tpus,
+    list_jax_devices,
+    on_tensorflow,
+)
+from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.compiled_code import keep_compiled_code
 from pneumothorax.training.sessions import describe_processor
 
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"  # read when JAX is first imported
@@ -22,7 +31,7 @@ def choose_precision(precision: str) -> str:
     if precision != "auto":
         return precision
     if count_gpus():
-        return "mixed_float16"
+        return "mixed_float16" if has_fast_halves(list_cards()) else "float32"
     if not on_tensorflow():  # a TPU computes in bfloat16; JAX on a CPU is no faster in it
         return "mixed_bfloat16" if count_tpus() else "float32"
     flags = Path("/proc/cpuinfo")
@@ -52,24 +61,113 @@ def begin(recipe: Recipe) -> None:
 
 
 def make_strategy(devices: list[str] | None = None) -> Any:
-    """Return the strategy that trains on all GPUs of this machine.
+    """Return the strategy that trains on all devices; it must come before anything is built.
 
     Args:
-        devices: TensorFlow's names of the devices to use instead of all GPUs.
+        devices: Names of the devices to use instead of the GPUs of this machine, or under JAX instead of the
+            devices of all hosts.
 
     Returns:
-        A `tf.distribute.MirroredStrategy`, or None where one device does the work.
+        A `tf.distribute.MirroredStrategy`, a `keras.distribution.DataParallel`, or None where one device does
+        the work.
     """
-    if not on_tensorflow() or (devices is None and count_gpus() < 2):
+    if not on_tensorflow():
+        return share_batches(devices)
+    if devices is None and count_gpus() < 2:
         return None
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(devices)
 
 
+def share_batches(devices: list[str] | None = None) -> Any:
+    """Let the networks that are built from now on share their batches among all of JAX's devices.
+
+    `keras.distribution.DataParallel` becomes Keras' distribution; JAX also keeps what it compiles. Under
+    TensorFlow nothing changes.
+
+    Args:
+        devices: Names of the devices to use instead of those of all hosts (see `hosts`).
+
+    Returns:
+        The distribution, or None where one device does the work.
+    """
+    if on_tensorflow():
+        return None
+    keep_compiled_code()
+    names = devices or list_jax_devices()
+    strategy = None
+    if len(names) > 1:
+        strategy = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+    keras.distribution.set_distribution(strategy)
+    return strategy
+
+
 def scope_of(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     """Return the context in which the strategy's variables are made."""
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
+
+
+def check_batch(batch_size: int) -> None:
+    """Make sure that a batch can be shared equally among the devices of Keras' distribution.
+
+    Args:
+        batch_size: Images of a batch on all devices together.
+
+    Raises:
+        UserError: It cannot.
+    """
+    devices = count_shares()
+    if batch_size % devices:
+        more = -(-batch_size // devices) * devices
+        fitting = [size for size in (more - devices, more) if size]
+        raise UserError(
+            f"batch size {batch_size} for {devices} devices",
+            f"a multiple of {devices}",
+            f"use --batch-size {' or '.join(map(str, fitting))}",
+        )
+
+
+def predict_on_batch(model: keras.Model, images: np.ndarray) -> Any:
+    """Return a network's output for some images, as NumPy arrays; all devices share the work.
+
+    Args:
+        model: A network that was built under the present distribution.
+        images: Array whose first axis is the images.
+
+    Returns:
+        An array, or a dict of arrays, as the network has one output or several.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        seen = model.predict_on_batch(images)
+    else:
+        seen = _predict_shared(model, images, distribution)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, seen)
+
+
+def _predict_shared(model: keras.Model, images: np.ndarray, distribution: Any) -> Any:
+    """Cut a batch among JAX's devices: Keras' own `predict_on_batch` lets each of them compute all of it."""
+    import jax
+
+    filled = -len(images) % count_shares()  # up to a size that all devices share equally
+    batch = np.concatenate([images, np.repeat(images[-1:], filled, axis=0)]) if filled else images
+    layout = distribution.get_data_layout(batch.shape).backend_layout
+    shared = jax.make_array_from_callback(batch.shape, layout, lambda place: batch[place])
+    if not hasattr(model, "gathers"):
+        everywhere = jax.sharding.NamedSharding(layout.mesh, jax.sharding.PartitionSpec())
+        step = model.predict_step
+
+        def gather(state: Any, data: Any) -> Any:
+            seen, kept = step(state, data)
+            whole = keras.tree.map_structure(
+                lambda part: jax.lax.with_sharding_constraint(part, everywhere), seen
+            )
+            return whole, kept
+
+        model.predict_step, model.predict_function, model.gathers = gather, None, True
+    seen = model.predict_on_batch(shared)
+    return keras.tree.map_structure(lambda part: part[: len(images)], seen)
 
 
 def describe(precision: str) -> dict[str, str]:
@@ -80,7 +178,12 @@ def describe(precision: str) -> dict[str, str]:
 
 
 def describe_machine() -> str:
-    """Name what trains: the GPUs, the number of TPU cores, or else the processor."""
+    """Name what trains: the GPUs, the number of TPU cores, or else the processor; and how many hosts."""
+    hosts = count_hosts()
+    return _describe_host() + (f", on each of {hosts} hosts" if hosts > 1 else "")
+
+
+def _describe_host() -> str:
     if tpus := count_tpus():
         return f"{tpus} TPU cores"
     if not (gpus := count_gpus()):

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from pneumothorax.model.unet import save_weights
+from pneumothorax.training import hosts
 from pneumothorax.training.averaging import average_weights, best_epochs
 from pneumothorax.training.callbacks import Clock
 from pneumothorax.training.run import FoldFolder, State, load_state, save_state, write_history
@@ -96,11 +97,11 @@ class ExactResume(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restore the state, if there is one."""
-        state = load_state(self.fold)
+        state = hosts.of_first(lambda: load_state(self.fold))
         if state is None:
             return
         for variable, array in zip(self.variables(), state.variables, strict=True):
-            variable.assign(array)
+            variable.assign(hosts.spread(array, variable))
         for callback in self.watched:
             for name, value in state.callbacks[type(callback).__name__].items():
                 setattr(callback, name, value)
@@ -113,6 +114,8 @@ class ExactResume(keras.callbacks.Callback):
         self.wait()
         self.history.append(row)
         finished = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
+        if not hosts.is_first():
+            return
         if epoch in best_epochs(self.history, self.monitor, self.average):
             self._save(epoch_weights(self.fold, epoch))
         arrays = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()]
@@ -142,7 +145,7 @@ class ExactResume(keras.callbacks.Callback):
         self.wait()
 
     def _save(self, path: Path) -> None:
-        with self._averaged():
+        with self._averaged(), hosts.alone():  # Keras makes variables of its own to save by
             save_weights(self.model, path)
 
     @contextlib.contextmanager

@@ -207,14 +207,18 @@ def common_recipe(trained: Sequence[FoldFolder]) -> Recipe:
     return first
 
 
-def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None:
-    """Write recipe and environment into a new fold, or check that an old one was made by the same.
+def check_run(run: Path, recipe: Recipe, data: str | None) -> None:
+    """Check that a recipe and data are those of all folds that a run has.
+
+    Args:
+        run: The folder of the run, which need not be there.
+        recipe: Of the fold that is to be trained.
+        data: Digest of the prepared studies (see `data.cache.digest_studies`).
 
     Raises:
-        UserError: The run was made by another recipe or from other data; or the folder by another version of
-            this package, of Keras or of its backend, or in another precision: the resume could not be exact.
+        UserError: A fold was trained by another recipe or on other data.
     """
-    siblings = fold_folders(fold.path.parent)
+    siblings = fold_folders(run)
     for sibling in siblings:
         if sibling.recipe.is_file() and (changed := differences(read_recipe(sibling), recipe)):
             raise UserError(
@@ -223,12 +227,22 @@ def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None
                 "choose another --run, or delete the folder",
             )
     for sibling in siblings:
-        if sibling.environment.is_file() and read_environment(sibling).get("data") != environment.get("data"):
+        if sibling.environment.is_file() and read_environment(sibling).get("data") != data:
             raise UserError(
                 f"{sibling.path} was trained on other data (images, masks or patients differ)",
                 "the same prepared studies in all folds of a run",
                 "prepare those again, choose another --run, or delete the folder",
             )
+
+
+def claim(fold: FoldFolder, recipe: Recipe, environment: dict[str, str]) -> None:
+    """Write recipe and environment into a new fold, or check that an old one was made by the same.
+
+    Raises:
+        UserError: The run was made by another recipe or from other data; or the folder by another version of
+            this package, of Keras or of its backend, or in another precision: the resume could not be exact.
+    """
+    check_run(fold.path.parent, recipe, environment.get("data"))
     environment = {"pneumothorax": __version__, **environment}
     if fold.environment.is_file():
         before = read_environment(fold)

@@ -68,5 +68,5 @@ class Notebooks(Connection):
             raise
 
     def quota(self) -> Quota:
-        """Ask how many GPU hours are left this week."""
+        """Ask how many GPU and TPU hours are left this week."""
         return Quota.read(self.ask("ask for the quota", self._api.quota_view))

@@ -1,0 +1,199 @@
+"""A side of a benchmark in a process of its own: asked in lines of JSON, and given up at a deadline.
+
+It needs nothing but Python, because the peers' interpreters have no `pneumothorax`. One side at a time may
+use the device while the sides warm up: libraries choose their kernels by timing them.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+WANTS = {"wants": "the device"}  # the message of a side that is about to use the device for the first time
+Answer = dict[str, Any]
+
+
+class SkippedError(Exception):
+    """A side that cannot be measured; the message is one line."""
+
+
+class Side:
+    """A running process.
+
+    Args:
+        name: Names the side, and its log file.
+        command: Interpreter, script and options.
+        environment: Variables.
+        folder: Where the log goes.
+    """
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path) -> None:
+        self.name, self.wants = name, False
+        self.log = folder / f"{name.replace(' ', '-')}.log"
+        command = [*command, "--began", str(time.time())]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                text=True,
+                start_new_session=True,  # so that its own children end with it
+            )
+        self.lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def send(self, request: Answer) -> None:
+        """Write a request; a process that has ended is noticed when its answer is read."""
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass
+
+    def receive(self, seconds: float) -> Answer | None:
+        """Return the next message; None if there is none in that time.
+
+        Raises:
+            SkippedError: The side cannot be measured, or its process has ended.
+        """
+        try:
+            line = self.lines.get(timeout=max(seconds, 0.01))
+        except queue.Empty:
+            return None
+        if line is None:
+            code = self.process.wait()
+            last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            raise SkippedError(f"ended with code {code}: {last[0][:200]}")
+        answer: Answer = json.loads(line)
+        if "skip" in answer:
+            raise SkippedError(answer["skip"])
+        return answer
+
+    def ask(self, deadline: float, **request: Any) -> Answer:
+        """Return the answer to a request.
+
+        Args:
+            deadline: When to give up, by `time.monotonic`.
+            **request: Its "do" names what to do.
+
+        Raises:
+            SkippedError: As `receive`, or there was no answer in time; the process is then ended.
+        """
+        self.send(request)
+        answer = self.receive(deadline - time.monotonic())
+        if answer is None:
+            self.end()
+            raise SkippedError(f"no answer to {request['do']!r} in the time that was left")
+        return answer
+
+    def end(self) -> None:
+        """End the process and its children; it has nothing to save."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_until_ready(
+    sides: list[Side], deadline: float, skip: Callable[[Side, str], None]
+) -> dict[Side, Answer]:
+    """Return the first answer of each side that is ready in time; the device goes round in their order."""
+    ready: dict[Side, Answer] = {}
+    waiting, holder = list(sides), None
+    while waiting and time.monotonic() < deadline:
+        for side in list(waiting):
+            try:
+                message = side.receive(0.01)
+            except SkippedError as reason:
+                skip(side, str(reason))
+                message = {}
+            if message == WANTS:
+                side.wants = True
+            elif message is not None:
+                waiting.remove(side)
+                holder = None if holder is side else holder
+                if message:
+                    ready[side] = message
+        if holder is None:
+            holder = next((side for side in waiting if side.wants), None)
+            if holder is not None:
+                holder.wants = False
+                holder.send({"do": "begin"})
+    for side in waiting:
+        side.end()
+        skip(side, "not ready in the time that was left")
+    return ready
+
+
+def serve(prepare: Callable[[], tuple[Answer, dict[str, Callable[..., Answer]]]]) -> None:
+    """Answer requests until stdin ends.
+
+    Args:
+        prepare: Returns the first answer and, for each "do", a function of the request's other values.
+    """
+    functions: dict[str, Callable[..., Answer]] = {}
+
+    def begin() -> Answer:
+        answer, found = prepare()
+        functions.update(found)
+        return answer
+
+    _reply(begin)
+    for line in sys.stdin:
+        request = json.loads(line)
+        _reply(functions[request.pop("do")], **request)
+
+
+def wait_for_device() -> float:
+    """Wait until no other side warms up; return the seconds."""
+    began = time.perf_counter()
+    _write(WANTS)
+    sys.stdin.readline()
+    return time.perf_counter() - began
+
+
+def _reply(function: Callable[..., Answer], **request: Any) -> None:
+    try:
+        answer = function(**request)
+    except Exception as error:
+        traceback.print_exc()
+        answer = {"skip": _one_line(error)}
+    _write(answer)
+
+
+def _write(answer: Answer) -> None:
+    _CHANNEL.write(json.dumps(answer) + "\n")
+    _CHANNEL.flush()
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, SkippedError):
+        return text
+    exhausted = any(sign in text.lower() for sign in ("resource_exhausted", "out of memory", "oom when"))
+    kind = "out of memory" if exhausted or isinstance(error, MemoryError) else type(error).__name__
+    return f"{kind}: {text[:160]}"
+
+
+_CHANNEL = sys.stdout
+
+
+def keep_stdout() -> None:
+    """Keep stdout for answers; what libraries print goes to the log."""
+    global _CHANNEL
+    _CHANNEL = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)

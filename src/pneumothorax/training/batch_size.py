@@ -1,0 +1,116 @@
+"""--batch-size auto: the largest power of two that trains on this device, found once.
+
+The trial runs in a process of its own, which leaves the device's memory free again; this one must not have
+touched the device before.
+"""
+
+import os
+import signal
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from pneumothorax.errors import UserError
+from pneumothorax.recipe import Recipe
+from pneumothorax.training.run import fold_folders, read_recipe
+
+MOST = 256  # images of a step: more fill no device better, and leave few steps an epoch
+
+
+def find_batch_size(recipe: Recipe, run: Path, images: int) -> tuple[int, str]:
+    """Return the batch size of a run that the device is to choose, and a line that says why.
+
+    Args:
+        recipe: Training configuration; its own batch size is the most on a CPU.
+        run: The run's folder. A recipe in it has the batch size already, so that the same command resumes.
+        images: How many there are to train on.
+
+    Raises:
+        UserError: Not one image trains on this device, or the trial failed.
+    """
+    for fold in fold_folders(run):
+        if fold.recipe.is_file():
+            found = read_recipe(fold).batch_size
+            return found, f"batch size {found}, as {fold.recipe} has it"
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_start) as pool:
+        try:
+            found, reason = pool.submit(_try_out, recipe, min(MOST, images)).result()
+        except BrokenProcessPool:
+            raise UserError(
+                "the trial for --batch-size auto was killed, as it is where the machine's memory is full",
+                remedy="end other programs, or name a number, such as --batch-size 8",
+            ) from None
+    return found, f"batch size {found}: {reason}; the learning rate stays {recipe.learning_rate:g}"
+
+
+def _start() -> None:
+    """Let the process see the one GPU that a fold trains on, and end quietly at Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+
+
+def _try_out(recipe: Recipe, most: int) -> tuple[int, str]:
+    """Return the batch size for this process's device, and why it is that one.
+
+    Raises:
+        UserError: Not one image fits.
+    """
+    from pneumothorax.model import memory
+    from pneumothorax.training.hardware import choose_precision
+
+    precision = choose_precision(recipe.precision)
+    needed = memory.estimate_training(recipe, precision)
+    free = memory.free_memory()
+    if free is None:
+        own, room = recipe.batch_size, memory.available_memory()
+        sizes = [own, *_powers(own - 1)]
+        found = next((size for size in sizes if needed.total(size, fused=False) <= room), 0)
+        reason = "a larger one brings nothing on a CPU" if found == own else "no more fit in the memory"
+    else:
+        sizes = [size for size in _powers(most) if needed.total(size) <= free] or [1]
+        found = next((size for size in sizes if _trains(replace(recipe, batch_size=size), precision)), 0)
+        reason = "the largest power of two that trains on this device"
+        if found and 2 * found > most:
+            reason = f"as many as {'are tried' if most == MOST else 'there are images for'}"
+    if not found:
+        raise UserError(
+            f"the memory is too small to train on a single image of {recipe.size} pixels",
+            remedy="end other programs that use it, or use a smaller --size or --encoder",
+        )
+    return found, reason
+
+
+def _powers(most: int) -> list[int]:
+    """List the powers of two from the largest that is no larger than `most` down to 1."""
+    return [1 << power for power in reversed(range(max(most, 0).bit_length()))]
+
+
+def _trains(recipe: Recipe, precision: str) -> bool:
+    """Take real steps on random images; tell whether they fit in the device's memory."""
+    import keras
+    import numpy as np
+
+    from pneumothorax.model.exhaustion import is_exhaustion
+    from pneumothorax.training import hardware
+    from pneumothorax.training.compiling import compile_model
+    from pneumothorax.training.feed import make_batch
+
+    print(f"trying batch size {recipe.batch_size}", file=sys.stderr, flush=True)
+    keras.backend.clear_session()  # frees the network of a larger batch that did not fit
+    hardware.begin(recipe)
+    shape = (recipe.batch_size, recipe.size, recipe.size, 1)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    masks = (images > 230).astype(np.float32)
+    batch = make_batch(recipe, images, masks, np.ones(len(images), bool), epoch=0)
+    try:
+        model = compile_model(recipe, precision, trained=True)
+        for _ in range(recipe.accumulate + 1):
+            model.train_on_batch(*batch)
+    except Exception as error:
+        if not is_exhaustion(error):
+            raise
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""All devices of one machine under JAX: what one device computes, and its compiled code kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pneumothorax.errors import UserError
+from pneumothorax.training import compiled_code, hardware
+
+ROOT = Path(__file__).parents[2]
+
+
+def jax_environment(devices: int, cache: Path, **more: str) -> dict[str, str]:
+    """The environment of a process that runs Keras on so many JAX devices of this CPU."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")}
+    return {
+        **kept,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        **more,
+    }
+
+
+@pytest.mark.slow
+def test_eight_devices_train_resume_and_predict_as_one_does(tmp_path):
+    command = [sys.executable, "-m", "tests.training.on_devices", tmp_path]
+    environment = jax_environment(8, tmp_path / "compiled")
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1800
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert any((tmp_path / "compiled").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "devices", "told"),
+    [
+        (12, 8, "batch size 12 for 8 devices; expected a multiple of 8; use --batch-size 8 or 16"),
+        (4, 8, "batch size 4 for 8 devices; expected a multiple of 8; use --batch-size 8"),
+        (16, 6, "batch size 16 for 6 devices; expected a multiple of 6; use --batch-size 12 or 18"),
+    ],
+)
+def test_a_batch_that_devices_cannot_share_is_refused_with_those_that_fit(size, devices, told, monkeypatch):
+    monkeypatch.setattr(hardware, "count_shares", lambda: devices)
+    with pytest.raises(UserError) as error:
+        hardware.check_batch(size)
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize(("size", "devices"), [(16, 8), (8, 8), (7, 1)])
+def test_a_batch_that_devices_can_share_is_taken(size, devices, monkeypatch):
+    monkeypatch.setattr(hardware, "count_shares", lambda: devices)
+    hardware.check_batch(size)
+
+
+def test_compiled_code_is_kept_where_the_user_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (compiled_code.FOLDER, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert compiled_code.find_folder() == tmp_path / ".cache" / "pneumothorax" / "jax"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert compiled_code.find_folder() == tmp_path / "xdg" / "pneumothorax" / "jax"
+    monkeypatch.setenv(compiled_code.FOLDER, str(tmp_path / "own"))
+    assert compiled_code.find_folder() == tmp_path / "own"
+
+
+def test_a_folder_that_cannot_be_written_is_warned_of_once(monkeypatch, tmp_path, capsys):
+    jax = pytest.importorskip("jax")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compiled_code.FOLDER, str(tmp_path / "file" / "below"))
+    settings = []
+    monkeypatch.setattr(jax.config, "update", lambda name, value: settings.append((name, value)))
+    compiled_code.keep_compiled_code.cache_clear()
+    try:
+        compiled_code.keep_compiled_code()
+        compiled_code.keep_compiled_code()
+    finally:
+        compiled_code.keep_compiled_code.cache_clear()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"compiled code is not kept: {tmp_path / 'file' / 'below'} (" in line
+    assert settings == [("jax_compilation_cache_dir", None)]
