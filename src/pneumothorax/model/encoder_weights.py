@@ -136,7 +136,7 @@ def ways_out(recipe: Recipe) -> str:
     attach = f"attach the Kaggle model {model}" if model else f"attach a dataset with {name}"
     return (
         f"turn the internet on; or {attach}, or put {name} into {keras_cache()}; or use --encoder-weights "
-        "none, or the path of a weights file or of such a model's folder"
+        "none, or the path of a weights file" + (" or of that model's folder" if model else "")
     )
 
 
