@@ -6,8 +6,11 @@ The versions of one story: explore; train, stopped before its time; train again,
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+import weakref
 from pathlib import Path
 
 import pytest
@@ -34,9 +37,11 @@ class Session:
     """One Kaggle session: inputs, a working folder, and a notebook that papermill runs in it."""
 
     def __init__(self, folder, layout):
-        self.root, self.working, self.temporary = folder / "input", folder / "working", folder / "tmp"
-        self.layout = layout
-        for made in (self.root, self.working, self.temporary, folder / "home", folder / "impostor"):
+        self.root, self.working, self.layout = folder / "input", folder / "working", layout
+        # Its path is short: multiprocessing makes sockets in it, whose names have at most 107 bytes.
+        self.temporary = Path(tempfile.mkdtemp(prefix="session-"))
+        weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
+        for made in (self.root, self.working, folder / "home", folder / "impostor"):
             made.mkdir(parents=True)
         # An installed package of the same name, which no process may import.
         (folder / "impostor" / "pneumothorax.py").write_text('raise ImportError("not the carried package")\n')
