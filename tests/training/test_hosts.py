@@ -14,7 +14,7 @@ from tests.training.on_hosts import make_root
 from tests.training.test_devices import ROOT, jax_environment
 
 from pneumothorax.errors import UserError
-from pneumothorax.training import hosts
+from pneumothorax.training import host_place, hosts
 from pneumothorax.training.run import FoldFolder, load_state
 
 DEADLINE = 900  # seconds after which a process that hangs is ended
@@ -200,25 +200,25 @@ def test_a_host_that_waits_in_vain_says_where(pair, only):
 )
 def test_a_wrong_environment_is_one_line(addresses, count, number, backend, told, monkeypatch):
     for name, value in zip(
-        (hosts.ADDRESSES, hosts.COUNT, hosts.NUMBER, "KERAS_BACKEND"),
+        (host_place.ADDRESSES, host_place.COUNT, host_place.NUMBER, "KERAS_BACKEND"),
         (addresses, count, number, backend),
         strict=True,
     ):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as error:
-        hosts.find_place()
+        host_place.find_place()
     assert told in str(error.value)
 
 
 def test_the_place_of_a_process_comes_from_keras_own_variables(monkeypatch):
-    for name in (hosts.ADDRESSES, hosts.COUNT, hosts.NUMBER):
+    for name in (host_place.ADDRESSES, host_place.COUNT, host_place.NUMBER):
         monkeypatch.delenv(name, raising=False)
-    assert hosts.find_place() == hosts.Place()
+    assert host_place.find_place() == host_place.Place()
     monkeypatch.setenv("KERAS_DISTRIBUTION_JOB_ADDRESSES", "10.0.0.1:1234,10.0.0.2:1234")
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
     monkeypatch.setenv("KERAS_DISTRIBUTION_PROCESS_ID", "1")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert hosts.find_place() == hosts.Place(2, 1, "10.0.0.1:1234")
+    assert host_place.find_place() == host_place.Place(2, 1, "10.0.0.1:1234")
 
 
 def test_one_process_asks_nobody():
@@ -233,7 +233,7 @@ def test_each_process_gets_its_part_of_every_array(monkeypatch):
     batch = (np.arange(8), {"probability": np.arange(8) * 2})
     parts = []
     for number in range(4):
-        monkeypatch.setattr(hosts, "_place", hosts.Place(4, number, "a:1"))
+        monkeypatch.setattr(hosts, "_place", host_place.Place(4, number, "a:1"))
         parts.append(hosts.share(batch))
     assert [part[0].tolist() for part in parts] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert parts[3][1]["probability"].tolist() == [12, 14]

@@ -25,6 +25,7 @@ from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
+from pneumothorax.training.host_place import find_place
 from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
 from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
@@ -48,7 +49,7 @@ def train(options: Namespace) -> int:
     deadline = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
     slots = processes.find_processes(options, len(splits), recipe.precision)
     if getattr(options, "batch_size", None) == AUTO:
-        if hosts.find_place().count > 1:
+        if find_place().count > 1:
             raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
         with processes.seeing(slots):
             options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))

@@ -43,7 +43,7 @@ def prediction_memory(images: int, size: int) -> Iterator[None]:
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Tell whether an error means that memory, of the machine or the device, is full."""
+    """Return whether an error means that memory, of the machine or the device, is full."""
     if isinstance(error, MemoryError):
         return True
     text = str(error)
