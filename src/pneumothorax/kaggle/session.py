@@ -20,7 +20,6 @@ from pathlib import Path
 
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
-from pneumothorax.model import encoder_weights
 from pneumothorax.model.backend import choose_backend
 from pneumothorax.workspace import Workspace
 
@@ -136,6 +135,8 @@ def offer_weights() -> list[str]:
     Returns:
         The names of the files that are there now, and of the mounted models.
     """
+    from pneumothorax.model import encoder_weights  # needs what `install_library` may still have to install
+
     cache = encoder_weights.keras_cache()
     offered = []
     for path in mounts.find_files("*.h5"):

@@ -11,7 +11,8 @@ import traceback
 from typing import BinaryIO, NoReturn
 
 from pneumothorax.errors import UserError
-from pneumothorax.training.host_place import ADDRESSES, JOIN_SECONDS, NUMBER, Place
+from pneumothorax.training import host_place
+from pneumothorax.training.host_place import ADDRESSES, NUMBER, Place
 
 # What the backend's errors say where another process is gone.
 _LOST = (
@@ -79,7 +80,7 @@ class Ending:
         told = f" ({reason.strip().splitlines()[0][:120]})" if reason.strip() else ""
         return UserError(
             f"the {self.place.count} processes have not met at {self.place.address}{told}",
-            f"the same command on every host within {JOIN_SECONDS} s, and a port that is free on process 0",
+            f"the same command on every host within {host_place.JOIN_SECONDS} s, and a free port on process 0",
             f"check {ADDRESSES}, {NUMBER} and the firewall",
         )
 

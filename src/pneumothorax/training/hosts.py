@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pneumothorax.errors import UserError
+from pneumothorax.training import host_place
 from pneumothorax.training.host_ending import Ending
-from pneumothorax.training.host_place import JOIN_SECONDS, Place, find_place
+from pneumothorax.training.host_place import Place, find_place
 
 SILENT_SECONDS = 100  # without a sign of life before a process counts as lost
 WAIT_SECONDS = 6 * 3600  # for process 0, such as while it predicts the held-out images
@@ -176,7 +177,7 @@ def _join(place: Place, ending: Ending) -> None:
             place.count,
             place.number,
             cluster_detection_method="deactivate",
-            initialization_timeout=JOIN_SECONDS,
+            initialization_timeout=host_place.JOIN_SECONDS,
             heartbeat_timeout_seconds=SILENT_SECONDS,
             shutdown_timeout_seconds=LEAVE_SECONDS,
         )
