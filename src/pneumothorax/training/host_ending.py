@@ -80,7 +80,7 @@ class Ending:
         told = f" ({reason.strip().splitlines()[0][:120]})" if reason.strip() else ""
         return UserError(
             f"the {self.place.count} processes have not met at {self.place.address}{told}",
-            f"the same command on every host within {host_place.JOIN_SECONDS} s, and a free port on process 0",
+            f"the same command on every host within {host_place.JOIN_SECONDS} s, and a free port on host 0",
             f"check {ADDRESSES}, {NUMBER} and the firewall",
         )
 
