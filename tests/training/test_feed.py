@@ -29,12 +29,12 @@ def test_a_fixed_feed_keeps_the_order(discs, tiny):
 def test_what_fills_a_batch_is_marked_and_the_others_carry_its_weight(discs, tiny):
     feed = FixedFeed(discs, np.arange(5), replace(tiny, batch_size=4, empty_head=True, loss="bce + empty"))
     images, truth, weights = feed[1]
-    np.testing.assert_array_equal(images[..., 0], discs.images[[4, 0, 1, 2]])
-    assert (truth["probability"][1:] == FILLED).all()
-    assert (truth["probability"][0] >= 0).all()
+    np.testing.assert_array_equal(images[..., 0], discs.images[[3, 4, 3, 4]])
+    assert (truth["probability"][2:] == FILLED).all()
+    assert (truth["probability"][:2] >= 0).all()
     for name in ("probability", "presence"):
-        np.testing.assert_allclose(weights[name], [1.6, 0, 0, 0], rtol=1e-6)
-    np.testing.assert_allclose(feed[0][2]["probability"], 1.6, rtol=1e-6)
+        np.testing.assert_allclose(weights[name], [1.6, 1.6, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(feed[0][2]["probability"], [1.6, 1.6, 1.6, 0], rtol=1e-6)
 
 
 def test_keras_expects_the_longest_epoch_and_gets_each_as_long_as_it_is(discs, tiny):

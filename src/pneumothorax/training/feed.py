@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from pneumothorax.data.batches import draw_epoch, epoch_batches, epoch_size, full_batches, gather
+from pneumothorax.data.batches import draw_epoch, epoch_batches, epoch_size, gather
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.distances import signed_distances
 from pneumothorax.data.folds import Rows
@@ -111,8 +111,9 @@ class Feed(keras.utils.PyDataset):
 class FixedFeed(keras.utils.PyDataset):
     """The same batches every time, not augmented, to validate on.
 
-    Images that only fill the last batch weigh nothing; the others weigh a little more than 1 where there are
-    any, because Keras divides a batch's loss by all of its images.
+    Batches have nearly equal numbers of images, since a batch of few, perhaps without a lesion, would upset a
+    Dice of the whole batch. Those that only fill one up weigh nothing; the others weigh a little more than 1
+    where there are any, because Keras divides a batch's loss by all of its images.
 
     Args:
         cache: Images and masks.
@@ -123,15 +124,16 @@ class FixedFeed(keras.utils.PyDataset):
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe) -> None:
         super().__init__()
         self.cache, self.recipe, self.count = cache, recipe, len(rows)
-        self.batches = full_batches(rows, recipe.batch_size)
+        self.batches = np.array_split(rows, -(-len(rows) // recipe.batch_size))
         self.positive = cache.studies["area"].to_numpy() > 0
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Any:
-        rows, size = self.batches[number], self.recipe.batch_size
-        fills = np.arange(size) + number * size >= self.count
+        size = self.recipe.batch_size
+        fills = np.arange(size) >= len(self.batches[number])
+        rows = np.resize(self.batches[number], size)
         images, masks = gather(self.cache, rows)
         masks[fills] = FILLED
         images, truth = make_batch(self.recipe, images, masks, self.positive[rows])
