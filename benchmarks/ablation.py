@@ -57,7 +57,6 @@ STEPS: list[tuple[str, str, dict[str, object]]] = [
     ("seed", "`seed`", {}),
     ("studies", "+ all studies", {"positives_only": False, "monitor": "hard_dice"}),
     ("rate", "+ sliding positive rate", of_strong("positive_rate", "positive_rate_end")),
-    ("image", "+ loss per image", of_strong("loss_reduction")),
     ("head", "+ empty head", {"empty_head": True, "loss": "bce + log_dice + 0.1 * empty"}),
     ("cosine", "+ warm-up, cosine, clipping", of_strong("schedule", "warmup_epochs", "clip_norm")),
     (
@@ -76,6 +75,7 @@ NO_AUGMENTATION = {
 }
 # Each changes the last of those above alone.
 ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
+    ("image", "loss per image", {"loss_reduction": "image"}),
     ("ema", "moving average", {"ema": EMA}),
     ("hard", "hard negatives", {"hard_negatives": True}),
     ("best3", "mean of the 3 best epochs", {"average_best": 3}),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError, warn
+from pneumothorax.legs import legs_of
 from pneumothorax.recipe import find_recipe
 from pneumothorax.training.run import FoldFolder
 from real_table import check_alike, draw_sheet, measure, write_table
@@ -113,16 +114,16 @@ def fold_of(options: argparse.Namespace, trial: Trial) -> FoldFolder:
 def train(options: argparse.Namespace, trials: Sequence[Trial]) -> None:
     """Prepare images and train, row after row, until all are trained or the time is over."""
     deadline = time.monotonic() + 3600 * (options.hours or math.inf)
-    prepared = set()
+    prepared: set[tuple[str | int, ...]] = set()
     for trial in chosen(options, trials):
         fold, recipe = fold_of(options, trial), find_recipe(trial.recipe, **trial.changes)
         if fold.scores.is_file():
             continue
-        size = [f"--size={recipe.size}", f"--interpolation={recipe.interpolation}"]
-        if tuple(size) not in prepared:
+        needed = (recipe.interpolation, *(leg.size for leg in legs_of(recipe)))
+        if needed not in prepared:
             source = [f"--raw={options.images}", f"--annotations={options.labels}"]
-            run_command(options.root, "prepare", *source, f"--recipe={trial.recipe}", *size)
-            prepared.add(tuple(size))
+            run_command(options.root, "prepare", *source, f"--recipe={trial.recipe}", *flags(trial.changes))
+            prepared.add(needed)
         words = [f"--recipe={trial.recipe}", f"--run={trial.name}", f"--fold={options.fold}"]
         hours = (deadline - time.monotonic()) / 3600
         if hours > 0:

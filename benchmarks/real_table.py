@@ -13,6 +13,7 @@ from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import image_scores
 from pneumothorax.inference.tuning import Tuned, tune_images
+from pneumothorax.legs import legs_of
 from pneumothorax.model.metrics import dice
 from pneumothorax.recipe import Recipe, differences, find_recipe
 from pneumothorax.report.figures import draw_cases, pick_cases
@@ -84,7 +85,12 @@ def measure(trial: Trial, fold: FoldFolder) -> Result:
     seen = None
     if sessions:
         positives, negatives = sessions[0].positives, sessions[0].images - sessions[0].positives
-        seen = sum(epoch_size(recipe, positives, negatives, at) for at in range(len(history)))
+        legs, numbers = legs_of(recipe), history["leg"] if "leg" in history else history["epoch"] * 0 + 1
+        seen = sum(
+            epoch_size(legs[int(leg) - 1], positives, negatives, at)
+            for leg, epochs in numbers.groupby(numbers)
+            for at in range(len(epochs))
+        )
     machines = dict.fromkeys(one.machine for one in sessions)
     environment = read_environment(fold)
     versions = [f"{key} {environment[key]}" for key in ("keras", "precision") if key in environment]

@@ -138,7 +138,7 @@ def test_rows_are_prepared_once_and_trained_by_their_flags(made, commands, tmp_p
     assert [words[0] for words in commands] == ["prepare", "train", "train"]
     prepare, train, _ = commands
     assert {f"--raw={made / 'images'}", f"--annotations={made / 'labels.csv'}"} < set(prepare)
-    assert {"--size=32", "--interpolation=area"} < set(prepare)
+    assert {"--recipe=smoke", "--size=32"} < set(prepare)
     assert {"--recipe=smoke", "--run=one", "--fold=0", "--size=32", "--no-flip"} < set(train)
     assert "--decoder-filters=8,8,8,8,8" in train
     commands.clear()

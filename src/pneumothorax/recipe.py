@@ -233,7 +233,6 @@ _STRONG = Recipe(
     batch_norm_momentum=0.9,
     flip_tta=True,
     loss="bce + log_dice + 0.1 * empty",
-    loss_reduction="image",
     learning_rate=3e-4,
     clip_norm=1.0,
     schedule="cosine",

@@ -89,7 +89,7 @@ class Gain(keras.metrics.Metric):
         total = ops.maximum(self.weights[0], 1e-9)
         sums = ops.reshape(self.sums * self.allowed, (-1,))
         best = ops.argmax(sums)
-        mean = ops.maximum(sums[best], 0.0) / total
+        mean = (ops.maximum(sums[best], 0.0) + 0.0) / total  # no -0.0
         variance = ops.maximum(ops.reshape(self.squares, (-1,))[best] / total - mean**2, 0.0)
         error = ops.sqrt(variance * self.weights[1]) / total
         return {"gain": mean, "gain_error": ops.where(mean > 0, error, 0.0)}
