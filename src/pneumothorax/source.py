@@ -24,14 +24,20 @@ AT_HOME = (
         "kaggle/dependencies.py",
     ),
     *("kaggle/download.py", "kaggle/kernels.py", "kaggle/members.py", "kaggle/metadata.py"),
-    *("kaggle/notebook.py", "kaggle/outputs.py", "kaggle/readiness.py", "kaggle/submitting.py"),
+    *(
+        "kaggle/needed.py",
+        "kaggle/notebook.py",
+        "kaggle/outputs.py",
+        "kaggle/readiness.py",
+        "kaggle/submitting.py",
+    ),
     *("commands/segmenting.py", "inference/findings.py", "inference/networks.py", "inference/plan.py"),
     *("report/dicom_objects.py", "report/segment_log.py", "report/segmentation.py"),
 )
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "loss_text", "recipe_checks", "recipe", "workspace", "source", "mounts"),
+    *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
     *("words", "flags", "commands", "cli"),
 )

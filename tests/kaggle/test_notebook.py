@@ -15,6 +15,7 @@ from pneumothorax import __version__, source
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle import metadata, notebook
 from pneumothorax.kaggle.carried import write_cell
+from pneumothorax.kaggle.needed import find_needed
 
 KERNELS = sorted(
     path.parent for path in (Path(__file__).parents[2] / "kernels").glob("*/kernel-metadata.json")
@@ -42,6 +43,11 @@ print(WORD)
 
 # %%
 print(WORD)
+
+# %%
+from pneumothorax.cli import main
+
+main(["tune"])
 """
 
 
@@ -145,7 +151,7 @@ def test_the_package_follows_its_tag_in_reading_order_folded_and_whole(path):
     writing = [cell for cell in cells if cell.source.startswith("%%writefile")]
     assert cells[start + 1].source.startswith("import os")
     assert [re.search(r'pneumothorax/(.+)"', cell.source)[1] for cell in writing] == [
-        path.as_posix() for path in source.list_files()
+        path.as_posix() for path in find_needed(SOURCE)
     ]
     assert all(cell.metadata["_kg_hide-input"] and cell.metadata.jupyter.source_hidden for cell in writing)
     headings = [cell.source for cell in cells[start + 1 :] if cell.cell_type == "markdown"]
@@ -156,7 +162,10 @@ def test_the_package_follows_its_tag_in_reading_order_folded_and_whole(path):
 def test_version_digest_and_commit_are_stated(path, commit):
     lines = "\n".join(cell.source for cell in read(notebook.build(path, commit=commit)).cells).splitlines()
     (stated,) = [line for line in lines if line.startswith('version, digest, commit = "')]
-    assert stated == f'version, digest, commit = "{__version__}", "{source.digest()}", {commit!r}'
+    carried = {path: source.read_files()[path] for path in find_needed(SOURCE)}
+    assert (
+        stated == f'version, digest, commit = "{__version__}", "{source.digest_files(carried)}", {commit!r}'
+    )
 
 
 # Files come out as they went in

@@ -6,7 +6,7 @@ Every file comes out exactly as it went in, and is readable in its cell. Knows n
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,14 @@ def make_cell(kind: str, text: str, about: Mapping[str, Any] | None = None) -> C
     return cell | {"execution_count": None, "outputs": []} if kind == "code" else cell
 
 
-def carry(commit: str) -> list[Cell]:
+def carry(commit: str, needed: Collection[Path]) -> list[Cell]:
     """Make the cells that write the package, put it first on the path and check it.
 
     Args:
         commit: Stated in the last of them; '' where it is not known.
+        needed: The files that the notebook needs, relative to the package's folder.
     """
-    files = source.read_files()
+    files = {path: content for path, content in source.read_files().items() if path in needed}
     folders = ["", *sorted({path.parent.as_posix() for path in files} - {"."})]
     cells = [make_cell("code", _BEGIN.format(folders=json.dumps(folders)).strip(), _FOLDED)]
     heading = ""

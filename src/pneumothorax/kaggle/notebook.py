@@ -16,6 +16,7 @@ import jupytext
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle import metadata
 from pneumothorax.kaggle.carried import Cell, carry, make_cell
+from pneumothorax.kaggle.needed import find_needed
 from pneumothorax.workspace import atomic
 
 LIMIT_BYTES = 900_000  # Kaggle refuses a source of a megabyte
@@ -50,7 +51,7 @@ def build(source: Path, *, parameters: Mapping[str, object] | None = None, commi
         cell = cells[_find(cells, PARAMETERS, source)]
         cell["source"] = _replace(cell["source"], parameters, source)
     place = _find(cells, PACKAGE, source) + 1
-    cells[place:place] = carry(commit)
+    cells[place:place] = carry(commit, find_needed(source.read_text(encoding="utf-8")))
     notebook = {"cells": _number(cells), "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
     if (size := _count_uploaded(notebook)) > LIMIT_BYTES:
         raise UserError(
