@@ -226,6 +226,27 @@ def test_the_dataset_is_made_and_then_given_a_next_version(
     assert made.versions[1].request["body"]["versionNotes"] == ", ".join(dependencies.PACKAGES)
 
 
+def test_weights_are_uploaded_under_the_names_that_a_session_finds(
+    kit: Program, standin: StandIn, wheels: Path, tmp_path: Path
+) -> None:
+    model = write_weights(tmp_path / "xception_41_imagenet" / "2" / "model.weights.h5", 234).parent
+    result = kit("kernels-deps", "--wheels", wheels, "--weights", model, *QUICK)
+    assert result.code == 0, result.stderr
+    uploaded = standin.datasets[NAME].versions[0].files
+    assert sorted(uploaded) == sorted([*WHEELS, "xception.weights.h5"])
+    assert uploaded["xception.weights.h5"] == (model / "model.weights.h5").read_bytes()
+
+
+def test_weights_that_no_session_could_load_are_refused_before_any_request(
+    kit: Program, standin: StandIn, wheels: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "resnet34.weights.h5"
+    path.write_bytes(b"PK\x03\x04")
+    result = kit("kernels-deps", "--wheels", wheels, "--weights", path)
+    assert_refused(result, "is a zip archive")
+    assert standin.requests == []
+
+
 @pytest.mark.parametrize(
     ("where", "fault", "told"),
     [
