@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Flags of a command, for example: make train RECIPE=strong ARGS="--size 512 --init-from strong --run strong512"
+# Flags of a command, for example: make train RECIPE=strong ARGS="--epochs 60 --fold 0"
 ARGS ?=
 # Which recipe to prepare and train; which run to tune, predict, draw and submit: by default the recipe's name.
 RECIPE ?=

@@ -9,16 +9,12 @@ day. What is held out is judged at 1024x1024 by the rule that the other folds ch
 """
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from benchmarks.timing import describe_machine
-from sklearn.metrics import roc_auc_score
 
 from pneumothorax.data.batches import epoch_size
 from pneumothorax.data.cache import read_studies
@@ -26,10 +22,12 @@ from pneumothorax.data.folds import divide
 from pneumothorax.inference.counting import judge
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.inference.tuning import Tuned, bootstrap, tune_images
+from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.recipe import RECIPES, Recipe, to_json
 from pneumothorax.training.run import FoldFolder, read_recipe
 from pneumothorax.workspace import write_text
+from timing import describe_machine
+from trials import auc_interval, flags, interval, put_between, run_command
 
 MARK = "<!-- written by benchmarks/ablation.py -->"
 STRONG = asdict(RECIPES["strong"])
@@ -59,7 +57,6 @@ STEPS: list[tuple[str, str, dict[str, object]]] = [
     ("seed", "`seed`", {}),
     ("studies", "+ all studies", {"positives_only": False, "monitor": "hard_dice"}),
     ("rate", "+ sliding positive rate", of_strong("positive_rate", "positive_rate_end")),
-    ("image", "+ loss per image", of_strong("loss_reduction")),
     ("head", "+ empty head", {"empty_head": True, "loss": "bce + log_dice + 0.1 * empty"}),
     ("cosine", "+ warm-up, cosine, clipping", of_strong("schedule", "warmup_epochs", "clip_norm")),
     (
@@ -78,6 +75,7 @@ NO_AUGMENTATION = {
 }
 # Each changes the last of those above alone.
 ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
+    ("image", "loss per image", {"loss_reduction": "image"}),
     ("ema", "moving average", {"ema": EMA}),
     ("hard", "hard negatives", {"hard_negatives": True}),
     ("best3", "mean of the 3 best epochs", {"average_best": 3}),
@@ -113,10 +111,10 @@ def main() -> None:
         "--write", type=Path, help="put the table into this file, in the place of the last one"
     )
     options = parser.parse_args()
-    command(
+    run_command(
         options.root, "phantom", f"--train={options.images}", "--test=8", "--area-scale=3", "--hard-share=0.5"
     )
-    command(options.root, "prepare", *flags(BASE, ("size", "interpolation")))
+    run_command(options.root, "prepare", *flags({name: BASE[name] for name in ("size", "interpolation")}))
     fields: dict[str, object] = {}
     for name, text, changes in STEPS:
         fields = {**fields, **changes}
@@ -128,25 +126,7 @@ def main() -> None:
     table = write_table(make_rows(options.root / "runs"), options)
     print(table)
     if options.write:
-        before, _, rest = options.write.read_text(encoding="utf-8").partition(MARK)
-        after = rest.partition(MARK)[2]
-        options.write.write_text(f"{before}{MARK}\n{table}\n{MARK}{after}", encoding="utf-8")
-
-
-def command(root: Path, *words: str, each: tuple[str, ...] = ("",)) -> None:
-    """Run one command of the package, once for each of some last words, all of these side by side."""
-    program = "import sys; from pneumothorax.cli import main; sys.exit(main(sys.argv[1:]))"
-    running = []
-    for last in each:
-        line = [*words, *([last] if last else []), "--root", str(root)]
-        print("$ pneumothorax", *line, file=sys.stderr, flush=True)
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        running.append(
-            subprocess.Popen([sys.executable, "-c", program, *line], stdout=sys.stderr, env=environment)
-        )
-    codes = [process.wait() for process in running]
-    if any(codes):
-        raise SystemExit(f"`pneumothorax {' '.join(words)}` failed")
+        put_between(options.write, MARK, table)
 
 
 def train_row(options: argparse.Namespace, name: str, text: str, changes: dict[str, object]) -> None:
@@ -156,10 +136,10 @@ def train_row(options: argparse.Namespace, name: str, text: str, changes: dict[s
     fields = {**BASE, **changes}
     epochs = count_epochs(options, Recipe(**fields), 2 if name.startswith("long") else 1)
     print(f"{text}: {epochs} epochs", file=sys.stderr)
-    words = flags({**fields, "epochs": epochs}, (*fields, "epochs"))
+    words = flags({**fields, "epochs": epochs})
     # A network this small leaves a core idle, so the folds train side by side.
     each = tuple(f"--fold={number}" for number in range(options.folds))
-    command(options.root, "train", "--recipe=seed", f"--run={name}", *words, each=each)
+    run_command(options.root, "train", "--recipe=seed", f"--run={name}", *words, each=each)
 
 
 def copy_weights(options: argparse.Namespace, source: str, name: str) -> None:
@@ -185,18 +165,6 @@ def count_epochs(options: argparse.Namespace, recipe: Recipe, times: int = 1) ->
         return sum(epoch_size(planned, positives, len(train) - positives, at) for at in range(epochs))
 
     return next(epochs for epochs in range(2, 10_000) if seen(epochs) >= times * options.seen)
-
-
-def flags(fields: dict[str, object], names: tuple[str, ...]) -> list[str]:
-    """Write fields as flags of the command line."""
-    words = []
-    for name in names:
-        value, flag = fields[name], name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words.append(f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
-    return words
 
 
 def make_rows(runs: Path) -> list[Row]:
@@ -252,7 +220,7 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
             interval(row.each, row.patients),
             interval(row.each[row.positive], row.patients[row.positive]),
             interval(row.each[~row.positive], row.patients[~row.positive]),
-            auc(row),
+            auc_interval(row.positive, row.scores, row.patients),
             "" if above is None else interval(row.each - above.each, row.patients, signed=True),
         ]
         lines.append("| " + " | ".join([row.text, *cells]) + " |")
@@ -274,28 +242,6 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
         f"{describe_machine('keras')}.",
     ]
     return "\n".join(lines)
-
-
-def interval(values: np.ndarray, patients: np.ndarray, *, signed: bool = False) -> str:
-    """Write a mean with its 95 % interval."""
-    low, high = bootstrap(values, patients)
-    sign = "+" if signed else ""
-    return f"{values.mean():{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def auc(row: Row) -> str:
-    """Write the area under the ROC curve with its 95 % interval over patients."""
-    if row.scores is None:
-        return "-"
-    names, codes = np.unique(row.patients, return_inverse=True)
-    generator = np.random.default_rng(0)
-
-    def drawn() -> float:
-        weights = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))[codes]
-        return roc_auc_score(row.positive, row.scores, sample_weight=weights)
-
-    low, high = np.quantile([drawn() for _ in range(500)], [0.025, 0.975])
-    return f"{roc_auc_score(row.positive, row.scores):.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

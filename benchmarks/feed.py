@@ -43,7 +43,8 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
 
     from pneumothorax.data.cache import Cache
     from pneumothorax.recipe import RECIPES
-    from pneumothorax.training import fit, hardware
+    from pneumothorax.training import hardware
+    from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import Feed
     from pneumothorax.training.views import INGREDIENTS
 
@@ -54,7 +55,7 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
     images, masks = make_arrays(size)
     studies = pd.DataFrame({"ImageId": np.arange(IMAGES), "area": masks.sum(axis=(1, 2))})
     feed = Feed(Cache(Path(), images, masks, studies), np.arange(IMAGES), recipe)
-    model = fit.compile_model(recipe, hardware.choose_precision(recipe.precision))
+    model = compile_model(recipe, hardware.choose_precision(recipe.precision))
     batch = feed[0]
     sides = {
         "feed": lambda: [feed[number] for number in range(len(feed))],

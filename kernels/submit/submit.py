@@ -34,6 +34,7 @@ from pneumothorax.data.annotations import read_annotations
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.kaggle import COMPETITION, libraries, session
+from pneumothorax.legs import last_leg
 from pneumothorax.report.explore import draw_areas
 from pneumothorax.report.figures import Case, draw_cases
 from pneumothorax.training.run import find_folds, read_recipe
@@ -54,7 +55,7 @@ def pneumothorax(*words: object) -> None:
 # ## From images to a submission
 
 # %%
-recipe = read_recipe(find_folds(run)[0])
+recipe = last_leg(read_recipe(find_folds(run)[0]))
 pneumothorax("prepare", "--size", recipe.size, "--interpolation", recipe.interpolation)
 pneumothorax("tune", "--run", run.name)
 pneumothorax("predict", "--run", run.name)

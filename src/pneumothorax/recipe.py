@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pneumothorax.errors import UserError
+from pneumothorax.legs import EXAMPLE as LEGS_EXAMPLE
+from pneumothorax.legs import parse_legs, write_legs
 from pneumothorax.loss_text import EXAMPLE, TERMS, parse_loss, write_loss
 from pneumothorax.recipe_checks import check_types, check_values
 
@@ -35,6 +37,10 @@ _ADDED = {
     "ema": 0.0,
     "average_best": 1,
     "monitor": "soft_dice",
+    "legs": "",
+    "encoder_rate": 1.0,
+    "freeze_batch_norm": False,
+    "weight_decay": 0.0,
 }
 
 
@@ -140,6 +146,15 @@ class Recipe:
     batch_size: int = _option(16, "images per step")
     accumulate: int = _option(1, "steps whose mean gradient makes one update, as of so many times the batch")
     learning_rate: float = _option(1e-4, "Adam's learning rate at the start, or after the warm-up")
+    encoder_rate: float = _option(
+        1.0, "the encoder's learning rate as a share of the decoder's; 0 freezes the encoder"
+    )
+    freeze_batch_norm: bool = _option(
+        False, "keep the running averages of the encoder's batch normalisation, and use them in training"
+    )
+    weight_decay: float = _option(
+        0.0, "share of each kernel that decays in a step, times the learning rate (AdamW)"
+    )
     clip_norm: float = _option(0.0, "longest gradient, all weights as one vector; 0: any")
     schedule: str = _option(
         "plateau",
@@ -162,6 +177,11 @@ class Recipe:
     plateau_patience: int = _option(4, "epochs without a lower validation loss before the rate falls")
     plateau_factor: float = _option(0.2, "what the learning rate is multiplied by then")
     early_stop_patience: int = _option(50, "epochs without a higher mean validation Dice before the end")
+    legs: str = _option(
+        "",
+        "further legs of training, each from the best weights so far, as changes of the recipe, such as "
+        f"'{LEGS_EXAMPLE}'; ';' parts legs",
+    )
     seed: int = _option(0, "seed of the split, the weights, the order and the augmentation")
     deterministic: str = _option(
         "auto",
@@ -174,6 +194,7 @@ class Recipe:
         check_types(self)
         # Spelled one way, so that spaces make no other recipe.
         object.__setattr__(self, "loss", write_loss(parse_loss(self.loss)))
+        object.__setattr__(self, "legs", write_legs(parse_legs(self.legs)))
         check_values(self)
 
     @property
@@ -187,43 +208,46 @@ class Recipe:
         return any((self.rotation_degrees, self.shift, self.zoom, self.elastic))
 
 
+# What the winners' ideas are worth with the paper's network: docs/method.md says what each of them gave.
+# `make train RECIPE=strong` trains five folds; `--size 512 --init-from strong --run strong512` goes on.
+_STRONG = Recipe(
+    name="strong",
+    size=256,
+    interpolation="area",
+    positives_only=False,
+    split="folds",
+    positive_rate=0.8,
+    positive_rate_end=0.25,
+    flip=True,
+    rotation_degrees=10.0,
+    shift=0.06,
+    zoom=0.1,
+    brightness=0.1,
+    contrast=0.2,
+    gamma=0.25,
+    elastic=0.02,
+    geometry_share=0.5,
+    tone_share=0.3,
+    empty_head=True,
+    prior=0.01,
+    batch_norm_momentum=0.9,
+    flip_tta=True,
+    loss="bce + log_dice + 0.1 * empty",
+    learning_rate=3e-4,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    monitor="gain",
+    epochs=40,
+)
+
 RECIPES = {
     # The paper, exactly: total Dice 37.85 %, mean Dice 30.03 % on positives at 128 pixels.
     # `pneumothorax train --recipe seed`; 1,802 images an epoch, about 100 seconds of one on two CPU cores.
     "seed": Recipe(),
-    # What the winners' ideas are worth with the paper's network: docs/method.md says what each of them gave.
-    # `make train RECIPE=strong` trains five folds; `--size 512 --init-from strong --run strong512` goes on.
-    "strong": Recipe(
-        name="strong",
-        size=256,
-        interpolation="area",
-        positives_only=False,
-        split="folds",
-        positive_rate=0.8,
-        positive_rate_end=0.25,
-        flip=True,
-        rotation_degrees=10.0,
-        shift=0.06,
-        zoom=0.1,
-        brightness=0.1,
-        contrast=0.2,
-        gamma=0.25,
-        elastic=0.02,
-        geometry_share=0.5,
-        tone_share=0.3,
-        empty_head=True,
-        prior=0.01,
-        batch_norm_momentum=0.9,
-        flip_tta=True,
-        loss="bce + log_dice + 0.1 * empty",
-        loss_reduction="image",
-        learning_rate=3e-4,
-        clip_norm=1.0,
-        schedule="cosine",
-        warmup_epochs=1.0,
-        monitor="gain",
-        epochs=40,
-    ),
+    "strong": _STRONG,
+    # The same with a small encoder, for a machine without a GPU.
+    "lite": replace(_STRONG, name="lite", encoder="efficientnetlite0"),
     # Proves the road, not the method: positives and negatives at 64 pixels, from random weights.
     # `make demo`; about two minutes on two cores; competition metric .89 where all-empty scores .78.
     "smoke": Recipe(

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from pneumothorax.errors import UserError
+from pneumothorax.legs import legs_of
 from pneumothorax.loss_text import parse_loss
 
 Recipe = Any  # of `recipe.py`, which calls this module
@@ -21,6 +22,8 @@ _LEAST = {
     "early_stop_patience": 1,
     "accumulate": 1,
     "clip_norm": 0,
+    "encoder_rate": 0,
+    "weight_decay": 0,
     "warmup_epochs": 0,
     "average_best": 1,
     "boundary_rise": 0,
@@ -72,6 +75,8 @@ def check_values(recipe: Recipe) -> None:
         raise UserError(f"decoder_filters {recipe.decoder_filters} in the recipe", "five positive numbers")
     _check_loss(recipe)
     _check_together(recipe)
+    if recipe.legs:
+        legs_of(recipe)
 
 
 def _check_size(recipe: Recipe) -> None:

@@ -138,6 +138,8 @@ def test_what_is_installed_stays(place, monkeypatch):
     [
         ("", False),
         ("--recipe seed", False),
+        ("--recipe lite", True),
+        ("--recipe lite --encoder-weights none", False),
         ("--recipe strong --encoder efficientnetlite0", True),
         ("--recipe strong --encoder=efficientnetlite0 --size 256", True),
         ("--recipe smoke --encoder efficientnetlite0", False),  # from random weights

@@ -30,7 +30,7 @@ from pathlib import Path
 import keras, numpy as np
 from pneumothorax.model.unet import build_model, load_weights, save_weights
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.fit import compile_model
+from pneumothorax.training.compiling import compile_model
 recipe = Recipe(size=32, encoder_weights="none", decoder_filters=(16, 8, 8, 8, 8))
 model = compile_model(recipe, "float32")
 images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1), dtype=np.uint8)
@@ -100,7 +100,7 @@ for before, after in zip(one.variables, two.variables, strict=True):
 losses = [[row["loss"] for row in state.history] for state in (one, two)]
 assert losses[0] == losses[1] and len(set(losses[0])) == 3, losses
 # What validates and what is kept is the moving average.
-model = fit.compile_model(recipe, "float32", steps=[4])
+model = compiling.compile_model(recipe, "float32", steps=[4])
 model.load_weights(straight.weights)
 assert not np.array_equal(model.trainable_variables[0], one.variables[0])
 scored = plain_names(model.evaluate(FixedFeed(cache, split.validation, recipe), return_dict=True, verbose=0))

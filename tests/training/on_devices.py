@@ -14,7 +14,7 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.inference import fold_networks
 from pneumothorax.recipe import Recipe
-from pneumothorax.training import compiling, fit, hardware
+from pneumothorax.training import compiling, fit, fit_leg, hardware
 from pneumothorax.training.callbacks import TimeLimit
 from pneumothorax.training.run import FoldFolder, State, load_state
 
@@ -75,10 +75,10 @@ def main(folder: Path) -> None:
         compare(one, many, name)
     # Stopped after an epoch and taken up again, it ends with the same bits.
     stopped = FoldFolder(folder / "stopped" / "fold0")
-    limit = fit.TimeLimit
-    fit.TimeLimit = lambda deadline, longest, clock: TimeLimit(0.0, longest, clock)  # type: ignore
+    limit = fit_leg.TimeLimit
+    fit_leg.TimeLimit = lambda deadline, longest, clock: TimeLimit(0.0, longest, clock)  # type: ignore
     assert not fit.fit_fold(recipe, cache, SPLIT, stopped, deadline=time.monotonic() + 3600)
-    fit.TimeLimit = limit  # type: ignore[misc]
+    fit_leg.TimeLimit = limit  # type: ignore[misc]
     assert fit.fit_fold(recipe, cache, SPLIT, stopped)
     again = load_state(stopped)
     assert again is not None

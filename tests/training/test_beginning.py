@@ -10,7 +10,7 @@ from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predict import load_folds
 from pneumothorax.model.unet import build_model
-from pneumothorax.training import fit
+from pneumothorax.training import fit_leg
 from pneumothorax.training.beginning import find_beginning, load_beginning
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, save_state
@@ -109,7 +109,7 @@ def test_a_resumed_run_no_longer_needs_the_one_that_it_began_with(first, discs, 
     fold = FoldFolder(tmp_path / "second" / "fold0")
     recipe = replace(tiny, init_from="first", epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda feed, clock: StopAtEpoch(1))
+        patch.setattr(fit_leg, "Progress", lambda *_: StopAtEpoch(1))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert load_state(fold).epoch == 1

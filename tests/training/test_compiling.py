@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumothorax.training import compiling
+from pneumothorax.training import optimizer as making
 from pneumothorax.training.compiling import compile_model
 
 STEPS = [4, 5, 6, 7]  # of four epochs, 22 together
@@ -83,7 +83,7 @@ def test_the_fused_adam_does_what_keras_own_does(options, tiny, monkeypatch):
     for fused in (True, False):
         with monkeypatch.context() as patch:
             if not fused:
-                patch.setattr(compiling, "on_one_cpu", lambda: False)
+                patch.setattr(making, "on_one_cpu", lambda: False)
             keras.utils.set_random_seed(3)
             model = compile_model(replace(tiny, **options), "float32", steps=STEPS)
         model.jit_compile = False

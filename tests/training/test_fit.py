@@ -21,7 +21,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.losses import find_losses, soft_dice
 from pneumothorax.model.scores import find_metrics
 from pneumothorax.recipe import to_json
-from pneumothorax.training import callbacks, compiling, fit, resume
+from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume
 from pneumothorax.training.feed import Feed
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
@@ -106,7 +106,7 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
 ):
     recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda feed, clock: Interrupt(*at))
+        patch.setattr(fit_leg, "Progress", lambda *_: Interrupt(*at))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert (load_state(fold).epoch if at[0] else load_state(fold)) == (at[0] or None)
@@ -174,7 +174,7 @@ def test_a_strong_run_interrupted_and_resumed_equals_the_uninterrupted_one(
 ):
     recipe, fold = replace(tiny, **STRONG), FoldFolder(tmp_path / "fold0")
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "Progress", lambda feed, clock: Interrupt(*at))
+        patch.setattr(fit_leg, "Progress", lambda *_: Interrupt(*at))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, discs, fold)
     assert load_state(fold).epoch == at[0]
@@ -186,15 +186,15 @@ def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_not
     discs, tiny, tmp_path, monkeypatch
 ):
     drawn = []
-    begin = fit.Feed.begin
+    begin = fit_leg.Feed.begin
 
     def watched(self, epoch, hard=()):
         begin(self, epoch, hard)
         drawn.append((epoch, len(np.concatenate(self.batches))))
 
-    monkeypatch.setattr(fit.Feed, "begin", watched)
+    monkeypatch.setattr(fit_leg.Feed, "begin", watched)
     seen = []
-    monkeypatch.setattr(fit, "Progress", lambda feed, clock: Steps(seen))
+    monkeypatch.setattr(fit_leg, "Progress", lambda *_: Steps(seen))
     fold = FoldFolder(tmp_path / "fold0")
     recipe = replace(tiny, **STRONG)
     split = divide(discs.studies, recipe, 0)
@@ -206,6 +206,14 @@ def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_not
     rates = read_history(fold)["learning_rate"].to_numpy()
     assert rates.argmax() in (0, 1, 2)
     assert rates[-1] < 0.15 * rates.max()
+
+
+def test_a_first_epoch_of_one_batch_begins_a_training_of_longer_ones(discs, tiny, tmp_path):
+    recipe = replace(tiny, positive_rate=0.9, positive_rate_end=0.1, batch_size=14)
+    split = divide(discs.studies, recipe, 0)
+    lengths = fit_leg.Feed(discs, split.train, recipe).lengths()
+    assert (lengths[0], max(lengths)) == (1, 2)
+    assert fit_fold(recipe, discs, split, FoldFolder(tmp_path / "fold0"))
 
 
 class Steps(keras.callbacks.Callback):
@@ -264,10 +272,10 @@ def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
     with pytest.raises(KeyboardInterrupt):
         train(recipe, discs, fold)
     assert load_state(fold).epoch == (3 if step == "settle_weights" else 2)
-    noise = fit.Feed.make
+    noise = fit_leg.Feed.make
     done = load_state(fold).epoch
     monkeypatch.setattr(  # another third epoch, if it has to come again: none of the first one's may be left
-        fit.Feed,
+        fit_leg.Feed,
         "make",
         lambda self, epoch, number, rows: noise(self, epoch + 7 * (epoch == done), number, rows),
     )
@@ -276,7 +284,7 @@ def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
     assert len(history) == 4
     model = load_fold_of(fold, recipe)
     split = divide(discs.studies, recipe, 0)
-    scores = model.evaluate(fit.FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
+    scores = model.evaluate(fit_leg.FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
     if average == 1:
         assert scores["mean_dice"] == pytest.approx(history["val_mean_dice"].max(), rel=1e-5)
     assert [path.name for path in fold.path.glob("*.weights.h5")] == ["best.weights.h5"]
@@ -312,7 +320,7 @@ def test_the_epoch_that_is_kept_is_the_one_that_gains_most(
         def on_epoch_begin(self, epoch, logs=None):
             self.model.layers[-1].epoch.assign(epoch)
 
-    monkeypatch.setattr(fit, "Progress", lambda feed, clock: Level())
+    monkeypatch.setattr(fit_leg, "Progress", lambda *_: Level())
     recipe = replace(tiny, epochs=5, monitor="gain", split="folds", folds=3, early_stop_patience=9)
     fold = FoldFolder(tmp_path / "fold0")
     train(recipe, cache, fold)
@@ -376,8 +384,8 @@ def test_images_that_fill_a_batch_weigh_nothing(headed, reduction, discs, tiny):
     recipe = replace(tiny, loss_reduction=reduction, batch_size=8, **head)
     model = compiling.compile_model(recipe, "float32")
     rows = np.arange(1, 20)  # batches of seven, six and six
-    found = model.evaluate(fit.FixedFeed(discs, rows, recipe), return_dict=True, verbose=0)
-    assert [len(batch[0]) for batch in fit.FixedFeed(discs, rows, recipe)] == [8, 8, 8]
+    found = model.evaluate(fit_leg.FixedFeed(discs, rows, recipe), return_dict=True, verbose=0)
+    assert [len(batch[0]) for batch in fit_leg.FixedFeed(discs, rows, recipe)] == [8, 8, 8]
 
     losses = losses if isinstance(losses := find_losses(recipe), dict) else {"probability": losses}
     sums, values, labels, presences = 0.0, [], [], []
@@ -403,7 +411,7 @@ def test_images_that_fill_a_batch_weigh_nothing(headed, reduction, discs, tiny):
 
 def test_batches_are_ready_before_they_are_asked_for_and_belong_to_their_epoch(discs, tiny):
     recipe = replace(tiny, flip=True, shift=0.1, batch_size=2)
-    feed = fit.Feed(discs, np.arange(24), recipe)
+    feed = fit_leg.Feed(discs, np.arange(24), recipe)
     feed[0]  # eight more are being made
     feed.begin(1)
     for number in range(len(feed)):
@@ -514,7 +522,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     def poisoned(mask, probability):
         return loss(mask, probability) * keras.ops.where(keras.ops.max(mask) > 1.5, np.nan, 1.0)
 
-    make = fit.Feed.make
+    make = fit_leg.Feed.make
 
     def spoilt(self, epoch, number, rows):
         images, masks = make(self, epoch, number, rows)
@@ -524,7 +532,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
         return images, masks
 
     monkeypatch.setattr(compiling, "find_losses", lambda recipe: poisoned)
-    monkeypatch.setattr(fit.Feed, "make", spoilt)
+    monkeypatch.setattr(fit_leg.Feed, "make", spoilt)
     with pytest.raises(UserError, match=r"loss nan in epoch 2, batch 2 \(disc\d\d"):
         train(recipe, discs, fold)
     assert poison["calls"]
@@ -552,11 +560,11 @@ def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        fit,
+        fit_leg,
         "Feed",
         lambda cache, rows, recipe, first: seen.update(train=rows) or Feed(cache, rows, recipe, first),
     )
-    monkeypatch.setattr(fit, "FixedFeed", lambda cache, rows, recipe: seen.update(validation=rows))
+    monkeypatch.setattr(fit_leg, "FixedFeed", lambda cache, rows, recipe: seen.update(validation=rows))
     monkeypatch.setattr(keras.Model, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         train(replace(tiny, positives_only=True), discs, FoldFolder(tmp_path / "fold0"))

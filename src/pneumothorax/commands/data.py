@@ -11,6 +11,7 @@ from pneumothorax.data.cache import Cache, open_cache
 from pneumothorax.data.prepare import prepare as prepare_cache
 from pneumothorax.errors import UserError, warn
 from pneumothorax.kaggle import SOURCES
+from pneumothorax.legs import legs_of
 from pneumothorax.recipe import Recipe, find_recipe
 from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace
@@ -59,7 +60,7 @@ def prepare(options: Namespace) -> int:
 
 
 def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
-    """Find all studies and fill the caches of training and test images; return both, and tell of them."""
+    """Find all studies and fill the caches of training and test images; return both, of the largest size."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
     raw = options.raw or workspace.raw
     studies = found.find_studies(raw, options.annotations)
@@ -76,11 +77,13 @@ def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
         if rows.empty:
             warn(f"no {part} image found; go on without (`make download` fetches them)")
             continue
-        folder = workspace.cache(recipe.size, recipe.interpolation, part)
-        cache = caches[part] = prepare_rows(rows, folder, recipe, options)
-        positives = int((cache.studies["area"] > 0).sum())
-        with_positives = f", {positives:,} with a pneumothorax" if part == "train" else ""
-        print(f"{folder}: {len(cache.studies):,} images{with_positives}")
+        legs = {leg.size: leg for leg in legs_of(recipe)}  # training begins with the smallest
+        for leg in list(legs.values())[slice(None) if part == "train" else slice(-1, None)]:
+            folder = workspace.cache(leg.size, leg.interpolation, part)
+            cache = caches[part] = prepare_rows(rows, folder, leg, options)
+            positives = int((cache.studies["area"] > 0).sum())
+            with_positives = f", {positives:,} with a pneumothorax" if part == "train" else ""
+            print(f"{folder}: {len(cache.studies):,} images{with_positives}")
         if part == "train" and (cache.studies["patient"] == "").any():
             warn("some images name no patient; each of them counts as a patient of its own in the folds")
     return studies, caches

@@ -22,6 +22,7 @@ from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
+from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
@@ -36,7 +37,10 @@ def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
     run = workspace.runs / (options.run or recipe.name)
-    cache = open_prepared(workspace, recipe, "train")
+    legs = legs_of(recipe)
+    cache, *later = (
+        open_prepared(workspace, leg, "train") for leg in {leg.size: leg for leg in legs}.values()
+    )
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
     numbers = folds.fold_numbers(recipe) if options.fold is None else options.fold
@@ -52,7 +56,7 @@ def train(options: Namespace) -> int:
         if find_place().count > 1:
             raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
         with processes.seeing(slots):
-            options.batch_size, line = find_batch_size(recipe, run, len(cache.studies))
+            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies))
         recipe = replace(recipe, batch_size=options.batch_size)
         print(line)
     if slots:
@@ -69,6 +73,7 @@ def train(options: Namespace) -> int:
             cache,
             split,
             fold,
+            later=later,
             strategy=make_strategy(),
             tensorboard=options.tensorboard,
             deadline=deadline,
@@ -80,7 +85,7 @@ def train(options: Namespace) -> int:
             return 0
         if hosts.is_first():
             with hosts.alone():
-                _score_fold(fold, cache, split, recipe)
+                _score_fold(fold, (later or [cache])[-1], split, last_leg(recipe))
             warn_if_useless([fold])
             print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
@@ -122,7 +127,7 @@ def predict(options: Namespace) -> int:
             "let each of those predict, and run `pneumothorax ensemble` again",
         )
     fold_folders = find_folds(run)
-    recipe = common_recipe(fold_folders)
+    recipe = last_leg(common_recipe(fold_folders))
     if not options.rows:  # a process of several leaves that to the one that started it
         warn_if_useless(fold_folders)
     name = "test" if options.images is None else _name_of(options.images)

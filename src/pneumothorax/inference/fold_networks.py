@@ -12,6 +12,7 @@ import numpy as np
 
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import Maps
+from pneumothorax.legs import last_leg
 from pneumothorax.model.devices import on_tensorflow
 from pneumothorax.model.exhaustion import prediction_memory
 from pneumothorax.model.unet import build_model, load_weights
@@ -94,7 +95,7 @@ def load_folds(folds: Sequence[FoldFolder]) -> Networks:
         UserError: A folder is incomplete, the folds were trained by several recipes, or weights are damaged
             or belong to another network.
     """
-    recipe = common_recipe(folds)
+    recipe = last_leg(common_recipe(folds))
     model = build_model(recipe, hardware.choose_precision(recipe.precision), trained=True)
     values = []
     for fold in folds:

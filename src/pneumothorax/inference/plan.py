@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pneumothorax.errors import UserError
 from pneumothorax.inference.ensemble import read_ensemble
+from pneumothorax.legs import last_leg
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds
 
@@ -22,7 +23,7 @@ class Trained:
     Attributes:
         run: Its folder.
         folds: Its trained folds, one or more.
-        recipe: What all of them were trained by.
+        recipe: Of the last leg that all of them were trained by.
     """
 
     run: Path
@@ -103,6 +104,6 @@ def _plan(run: Path, above: tuple[Path, ...]) -> Plan:
     members = read_ensemble(run)
     if members is None:
         folds = find_folds(run)
-        return Trained(run, folds, common_recipe(folds))
+        return Trained(run, folds, last_leg(common_recipe(folds)))
     plans = [(one.weight, _plan(run.parent / one.run, (*above, run))) for one in members]
     return Ensemble(run, plans)

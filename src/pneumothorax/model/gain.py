@@ -20,7 +20,7 @@ CLASSIFICATION = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 class Gain(keras.metrics.Metric):
-    """The gain of the best rule over all-empty, in mean Dice; 0 where no rule beats it.
+    """The gain of the best rule over all-empty, in mean Dice, with its standard error; 0 if none beats it.
 
     A rule leaves an image empty if fewer than a least area of its pixels exceed a top threshold, or if the
     probability of the image lies below a classification threshold; else its mask is what exceeds a threshold.
@@ -38,7 +38,10 @@ class Gain(keras.metrics.Metric):
         tops = np.repeat(THRESHOLDS, len(self.areas) * len(self.classification))
         self.allowed = (tops[:, None] >= np.array(THRESHOLDS)).astype(np.float32)  # as `tune` does
         self.sums = self.add_variable(self.allowed.shape, "zeros", name="sums")
-        self.count = self.add_variable((), "zeros", name="count")
+        self.squares = self.add_variable(self.allowed.shape, "zeros", name="squares")
+        self.weights = self.add_variable(
+            (2,), "zeros", name="weights"
+        )  # their sum, and that of their squares
 
     def update_state(
         self,
@@ -76,13 +79,20 @@ class Gain(keras.metrics.Metric):
         weight = (
             ops.ones_like(true_area[:, 0]) if sample_weight is None else ops.cast(sample_weight, "float32")
         )
-        self.sums.assign_add(ops.matmul(ops.transpose(kept), (dice - empty) * weight[:, None]))
-        self.count.assign_add(ops.sum(weight))
+        gained = dice - empty  # (N, T)
+        self.sums.assign_add(ops.matmul(ops.transpose(kept), gained * weight[:, None]))
+        self.squares.assign_add(ops.matmul(ops.transpose(kept), gained**2 * weight[:, None]))
+        self.weights.assign_add(ops.stack([ops.sum(weight), ops.sum(weight**2)]))
 
-    def result(self) -> Tensor:
-        """Return the best rule's mean Dice less that of all-empty, 0 or more."""
-        best = ops.max(self.sums * self.allowed) + 0.0  # no -0.0
-        return ops.maximum(best, 0.0) / ops.maximum(self.count, 1e-9)
+    def result(self) -> dict[str, Tensor]:
+        """Return the best rule's mean Dice less that of all-empty, 0 or more, and its standard error."""
+        total = ops.maximum(self.weights[0], 1e-9)
+        sums = ops.reshape(self.sums * self.allowed, (-1,))
+        best = ops.argmax(sums)
+        mean = (ops.maximum(sums[best], 0.0) + 0.0) / total  # no -0.0
+        variance = ops.maximum(ops.reshape(self.squares, (-1,))[best] / total - mean**2, 0.0)
+        error = ops.sqrt(variance * self.weights[1]) / total
+        return {"gain": mean, "gain_error": ops.where(mean > 0, error, 0.0)}
 
 
 class GainModel(keras.Model):

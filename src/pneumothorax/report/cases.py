@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pneumothorax.inference.predictions import Predictions
+from pneumothorax.legs import last_leg
 from pneumothorax.report import pictures
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.workspace import Workspace
@@ -70,7 +71,7 @@ def find_sources(
 def _caches(workspace: Workspace, run: Evaluation) -> Iterator[Path]:
     """Yield the caches that may hold the run's images: its own, then those of larger sizes first."""
     if run.recipe is not None:
-        yield workspace.cache(run.recipe.size, run.recipe.interpolation, "train")
+        yield workspace.cache(last_leg(run.recipe).size, run.recipe.interpolation, "train")
     folders = (workspace.data / "cache").glob("*-*/train")
     yield from sorted(folders, key=lambda path: -int(path.parent.name.partition("-")[0] or 0))
 

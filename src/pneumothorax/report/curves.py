@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.data.batches import positive_rate
+from pneumothorax.legs import legs_of
+from pneumothorax.training.averaging import best_epochs
 from pneumothorax.training.run import FoldFolder, monitored, read_history, read_recipe
 from pneumothorax.training.sessions import read_sessions, resumed_epochs
 
@@ -31,18 +33,21 @@ class Course:
         monitor: The column that picks the best epoch.
         resumed: After which epochs training was taken up again.
         rates: Share of positives in each epoch's images, shape (E,); None where images come as they are.
+        legs: Of each leg after the first, how many epochs came before it, and its size in pixels.
     """
 
     history: pd.DataFrame
     monitor: str = "val_mean_dice"
     resumed: tuple[int, ...] = ()
     rates: npt.NDArray[np.float64] | None = None
+    legs: tuple[tuple[int, int], ...] = ()
 
     @property
     def best(self) -> int | None:
-        """The row of the best epoch; None where the monitor has no number."""
-        values = self.history[self.monitor].to_numpy(np.float64)
-        return int(np.nanargmax(values)) if np.isfinite(values).any() else None
+        """The row of the epoch whose weights are kept; None where the monitor has no number."""
+        places = np.flatnonzero(np.isfinite(self.history[self.monitor].to_numpy(np.float64)))
+        rows = [dict(self.history.iloc[place]) for place in places]
+        return int(places[best_epochs(rows, self.monitor)[0]]) if rows else None
 
 
 def read_course(fold: FoldFolder) -> Course:
@@ -55,10 +60,25 @@ def read_course(fold: FoldFolder) -> Course:
     monitor = monitored(recipe)
     if monitor not in history:
         monitor = "val_mean_dice"
+    legs = legs_of(recipe)
+    numbers = (history["leg"] if "leg" in history else pd.Series(1, history.index)).astype(int) - 1
+    within = numbers.groupby(numbers).cumcount()
     rates = None
-    if recipe.positive_rate:
-        rates = np.array([positive_rate(recipe, int(epoch) - 1) for epoch in history["epoch"]])
-    return Course(history, monitor, tuple(resumed_epochs(read_sessions(fold))), rates)
+    if any(leg.positive_rate for leg in legs):
+        rates = np.array(
+            [
+                positive_rate(legs[number], epoch) if legs[number].positive_rate else np.nan
+                for number, epoch in zip(numbers, within, strict=True)
+            ]
+        )
+    begun = np.flatnonzero((within == 0) & (numbers > 0))
+    return Course(
+        history,
+        monitor,
+        tuple(resumed_epochs(read_sessions(fold))),
+        rates,
+        tuple((int(place), legs[numbers[place]].size) for place in begun),
+    )
 
 
 def draw_curves(courses: Mapping[str, Course]) -> Figure:
@@ -82,8 +102,9 @@ def draw_curves(courses: Mapping[str, Course]) -> Figure:
     axes[2].set_yscale("log")
     if rates:
         axes[3].set_ylim(0, 1)
-    resumes = "; vertical: training taken up again" if any(one.resumed for one in courses.values()) else ""
-    figure.suptitle(f"solid: validation, dashed: training{resumes}", fontsize=11)
+    resumes = "; dotted: training taken up again" if any(one.resumed for one in courses.values()) else ""
+    legs = "; grey: a leg begins" if any(one.legs for one in courses.values()) else ""
+    figure.suptitle(f"solid: validation, dashed: training{resumes}{legs}", fontsize=11)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -107,6 +128,12 @@ def _draw_course(axes: npt.NDArray[np.object_], number: int, name: str, course: 
     for epoch in course.resumed:
         for axis in axes:
             _mark_resume(axis, epoch, colour)
+    for epoch, size in course.legs:
+        for axis in axes:
+            axis.axvline(epoch + 0.5, color="0.5", linewidth=1)
+            axis.annotate(
+                f" {size} px", (epoch + 0.5, 1), xycoords=("data", "axes fraction"), va="top", fontsize=8
+            )
 
 
 def _mark_resume(axis: Axes, epoch: int, colour: str) -> None:

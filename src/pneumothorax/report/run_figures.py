@@ -45,7 +45,7 @@ def draw_run(run: Path) -> list[Path]:
     draw_histogram(each, histogram, PAPER["mean"])
     places = [(part, row) for part, (rows, _) in zip(parts, scored, strict=True) for row in rows]
     groups = {
-        name: [_case(places[at][0], int(places[at][1]), decision, each[at]) for at in chosen]
+        name: [make_case(places[at][0], int(places[at][1]), decision, each[at]) for at in chosen]
         for name, chosen in pick_cases(each, COLUMNS).items()
     }
     draw_cases(groups, sheet)
@@ -59,8 +59,18 @@ def _positive_dice(part: Predictions, decision: Decision) -> tuple[np.ndarray, n
     return rows, judge(chosen, decision)
 
 
-def _case(part: Predictions, row: int, decision: Decision, score: float) -> Case:
-    """Read one image again, at full size, with its truth and prediction."""
+def make_case(part: Predictions, row: int, decision: Decision, score: float) -> Case:
+    """Read one image again, at full size, with its truth and prediction.
+
+    Args:
+        part: Holds the image's probability.
+        row: Which of the part's images.
+        decision: The rule that makes the prediction.
+        score: The Dice that its title names.
+
+    Raises:
+        UserError: The image is no longer where it was, or cannot be read.
+    """
     study = part.studies.iloc[row]
     image = read_radiograph(Path(study["path"])).pixels
     presence = None if part.presence is None else float(part.presence[row])

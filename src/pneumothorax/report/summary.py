@@ -8,6 +8,7 @@ import numpy as np
 from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.legs import legs_of
 from pneumothorax.model.encoder_weights import read_note
 from pneumothorax.recipe import describe
 from pneumothorax.report.evaluation import Evaluation
@@ -100,10 +101,11 @@ def facts_of(run: Evaluation) -> Facts:
     grouped = run.recipe.split == "folds"
     split = "grouped by patient" if grouped else "the paper's split, by image: patients lie on both sides"
     planned = run.recipe.folds if grouped else 1
+    sizes = dict.fromkeys(leg.size for leg in legs_of(run.recipe))
     rows += [
         ("Folds", f"{len(run.folds)} of {planned}, {split}"),
         ("Seed", str(run.recipe.seed)),
-        ("Size", f"{run.recipe.size} pixels"),
+        ("Size", f"{', then '.join(map(str, sizes))} pixels"),
         ("Network", f"{run.recipe.architecture}, {run.recipe.encoder}, weights {run.recipe.encoder_weights}"),
         ("Loss", run.recipe.loss),
     ]

@@ -1,5 +1,6 @@
 """Weights files -> one file of their mean; and which epochs' weights are worth keeping for that."""
 
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,21 +10,32 @@ import numpy as np
 
 
 def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int = 1) -> list[int]:
-    """Return the places of the epochs that score highest, best first.
+    """Return the places of the best epochs at the size trained last, best first.
 
-    Of equal scores the lower validation loss comes first, and of equal losses the earlier epoch.
+    A higher score is better. Scores within a standard error of the highest so far are as good as it; among
+    those, the lower validation loss is better (the one-standard-error rule of Breiman et al. 1984,
+    *Classification and Regression Trees*). Without a column of the standard error, only equal scores are.
+    Epochs are compared in their order, so that an epoch that has fallen behind does not return.
 
     Args:
-        history: One row an epoch.
-        monitor: The column that scores them.
-        count: Of how many.
+        history: One row an epoch; a column ``size``, if there is one, is the side of the images in pixels.
+        monitor: The column that scores them; its standard error is in the column ``<monitor>_error``.
+        count: Number of epochs.
     """
+    best: list[int] = []
+    highest, margin = -math.inf, 0.0
+    for place, row in enumerate(history):
+        if row.get("size") != history[-1].get("size"):
+            continue
+        if row[monitor] > highest:
+            highest, margin = row[monitor], row.get(f"{monitor}_error", 0.0)
 
-    def rank(place: int) -> tuple[float, float, int]:
-        row = history[place]
-        return -row[monitor], row["val_loss"], place
+        def rank(each: int, least: float = highest - margin) -> tuple[float, ...]:
+            score, loss = history[each][monitor], history[each]["val_loss"]
+            return (0.0, loss, -score, each) if score >= least else (1.0, -score, loss, each)
 
-    return sorted(range(len(history)), key=rank)[:count]
+        best = sorted([*best, place], key=rank)[:count]
+    return best
 
 
 def average_weights(paths: Sequence[Path], target: Path) -> None:

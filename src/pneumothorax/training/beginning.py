@@ -1,15 +1,17 @@
-"""Where training begins from: the weights of another run's same fold, of any size and with any heads.
+"""Weights to begin training with: those of the same fold of another run, or of the leg before.
 
-So that a network trained at 256 pixels goes on at 512 and at 768.
+The sizes and the heads of the two networks may differ, so that one trained at 256 pixels resumes at 512.
 """
 
 from dataclasses import replace
 
 import keras
+import numpy as np
 
 from pneumothorax.errors import UserError
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.recipe import Recipe
+from pneumothorax.training import hosts
 from pneumothorax.training.run import FoldFolder, load_state, read_recipe
 
 # What both runs must share: the network, and who is held out.
@@ -52,14 +54,28 @@ def find_beginning(recipe: Recipe, fold: FoldFolder) -> FoldFolder | None:
 
 
 def load_beginning(model: keras.Model, found: FoldFolder, recipe: Recipe) -> None:
-    """Put the weights of the fold that `find_beginning` found into a network; a head it lacks stays fresh."""
-    earlier = replace(read_recipe(found), size=recipe.size, precision="float32")
-    trained = build_model(earlier, trained=True)
-    load_weights(trained, found.weights)
-    theirs = {layer.name: layer for layer in trained.layers if layer.weights}
+    """Put the weights of a fold, such as `find_beginning` found, into a network; a head it lacks stays fresh.
+
+    Args:
+        model: The network.
+        found: The fold; of several hosts, the first alone needs it.
+        recipe: The network's.
+    """
+    arrays = hosts.of_first(lambda: _read_layers(model, found, recipe))
     for layer in model.layers:
-        if layer.weights and (source := _twin(layer, theirs)) is not None:
-            layer.set_weights(source.get_weights())
+        if layer.name in arrays:
+            layer.set_weights(arrays[layer.name])
+
+
+def _read_layers(model: keras.Model, found: FoldFolder, recipe: Recipe) -> dict[str, list[np.ndarray]]:
+    """Read the weights of a fold for each layer of a network that the fold's network has as well."""
+    earlier = replace(read_recipe(found), legs="", size=recipe.size, precision="float32")
+    with hosts.alone():
+        trained = build_model(earlier, trained=True)
+        load_weights(trained, found.weights)
+        theirs = {layer.name: layer for layer in trained.layers if layer.weights}
+        twins = {layer.name: _twin(layer, theirs) for layer in model.layers if layer.weights}
+        return {name: twin.get_weights() for name, twin in twins.items() if twin is not None}
 
 
 def _twin(layer: keras.Layer, theirs: dict[str, keras.Layer]) -> keras.Layer | None:

@@ -48,7 +48,8 @@ class EpochDraw(keras.callbacks.Callback):
         if logs is None:
             return
         plain = plain_names(logs)
-        plain.pop("gain", None)  # of validation alone
+        for name in ("gain", "gain_error"):  # of validation alone
+            plain.pop(name, None)
         plain["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         logs.clear()
         logs.update(plain)
@@ -185,13 +186,14 @@ class StopAtNaN(keras.callbacks.Callback):
     Args:
         feed: Knows the batch's images.
         names: ImageId of each cache row.
+        before: Epochs of earlier legs.
     """
 
     async_safe = True
 
-    def __init__(self, feed: Feed, names: np.ndarray) -> None:
+    def __init__(self, feed: Feed, names: np.ndarray, before: int = 0) -> None:
         super().__init__()
-        self.feed, self.names = feed, names
+        self.feed, self.names, self.before = feed, names, before
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Look at the loss, the mean of the epoch so far.
@@ -203,7 +205,7 @@ class StopAtNaN(keras.callbacks.Callback):
         if not np.isfinite(loss):
             images = ", ".join(map(str, self.names[self.feed.batches[batch]][:4]))
             raise UserError(
-                f"loss {loss} in epoch {self.feed.epoch + 1}, batch {batch + 1} ({images} ...)",
+                f"loss {loss} in epoch {self.before + self.feed.epoch + 1}, batch {batch + 1} ({images} ...)",
                 "a number",
                 "the state of the epoch before is kept; try a lower --learning-rate or --precision float32",
             )
@@ -215,18 +217,20 @@ class Progress(keras.callbacks.Callback):
     Args:
         feed: Knows how many batches the epoch has.
         clock: Measures the epochs.
+        before: Epochs of earlier legs.
+        planned: Epochs of all legs, as far as is known.
     """
 
     async_safe = True
 
-    def __init__(self, feed: Feed, clock: Clock) -> None:
+    def __init__(self, feed: Feed, clock: Clock, before: int, planned: int) -> None:
         super().__init__()
-        self.feed, self.clock = feed, clock
+        self.feed, self.clock, self.before, self.planned = feed, clock, before, planned
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Begin the epoch's bar."""
-        title = f"epoch {epoch + 1}/{self.params['epochs']}"
-        self.bar = tqdm(total=len(self.feed), desc=title, unit="batch", leave=False, disable=None)
+        self.title = f"epoch {self.before + epoch + 1}/{self.planned}"
+        self.bar = tqdm(total=len(self.feed), desc=self.title, unit="batch", leave=False, disable=None)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Advance the bar."""
@@ -243,7 +247,7 @@ class Progress(keras.callbacks.Callback):
             parts.append(f"first step after {self.clock.start_up:.0f} s")
         if (waited := self.clock.waited()) >= WORTH_SAYING:
             parts.append(f"waited for data {waited:.0%}")
-        print(f"epoch {epoch + 1}/{self.params['epochs']}  {'  '.join(parts)}", file=sys.stderr, flush=True)
+        print(f"{self.title}  {'  '.join(parts)}", file=sys.stderr, flush=True)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Close the bar of an epoch that was interrupted."""

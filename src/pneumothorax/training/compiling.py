@@ -1,17 +1,16 @@
 """compile_model: a recipe -> its network with loss, metrics, Adam and the schedule of its rate."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
-from pneumothorax.model.devices import count_gpus, count_replicas, on_one_cpu, on_tensorflow
+from pneumothorax.model.devices import count_gpus, count_replicas, on_tensorflow
 from pneumothorax.model.gain import Gain, GainModel
 from pneumothorax.model.losses import find_losses
 from pneumothorax.model.scores import find_metrics
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.feed import make_batch
+from pneumothorax.training.optimizer import freeze, make_optimizer
 
 
 def compile_model(
@@ -26,19 +25,13 @@ def compile_model(
         trained: Weights will be loaded into it, so the encoder's own are not fetched.
     """
     network = build_model(recipe, precision, trained=trained)
+    freeze(network, recipe)
     model = GainModel(network.input, network.output, name=network.name)
     model.gain = Gain(recipe.size, headed=recipe.empty_head)
-    optimizer = _find_adam()(
-        _find_rate(recipe, steps),
-        global_clipnorm=recipe.clip_norm or None,
-        use_ema=recipe.ema > 0,
-        ema_momentum=recipe.ema or 0.99,
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
-    )
     # Under mixed_float16 compile() itself scales the loss. XLA pays on a GPU; on a CPU it is several times
     # slower, and with several GPUs the strategy does the work.
     model.compile(
-        optimizer,
+        make_optimizer(model, recipe, steps),
         loss=find_losses(recipe),
         weighted_metrics=find_metrics(recipe),
         jit_compile=not on_tensorflow() or count_gpus() == 1,
@@ -57,27 +50,3 @@ def _make_variables(model: keras.Model, recipe: Recipe) -> None:
         model.compute_loss(y=truth, y_pred=seen)
         model.compute_metrics(None, truth, seen)
         model.reset_metrics()
-
-
-def _find_rate(recipe: Recipe, steps: list[int] | None) -> Any:
-    """Return the learning rate, or its schedule over the updates of all planned epochs."""
-    if recipe.schedule != "cosine" or steps is None:
-        return recipe.learning_rate
-    updates = max(sum(steps) // recipe.accumulate, 1)
-    whole = int(recipe.warmup_epochs)
-    warm = sum(steps[:whole]) + (recipe.warmup_epochs - whole) * steps[min(whole, len(steps) - 1)]
-    warm_updates = int(warm / recipe.accumulate)
-    if not warm_updates:
-        return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, updates)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(updates - warm_updates, 1), warmup_target=recipe.learning_rate, warmup_steps=warm_updates
-    )
-
-
-def _find_adam() -> type[keras.optimizers.Adam]:
-    """Return Keras' Adam, or on one CPU its twin of a fused kernel."""
-    if not on_one_cpu():
-        return keras.optimizers.Adam
-    from pneumothorax.model.fast import Adam
-
-    return Adam

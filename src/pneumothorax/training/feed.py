@@ -67,6 +67,8 @@ class Feed(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, number: int) -> Any:
+        if not self.started:
+            number %= len(self.batches)  # Keras looks at two batches, of which the first epoch may have one
         for later in range(number, min(number + AHEAD, len(self.batches))):
             if later not in self.making:
                 self.making[later] = self.threads.submit(self.make, self.epoch, later, self.batches[later])

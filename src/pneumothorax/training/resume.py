@@ -73,6 +73,8 @@ class ExactResume(keras.callbacks.Callback):
         monitor: The column of the history that picks the best epochs, higher is better.
         average: Of how many of the best epochs the weights are averaged in the end.
         ema: The callback that swaps the weights and their moving average, or None.
+        leg: The leg of training, counted from 0.
+        last: Whether it is the last leg.
     """
 
     def __init__(
@@ -83,10 +85,12 @@ class ExactResume(keras.callbacks.Callback):
         monitor: str,
         average: int = 1,
         ema: keras.callbacks.SwapEMAWeights | None = None,
+        leg: int = 0,
+        last: bool = True,
     ) -> None:
         super().__init__()
         self.fold, self.clock, self.watched, self.ema = fold, clock, watched, ema
-        self.monitor, self.average = monitor, average
+        self.monitor, self.average, self.leg, self.last = monitor, average, leg, last
         self.history: list[dict[str, float]] = []
         self.thread = ThreadPoolExecutor(1, "state")
         self.writing: Future[None] | None = None
@@ -100,29 +104,38 @@ class ExactResume(keras.callbacks.Callback):
         state = hosts.of_first(lambda: load_state(self.fold))
         if state is None:
             return
+        self.history = state.history
+        if not state.leg_epochs:
+            return
         for variable, array in zip(self.variables(), state.variables, strict=True):
             variable.assign(hosts.spread(array, variable))
         for callback in self.watched:
             for name, value in state.callbacks[type(callback).__name__].items():
                 setattr(callback, name, value)
-        self.history = state.history
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save the weights if they are among the best yet, copy the state, and begin to write it."""
-        row = {"epoch": epoch + 1.0, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["seconds"] = round(self.clock.seconds(), 3)
         self.wait()
+        place = len(self.history)
+        row = {"epoch": place + 1.0, "leg": self.leg + 1.0, "size": float(self.model.input_shape[1])}
+        row |= {name: float(value) for name, value in (logs or {}).items()}
+        row["seconds"] = round(self.clock.seconds(), 3)
         self.history.append(row)
-        finished = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
+        over = bool(self.model.stop_training) or epoch + 1 >= self.params["epochs"]
         if not hosts.is_first():
             return
-        if epoch in best_epochs(self.history, self.monitor, self.average):
-            self._save(epoch_weights(self.fold, epoch))
-        arrays = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()]
-        memories = {type(callback).__name__: _memories(callback) for callback in self.watched}
-        state = State(epoch + 1, arrays, memories, list(self.history), finished)
+        if place in best_epochs(self.history, self.monitor, self.average):
+            self._save(epoch_weights(self.fold, place))
+        state = State(place + 1, [], {}, list(self.history), over and self.last, self.leg)
+        if over and not self.last:
+            state.leg += 1
+        else:
+            state.variables = [
+                np.array(keras.ops.convert_to_numpy(variable.value)) for variable in self.variables()
+            ]
+            state.callbacks = {type(callback).__name__: _memories(callback) for callback in self.watched}
         self.writing = self.thread.submit(self._write, state)
-        if finished:
+        if over:
             self.wait()
 
     def _write(self, state: State) -> None:

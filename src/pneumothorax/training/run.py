@@ -82,11 +82,13 @@ class State:
     """Training at the end of an epoch.
 
     Attributes:
-        epoch: Epochs done.
-        variables: Arrays of the network's and the optimiser's variables, in their order.
-        callbacks: Attributes of each watched callback.
+        epoch: Epochs done, of all legs.
+        variables: Arrays of the network's and the optimiser's variables, in their order; empty where a leg is
+            over and the next begins with the fold's weights.
+        callbacks: Attributes of each watched callback; of none where a leg is over.
         history: One row an epoch.
         finished: Whether training has ended by itself.
+        leg: The leg that is trained next, counted from 0.
     """
 
     epoch: int
@@ -94,6 +96,12 @@ class State:
     callbacks: dict[str, dict[str, Any]]
     history: list[dict[str, float]]
     finished: bool
+    leg: int = 0
+
+    @property
+    def leg_epochs(self) -> int:
+        """Epochs done of the leg that is trained next."""
+        return sum(row.get("leg", 1) == self.leg + 1 for row in self.history)
 
 
 @contextmanager
@@ -266,6 +274,7 @@ def save_state(fold: FoldFolder, state: State) -> None:
         "callbacks": state.callbacks,
         "history": state.history,
         "finished": state.finished,
+        "leg": state.leg,
     }
     arrays: dict[str, Any] = {f"variable{number}": array for number, array in enumerate(state.variables)}
     with atomic(fold.state) as path, path.open("wb") as file:

@@ -1,0 +1,165 @@
+"""Recipes on real radiographs: each row is trained on four folds of the images and judged on the fifth.
+
+    python benchmarks/real.py --images FOLDER --labels CSV --write docs/method.md
+
+FOLDER holds the 3,205 test images of the competition; CSV is a submission of another team
+(ImageId,EncodedPixels), which serves as their labels: masks that a model drew, so a figure says how much of
+another model's judgement was learnt. Neither may enter a repository.
+
+Resumable: what is trained stays below --root, and the same command goes on; --hours ends it in time. A row is
+a line of TRIALS. What is held out is judged at 1024x1024.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pneumothorax.data.studies import find_studies
+from pneumothorax.errors import UserError, warn
+from pneumothorax.legs import legs_of
+from pneumothorax.recipe import find_recipe
+from pneumothorax.training.run import FoldFolder
+from real_table import check_alike, draw_sheet, measure, write_table
+from trials import Trial, flags, put_between, run_command, text_around
+
+MARK = "<!-- written by benchmarks/real.py -->"
+LITE: dict[str, object] = {"encoder": "efficientnetlite0"}
+LITE_128 = {**LITE, "size": 128, "epochs": 16}
+RANDOM: dict[str, object] = {"encoder_weights": "none"}
+RANDOM_128 = {**LITE_128, **RANDOM, "epochs": 8}
+SEED_128 = {**RANDOM, "split": "folds", "epochs": 30}
+# Run, what it is called in the table, recipe, fields that differ from it, and the row to compare it with.
+TRIALS = [
+    Trial("lite128", "Lite0, 128 px, ImageNet, 16 epochs", "strong", LITE_128),
+    Trial("random128", "Lite0, 128 px, random weights, 8 epochs", "strong", RANDOM_128, "lite128"),
+    Trial("lite256", "Lite0, 256 px, ImageNet, 20 epochs", "strong", {**LITE, "epochs": 20}, "lite128"),
+    Trial("seed128", "`seed`, 128 px, random weights, 30 epochs", "seed", SEED_128),
+    Trial("strong256", "`strong`, 256 px, random weights", "strong", RANDOM, "lite256", on_request=True),
+]
+
+
+def main(arguments: Sequence[str] | None = None, trials: Sequence[Trial] = TRIALS) -> int:
+    """Train what is not trained yet, write the table, draw the sheets; return the exit code."""
+    options = parse(arguments, trials)
+    try:
+        check(options, trials)
+        train(options, trials)
+        return report(options, trials)
+    except UserError as error:
+        print(f"real.py: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: Sequence[str] | None, trials: Sequence[Trial]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="rows: " + ", ".join(trial.name + " (if named)" * trial.on_request for trial in trials),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--images", type=Path, help="folder of the real radiographs")
+    parser.add_argument("--labels", type=Path, help="CSV with their masks: ImageId,EncodedPixels")
+    parser.add_argument("--root", type=Path, default=Path("build/real"), help="where data and runs lie")
+    parser.add_argument("--fold", type=int, default=0, help="which of the recipe's folds is held out")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="train these rows alone")
+    parser.add_argument("--hours", type=float, help="end within this time; the same command goes on")
+    parser.add_argument("--write", type=Path, help="put the table into this file, between its marks")
+    return parser.parse_args(arguments)
+
+
+def check(options: argparse.Namespace, trials: Sequence[Trial]) -> None:
+    """Check all that can be wrong before hours of training.
+
+    Raises:
+        UserError: Something is.
+    """
+    for flag, what in (
+        ("images", "the folder of the real radiographs"),
+        ("labels", "the CSV of their masks"),
+    ):
+        if getattr(options, flag) is None:
+            raise UserError(f"no --{flag}", what, "docs/method.md says which they are")
+    names = [trial.name for trial in trials]
+    if strange := [name for name in options.only or [] if name not in names]:
+        raise UserError(f"row {strange[0]!r} in --only", "one of " + ", ".join(names))
+    if options.hours is not None and not options.hours > 0:
+        raise UserError(f"--hours {options.hours:g}", "a time above 0")
+    if options.write:
+        text_around(options.write, MARK)
+    table = find_studies(options.images, options.labels).table
+    if not (table["part"] == "train").any():
+        raise UserError(
+            f"no image of {options.images} has a row in {options.labels}", "the labels of these images"
+        )
+    for trial in chosen(options, trials):
+        find_recipe(trial.recipe, **trial.changes)
+
+
+def chosen(options: argparse.Namespace, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the rows to train, in their order."""
+    if options.only:
+        return [trial for trial in trials if trial.name in options.only]
+    return [trial for trial in trials if not trial.on_request]
+
+
+def fold_of(options: argparse.Namespace, trial: Trial) -> FoldFolder:
+    return FoldFolder(options.root / "runs" / trial.name / f"fold{options.fold}")
+
+
+def train(options: argparse.Namespace, trials: Sequence[Trial]) -> None:
+    """Prepare images and train, row after row, until all are trained or the time is over."""
+    deadline = time.monotonic() + 3600 * (options.hours or math.inf)
+    prepared: set[tuple[str | int, ...]] = set()
+    for trial in chosen(options, trials):
+        fold, recipe = fold_of(options, trial), find_recipe(trial.recipe, **trial.changes)
+        if fold.scores.is_file():
+            continue
+        needed = (recipe.interpolation, *(leg.size for leg in legs_of(recipe)))
+        if needed not in prepared:
+            source = [f"--raw={options.images}", f"--annotations={options.labels}"]
+            run_command(options.root, "prepare", *source, f"--recipe={trial.recipe}", *flags(trial.changes))
+            prepared.add(needed)
+        words = [f"--recipe={trial.recipe}", f"--run={trial.name}", f"--fold={options.fold}"]
+        hours = (deadline - time.monotonic()) / 3600
+        if hours > 0:
+            limit = [f"--max-hours={hours:.4f}"] if options.hours else []
+            run_command(options.root, "train", *words, *flags(trial.changes), *limit)
+        if options.hours and not fold.scores.is_file():
+            print(f"--hours {options.hours:g} are over; the same command goes on", file=sys.stderr)
+            return
+
+
+def report(options: argparse.Namespace, trials: Sequence[Trial]) -> int:
+    """Print the table of all rows that are trained, and draw their sheets.
+
+    Raises:
+        UserError: A row was trained by another recipe, or on other images or labels than the others.
+    """
+    results = [
+        measure(trial, fold)
+        for trial, fold in ((trial, fold_of(options, trial)) for trial in trials)
+        if fold.scores.is_file()
+    ]
+    if not results:
+        print(f"no row is trained in {options.root / 'runs'} yet", file=sys.stderr)
+        return 0
+    check_alike(results)
+    table = write_table(results, options.fold)
+    print(table)
+    if options.write:
+        put_between(options.write, MARK, table)
+    for result in results:
+        try:
+            print(draw_sheet(result, options.root / "overlays" / f"{result.trial.name}.png"))
+        except UserError as error:  # images that were moved cost the sheet alone
+            warn(f"no sheet of {result.trial.name}: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

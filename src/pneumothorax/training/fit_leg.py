@@ -1,0 +1,172 @@
+"""fit_leg: train one leg of a fold, from where it is to its end or to a deadline."""
+
+import gc
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+
+from pneumothorax.data.cache import Cache
+from pneumothorax.data.folds import Split
+from pneumothorax.model.encoder_weights import find_weights, note_weights
+from pneumothorax.model.exhaustion import training_memory
+from pneumothorax.recipe import Recipe
+from pneumothorax.training import hardware, hosts
+from pneumothorax.training.beginning import load_beginning
+from pneumothorax.training.callbacks import (
+    Clock,
+    EpochDraw,
+    HardNegatives,
+    Progress,
+    StopAtNaN,
+    SwapAverage,
+    TimeLimit,
+)
+from pneumothorax.training.compiling import compile_model
+from pneumothorax.training.feed import Feed, FixedFeed
+from pneumothorax.training.resume import ExactResume
+from pneumothorax.training.run import FoldFolder, State, monitored
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A leg of training, and what is done of it.
+
+    Attributes:
+        recipe: Its own training configuration.
+        number: Its place among the legs, counted from 0.
+        last: Whether no leg follows.
+        done: Epochs of it that are done.
+        before: Epochs of the legs before it.
+        planned: Epochs of all legs, as far as is known.
+        longest: Seconds of the longest epoch so far, in proportion to the leg's pixels.
+    """
+
+    recipe: Recipe
+    number: int
+    last: bool
+    done: int
+    before: int
+    planned: int
+    longest: float
+
+
+def find_leg(legs: Sequence[Recipe], state: State | None) -> Leg:
+    """Return the leg that is trained next.
+
+    Args:
+        legs: The recipes of all legs.
+        state: Training so far; None where it has not ended its first epoch.
+    """
+    state = state or State(0, [], {}, [], False)
+    recipe, done = legs[state.leg], state.leg_epochs
+    before = state.epoch - done
+    seconds = (row["seconds"] * (recipe.size / row.get("size", recipe.size)) ** 2 for row in state.history)
+    return Leg(
+        recipe,
+        state.leg,
+        last=state.leg + 1 == len(legs),
+        done=done,
+        before=before,
+        planned=before + sum(leg.epochs for leg in legs[state.leg :]),
+        longest=max(seconds, default=0.0),
+    )
+
+
+def fit_leg(
+    leg: Leg,
+    cache: Cache,
+    split: Split,
+    fold: FoldFolder,
+    *,
+    begin_with: FoldFolder | None,
+    precision: str,
+    strategy: Any = None,
+    tensorboard: bool = False,
+    deadline: float | None = None,
+) -> None:
+    """Train a leg; the fold's state then says how far it came.
+
+    Args:
+        leg: Where training is.
+        cache: Images and masks at its size.
+        split: Which of them train and validate.
+        fold: The folder of the results.
+        begin_with: The fold whose weights the leg begins with, or None.
+        precision: A Keras dtype policy.
+        strategy: A `tf.distribute` strategy for several devices.
+        tensorboard: Also write TensorBoard's logs.
+        deadline: When to have stopped at an epoch's end, by `time.monotonic`, or None.
+    """
+    recipe = leg.recipe
+    if leg.number and not leg.done:
+        print(f"leg {leg.number + 1} from epoch {leg.before + 1}: {recipe.size} pixels", file=sys.stderr)
+    gc.collect()  # the network of the leg before, which would keep its memory on a GPU
+    hardware.begin(recipe)
+    feed = Feed(cache, split.train, recipe, leg.done)
+    with hardware.scope_of(strategy):
+        loaded = leg.before + leg.done > 0 or begin_with is not None
+        origin = None if loaded else find_weights(recipe)  # before a download puts the file into the cache
+        model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
+    if origin is not None:
+        hosts.of_first(partial(note_weights, fold.path, origin))
+    if begin_with is not None:
+        load_beginning(model, begin_with, recipe)
+    clock = Clock(feed)
+    resume, callbacks = _callbacks(leg, feed, fold, clock)
+    if tensorboard:
+        logs = fold.path / "tensorboard" / (f"leg{leg.number + 1}" if leg.number else "")
+        callbacks.insert(-1, keras.callbacks.TensorBoard(str(logs), write_graph=False))
+    if deadline is not None:
+        callbacks.append(TimeLimit(deadline, leg.longest, clock))
+    try:
+        with training_memory(recipe), warnings.catch_warnings():
+            # An epoch may be shorter than the longest, which Keras expects.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            model.fit(
+                feed,
+                validation_data=FixedFeed(cache, split.validation, recipe),
+                epochs=recipe.epochs,
+                initial_epoch=leg.done,
+                callbacks=callbacks,
+                shuffle=False,  # the feed does it, so that a resumed run repeats it
+                verbose=0,
+            )
+    finally:
+        feed.close()
+        resume.wait()
+
+
+def _callbacks(
+    leg: Leg, feed: Feed, fold: FoldFolder, clock: Clock
+) -> tuple[ExactResume, list[keras.callbacks.Callback]]:
+    """List a leg's callbacks in the order that each of them needs; the exact resume comes last."""
+    recipe, monitor = leg.recipe, monitored(leg.recipe)
+    hard = HardNegatives(feed) if recipe.hard_negatives else None
+    ema = SwapAverage() if recipe.ema else None
+    watched: list[keras.callbacks.Callback] = [
+        *([hard] if hard else []),
+        keras.callbacks.EarlyStopping(monitor, mode="max", patience=recipe.early_stop_patience),
+    ]
+    if recipe.schedule == "plateau":
+        watched.append(
+            keras.callbacks.ReduceLROnPlateau(
+                "val_loss", factor=recipe.plateau_factor, patience=recipe.plateau_patience, min_delta=0.0
+            )
+        )
+    resume = ExactResume(
+        fold, clock, watched, monitor, recipe.average_best, ema, leg=leg.number, last=leg.last
+    )
+    return resume, [
+        EpochDraw(feed, hard),
+        clock,
+        *([ema] if ema else []),
+        Progress(feed, clock, leg.before, leg.planned),
+        StopAtNaN(feed, feed.cache.studies["ImageId"].to_numpy(), leg.before),
+        *watched,
+        resume,
+    ]
