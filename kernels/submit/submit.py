@@ -33,14 +33,14 @@ from pneumothorax.data import rle
 from pneumothorax.data.annotations import read_annotations
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.inference.predictions import read_predictions
-from pneumothorax.kaggle import COMPETITION, session
+from pneumothorax.kaggle import COMPETITION, libraries, session
 from pneumothorax.legs import last_leg
 from pneumothorax.report.explore import draw_areas
 from pneumothorax.report.figures import Case, draw_cases
 from pneumothorax.training.run import find_folds, read_recipe
 
 session.begin(ACCELERATOR)
-session.install_library()
+libraries.install()
 workspace = session.make_workspace(COMPETITION)
 print("folds:", *session.gather_runs(NOTEBOOKS, workspace))
 run = session.find_run(RUN, workspace)

@@ -32,10 +32,12 @@ from IPython.display import Image, display
 
 from pneumothorax import mounts
 from pneumothorax.cli import main
-from pneumothorax.kaggle import COMPETITION, session
+from pneumothorax.kaggle import COMPETITION, libraries, session
 
+recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
+run = ["--run", RUN or RECIPE]
 session.begin(ACCELERATOR)
-session.install_library()
+libraries.install(recipe)
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
 # A run that begins with another's weights (--init-from) finds that one alone at first.
@@ -47,9 +49,6 @@ def pneumothorax(*words: object) -> None:
     """Run a command of the package; a mistake ends the notebook."""
     assert main([*map(str, words), "--root", str(workspace.root), "--debug"]) == 0
 
-
-recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
-run = ["--run", RUN or RECIPE]
 
 # %% [markdown]
 # ## Images to arrays

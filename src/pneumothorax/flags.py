@@ -337,7 +337,11 @@ def kernel_output(command: argparse.ArgumentParser) -> None:
 def kernels_deps(command: argparse.ArgumentParser) -> None:
     """Add the flags of `kernels-deps`."""
     command.add_argument(
-        "--weights", type=Path, nargs="+", default=[], help="also these files of ImageNet weights (.h5)"
+        "--weights",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="also these encoder weights: *notop*.h5, ENCODER.weights.h5, a Kaggle Model's file or folder",
     )
     command.add_argument("--wheels", type=Path, help="folder of wheels to use (default: pip downloads them)")
 

@@ -1,18 +1,15 @@
 """What a notebook does before the package's commands: report, install, link, gather."""
 
-import os
 import re
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
 from tests.kaggle.standin import Quota
 from tests.kaggle.standin_kit import Program
 
-from pneumothorax import source
 from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle import session
@@ -172,94 +169,6 @@ def test_the_hours_left_fall_and_never_end_quite(monkeypatch):
     assert session.hours_left(11.5) == 0.001
 
 
-# Libraries
-
-
-@pytest.fixture(scope="module")
-def bare_python(tmp_path_factory):
-    """A Python that has pip and nothing else, as an image without our libraries."""
-    folder = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    return folder / "bin" / "python"
-
-
-def make_wheel(folder, module):
-    """Make a wheel of one empty module, which asks for what nobody has."""
-    name, version = session.LIBRARY[module].replace("-", "_").split("==")
-    info = f"{name}-{version}.dist-info"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: nobody-has-this\n"
-    with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{module}/__init__.py", "")
-        wheel.writestr(f"{info}/METADATA", about)
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    return path
-
-
-def install(python, place, index):
-    """Run `install_library` in the bare Python, whose internet is a folder."""
-    line = (
-        "from importlib.util import find_spec; from pneumothorax.kaggle import session; "
-        "session.install_library(); assert all(map(find_spec, session.LIBRARY))"
-    )
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(place),
-        "PYTHONPATH": str(source.FOLDER.parent),
-        "KAGGLE_INPUT_ROOT": str(place / "input"),
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_INDEX_URL": index.as_uri(),
-    }
-    ended = subprocess.run([python, "-c", line], env=environment, capture_output=True, text=True, check=False)
-    subprocess.run([python, "-m", "pip", "uninstall", "-qy", *session.LIBRARY.values()], check=True)
-    return ended
-
-
-def make_index(folder, modules):
-    """Make a package index in a folder."""
-    for module in modules:
-        project = folder / session.LIBRARY[module].split("==")[0]
-        wheel = make_wheel(project, module)
-        (project / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("folder", ["datasets/me/deps", "deps/wheels"])
-def test_missing_libraries_come_from_mounted_wheels(bare_python, place, folder):
-    for module in session.LIBRARY:
-        make_wheel(place / "input" / folder, module)
-    ended = install(bare_python, place, place / "nowhere")
-    assert ended.returncode == 0, ended.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mounted", [0, 2])
-def test_what_is_not_mounted_comes_from_the_internet(bare_python, place, mounted):
-    for module in list(session.LIBRARY)[:mounted]:
-        make_wheel(place / "input" / "deps", module)
-    ended = install(bare_python, place, make_index(place / "index", session.LIBRARY))
-    assert ended.returncode == 0, ended.stderr
-
-
-@pytest.mark.slow
-def test_without_either_both_cures_are_told(bare_python, place):
-    make_wheel(place / "input" / "deps", "efficientnet")
-    ended = install(bare_python, place, place / "nowhere")
-    assert ended.returncode == 1
-    last = ended.stderr.strip().splitlines()[-1]
-    assert "segmentation-models==1.0.1 cannot be installed (ERROR: " in last
-    assert "turn the internet on" in last
-    assert "make kernels-deps" in last
-
-
-def test_what_is_installed_stays(place, monkeypatch):
-    monkeypatch.setenv("PIP_INDEX_URL", (place / "nowhere").as_uri())
-    session.install_library()
-
-
 # Weights
 
 
@@ -300,6 +209,16 @@ def test_a_mounted_model_of_xception_is_offered_where_it_is(place, cache, layout
     (place / "input" / name).mkdir(parents=True)
     (place / "input" / name / "model.weights.h5").write_text("weights")
     assert session.offer_weights() == [name]
+    assert not cache.exists()
+
+
+def test_weights_that_keras_knows_nothing_of_are_offered_where_they_are(place, cache):
+    folder = place / "input" / "datasets" / "me" / "pneumothorax-deps"
+    folder.mkdir(parents=True)
+    names = ("efficientnet-lite0-57934424.pth", "xception.weights.h5")
+    for name in (*names, "best.weights.h5", "other.pth"):
+        (folder / name).touch()
+    assert session.offer_weights() == list(names)
     assert not cache.exists()
 
 

@@ -8,9 +8,11 @@ from collections import OrderedDict
 from dataclasses import replace
 from importlib.util import find_spec
 
+import cv2
 import keras
 import numpy as np
 import pytest
+import skimage.data
 
 from pneumothorax.errors import UserError
 from pneumothorax.model import encoder_weights, lite
@@ -32,6 +34,7 @@ TIMM = {
     36: 1.374167,
 }  # by channel, at the middle
 TIMM_MEAN = 0.356870
+CATS = {281: "tabby", 282: "tiger cat", 283: "Persian cat", 284: "Siamese cat", 285: "Egyptian cat"}
 needs_wheel = pytest.mark.skipif(
     find_spec(encoder_weights.LITE_PACKAGE) is None, reason="the extra 'lite' is not installed"
 )
@@ -173,3 +176,25 @@ def test_with_the_wheels_weights_it_computes_what_timm_computes():
     assert found.shape == (1, 3, 3, 1280)
     np.testing.assert_allclose(found[0, 1, 1, list(TIMM)], list(TIMM.values()), atol=1e-4)
     assert found.mean() == pytest.approx(TIMM_MEAN, abs=1e-5)
+
+
+@needs_wheel
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey as a radiograph"])
+def test_a_photograph_of_a_cat_is_a_cat(grey):
+    """The encoder of the kit's network, its scaling, and the classifier that comes with the weights."""
+    photograph = skimage.data.chelsea()  # a cat; in the wheel of scikit-image
+    rows, columns = photograph.shape[:2]
+    left = (columns - rows) // 2
+    image = cv2.resize(photograph[:, left : left + rows], (224, 224), interpolation=cv2.INTER_AREA)
+    if grey:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    model = build_model(replace(RECIPE, size=224))
+    network = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    mean, deviation = input_scale(RECIPE.encoder)
+    maps = find_encoder(network).predict_on_batch((image[None].astype(np.float32) - mean) / deviation)
+    top = read_arrays(find_weights(RECIPE).path)
+    scores = top["_fc.weight"] @ maps[0].mean(axis=(0, 1)) + top["_fc.bias"]
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    assert CATS[shares.argmax()] == "Egyptian cat"
+    assert sum(shares[number] for number in CATS) > 0.6

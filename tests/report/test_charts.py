@@ -3,7 +3,7 @@
 import pytest
 from tests.report.runs import TRIPLET, make_run
 
-from pneumothorax.report import charts, comparison, summary
+from pneumothorax.report import charts, comparison, scale
 from pneumothorax.report.evaluation import evaluate_run, open_run
 from pneumothorax.report.svg import case_link, to_svg
 
@@ -29,7 +29,7 @@ def runs(tmp_path_factory):
         charts.draw_roc,
         charts.draw_precision,
         charts.draw_reliability,
-        lambda runs: (summary.draw_scale(runs), {}),
+        lambda runs: (scale.draw_scale(runs), {}),
     ],
     ids=["histogram", "roc", "precision", "reliability", "scale"],
 )

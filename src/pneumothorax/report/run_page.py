@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, summary
+from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, scale, summary
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
 from pneumothorax.report.page import write_page
@@ -115,9 +115,10 @@ def _glance(runs: Sequence[Evaluation]) -> dict[str, Any]:
         "scores": summary.score_table(runs),
         "explained": summary.explain_scores(runs),
         "scale": to_svg(
-            summary.draw_scale(runs), "scale", "The metric of each run beside what it is measured by"
+            scale.draw_scale(runs), "scale", "The metric of each run beside what it is measured by"
         ),
-        "scale_caption": summary.SCALE_CAPTION,
+        "trust": scale.explain_trust(runs),
+        "scale_caption": scale.CAPTION,
         "table_1": summary.table_1(runs),
         "table_1_explained": summary.TABLE_1_EXPLAINED,
         "facts": [(f"Run {run.name}", summary.facts_of(run)) for run in runs],

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
@@ -14,13 +13,8 @@ from pneumothorax.model.encoder_weights import read_note
 from pneumothorax.recipe import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
-from pneumothorax.report.svg import GREY, RED, RUNS
-from pneumothorax.report.wording import plain
 from pneumothorax.training.run import FoldFolder, read_environment, read_history
 from pneumothorax.training.sessions import Session, read_sessions
-
-WINNERS = 0.8679  # private leaderboard, first place
-ALL_EMPTY = 0.7886  # of stage 1's test set
 
 Table = tuple[list[str], list[tuple[Any, ...]], str]
 Facts = list[tuple[str, str]]
@@ -64,34 +58,6 @@ def explain_scores(runs: Sequence[Evaluation]) -> str:
         f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every "
         "negative empty."
     )
-
-
-def draw_scale(runs: Sequence[Evaluation]) -> Figure:
-    """Draw the metric of each run on one scale with all-empty, the perfect gate and the first place."""
-    figure = Figure(figsize=(10, 1.1 + 0.45 * len(runs)), layout="constrained")
-    axis = figure.subplots()
-    for place, run in enumerate(runs):
-        score, low, high = run.metric()
-        colour = RUNS[place % len(RUNS)]
-        axis.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
-        axis.plot(score, place, "o", color=colour, markersize=9)
-        axis.plot(run.ceiling(), place, "|", color=colour, markersize=16, markeredgewidth=2)
-        axis.plot(float((~run.positive).mean()), place, "x", color=colour, markersize=8)
-    axis.axvline(WINNERS, color=RED, linewidth=1.5)
-    axis.axvline(ALL_EMPTY, color=GREY, linewidth=1.5, linestyle="--")
-    axis.set_yticks(range(len(runs)), [plain(run.name) for run in runs])
-    axis.set_ylim(len(runs) - 0.4, -0.6)
-    shown = [value for run in runs for value in (*run.metric(), run.ceiling(), float((~run.positive).mean()))]
-    axis.set_xlim(max(0.0, min(*shown, ALL_EMPTY) - 0.02), min(1.0, max(*shown, WINNERS) + 0.02))
-    axis.set_xlabel("competition metric")
-    return figure
-
-
-SCALE_CAPTION = (
-    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect gate "
-    f"with these masks. Red line: the competition's first place, {WINNERS} on the private leaderboard; "
-    f"dashed: all-empty on stage 1's test set, {ALL_EMPTY}. Those two are of other images."
-)
 
 
 def table_1(runs: Sequence[Evaluation]) -> Table:
