@@ -27,7 +27,7 @@ def count(recipe: str, size: int, precision: str) -> Answer:
     from pneumothorax.recipe import find_recipe
 
     unet.on_one_cpu = lambda: False  # plain Keras' layers, which a GPU gets
-    chosen = find_recipe(recipe, size=size, encoder_weights="none")
+    chosen = find_recipe(recipe, size=size, encoder_weights="none", legs="")
     memory = estimate_training(chosen, precision)
     forward = 0
     for layer in list_layers(unet.build_model(chosen, precision)):

@@ -50,7 +50,7 @@ def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
 
     deterministic, xla = OURS[options.side]
     recipe = find_recipe(
-        options.recipe, size=options.size, encoder_weights="none", deterministic=deterministic
+        options.recipe, size=options.size, encoder_weights="none", legs="", deterministic=deterministic
     )
     hardware.begin(recipe)
     model = compile_model(recipe, find_precision(options))

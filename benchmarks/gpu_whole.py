@@ -142,6 +142,7 @@ class Whole:
         options, began = self.options, time.time()
         recipe = find_recipe(
             "strong",
+            legs="",
             size=self.cache.images.shape[1],
             encoder_weights="none",
             batch_size=options.batch,

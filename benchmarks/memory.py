@@ -75,7 +75,7 @@ def compare(recipe_name: str) -> float:
     ratios = []
     print(f"\n{'on this CPU':<44} {'measured':>9} {'estimate':>9} {'ratio':>6}")
     for size, precision, side in CHECKS:
-        recipe = find_recipe(recipe_name, size=size, encoder_weights="none")
+        recipe = find_recipe(recipe_name, size=size, encoder_weights="none", legs="")
         memory, fused = estimate_training(recipe, precision), precision == "float32"
         what, measured = f"{size} px, {precision}, {side}", {}
         for batch in (4, 8):
@@ -110,7 +110,7 @@ def print_parts(recipe: Recipe, batch: int, precision: str) -> None:
 def print_table(recipe_name: str, factor: float, precision: str) -> None:
     print(f"\n{precision}, growth x {factor:.2f} (unfused)   of the {T4} GB of a T4, {WORKSPACE} GB left")
     for size in (256, 512, 768):
-        recipe = find_recipe(recipe_name, size=size, encoder_weights="none")
+        recipe = find_recipe(recipe_name, size=size, encoder_weights="none", legs="")
         memory = estimate_training(recipe, precision)
         for batch in (4, 8, 16):
             fused, unfused = (memory.total(batch, factor, fused=way) / GB for way in (True, False))
@@ -129,12 +129,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         size, batch, precision, side = options.measure.split(",")
-        recipe = find_recipe(options.recipe, size=int(size), encoder_weights="none")
+        recipe = find_recipe(options.recipe, size=int(size), encoder_weights="none", legs="")
         measure(recipe, int(batch), precision, side)
         return
     print(describe_machine("keras", "segmentation-models"))
     factor = 1.0 if options.skip_measuring else compare(options.recipe)
-    recipe = find_recipe(options.recipe, size=512, encoder_weights="none")
+    recipe = find_recipe(options.recipe, size=512, encoder_weights="none", legs="")
     print_parts(recipe, 16, "mixed_float16")
     print_table(options.recipe, max(1.0, factor), "mixed_float16")
     needed = estimate_training(recipe, "mixed_float16").total(16, max(1.0, factor), fused=False) / GB

@@ -26,18 +26,43 @@ from real_table import check_alike, draw_sheet, measure, write_table
 from trials import Trial, flags, put_between, run_command, text_around
 
 MARK = "<!-- written by benchmarks/real.py -->"
-LITE: dict[str, object] = {"encoder": "efficientnetlite0"}
-LITE_128 = {**LITE, "size": 128, "epochs": 16}
+LITE_128: dict[str, object] = {"size": 128, "epochs": 8, "legs": ""}
 RANDOM: dict[str, object] = {"encoder_weights": "none"}
-RANDOM_128 = {**LITE_128, **RANDOM, "epochs": 8}
-SEED_128 = {**RANDOM, "split": "folds", "epochs": 30}
+
+
+def of_lite(name: str, text: str, **changes: object) -> Trial:
+    """Return a row that differs from the row `lite128` in some fields, and is compared with it."""
+    return Trial(name, text, "lite", {**LITE_128, **changes}, "lite128")
+
+
 # Run, what it is called in the table, recipe, fields that differ from it, and the row to compare it with.
 TRIALS = [
-    Trial("lite128", "Lite0, 128 px, ImageNet, 16 epochs", "strong", LITE_128),
-    Trial("random128", "Lite0, 128 px, random weights, 8 epochs", "strong", RANDOM_128, "lite128"),
-    Trial("lite256", "Lite0, 256 px, ImageNet, 20 epochs", "strong", {**LITE, "epochs": 20}, "lite128"),
-    Trial("seed128", "`seed`, 128 px, random weights, 30 epochs", "seed", SEED_128),
-    Trial("strong256", "`strong`, 256 px, random weights", "strong", RANDOM, "lite256", on_request=True),
+    Trial("lite128", "Lite0, 128 px, 8 epochs", "lite", LITE_128),
+    of_lite("random128", "random weights", **RANDOM),
+    of_lite("image128", "loss per image", loss_reduction="image"),
+    of_lite(
+        "frozen128",
+        "encoder frozen for 2 epochs",
+        epochs=2,
+        encoder_rate=0.0,
+        legs="encoder_rate=1, epochs=6",
+    ),
+    of_lite("slow128", "encoder at .3 of the rate", encoder_rate=0.3),
+    of_lite("batchnorm128", "frozen batch normalisation of the encoder", freeze_batch_norm=True),
+    of_lite("decay128", "weight decay .01", weight_decay=0.01),
+    of_lite("head128", "classification head's loss times 1", loss="bce + log_dice + 1 * empty"),
+    of_lite("rate128", "learning rate 1e-3", learning_rate=1e-3),
+    of_lite("wide128", "shift .12, zoom .2", shift=0.12, zoom=0.2),
+    of_lite("long128", "16 epochs", epochs=16),
+    of_lite("focal128", "3 bce + dice + 4 focal", loss="3 * bce + dice + 4 * focal + 0.1 * empty"),
+    of_lite("lovasz128", "bce + Lovasz", loss="bce + lovasz + 0.1 * empty"),
+    of_lite("hard128", "hard negatives", hard_negatives=True),
+    of_lite("best128", "mean of the 3 best epochs", average_best=3),
+    of_lite("boundary128", "+ .1 boundary", loss="bce + log_dice + 0.1 * boundary + 0.1 * empty"),
+    Trial("lite256", "`lite`: then 12 epochs at 256 px", "lite", {}, "lite128"),
+    Trial(
+        "strong256", "`strong`, 256 px, random weights", "strong", {**RANDOM, "legs": ""}, "", on_request=True
+    ),
 ]
 
 

@@ -87,7 +87,7 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
         assert main([*words, "--root", str(root)]) == 0
         return capsys.readouterr().out
 
-    run("train", "--recipe=strong", *SMALL, "--folds=2", "--epochs=2")
+    run("train", "--recipe=strong", *SMALL, "--folds=2", "--epochs=2", "--legs=")
     strong = root / "runs" / "strong"
     assert sorted(path.name for path in strong.glob("fold*")) == ["fold0", "fold1"]
     assert "without the gate" in run("tune", "--run=strong")
@@ -104,9 +104,10 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 def test_a_run_goes_on_at_a_larger_size_and_joins_an_ensemble(root, capsys):
     flags = ["--root", str(root), "--recipe=strong", *SMALL, "--folds=2", "--epochs=1", "--warmup-epochs=0"]
+    flags.append("--legs=")
     for words in (["--run=small", "--size=32"], ["--run=large", "--init-from=small"]):
         if words[1] == "--size=32":
-            assert main(["prepare", "--root", str(root), "--recipe=strong", "--size=32"]) == 0
+            assert main(["prepare", "--root", str(root), "--recipe=strong", "--size=32", "--legs="]) == 0
         assert main(["train", *flags, *words]) == 0
     assert main(["ensemble", "--root", str(root), "--runs=large,small=0.5", "--run=both", "--set=none"]) == 2
     assert "none" in capsys.readouterr().err

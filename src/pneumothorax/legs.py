@@ -70,6 +70,7 @@ def legs_of(recipe: Recipe) -> list[Recipe]:
             raise UserError(
                 f"leg {number}: size {leg.size} after {legs[-1].size}",
                 "sizes that never fall from leg to leg",
+                "name other --legs, or none with --legs ''",
             )
         legs.append(leg)
     return legs

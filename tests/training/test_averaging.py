@@ -33,8 +33,11 @@ def test_the_mean_of_files_is_the_mean_of_each_array(count, tmp_path):
     )
 
 
+COLUMNS = ("val_gain", "val_gain_error", "val_loss", "val_mean_dice", "size")
+
+
 def make_history(*rows):
-    return [dict(zip(("val_gain", "val_gain_error", "val_loss", "size"), row, strict=False)) for row in rows]
+    return [dict(zip(COLUMNS, row, strict=False)) for row in rows]
 
 
 def test_the_best_epochs_are_the_highest_then_those_of_the_lower_loss_then_the_earlier():
@@ -43,20 +46,26 @@ def test_the_best_epochs_are_the_highest_then_those_of_the_lower_loss_then_the_e
     assert best_epochs(history[:1], "val_gain", 3) == [0]
 
 
-def test_of_scores_within_a_standard_error_of_the_highest_the_lower_loss_is_better():
-    history = make_history((0.50, 0.1, 2.0), (0.45, 0.3, 1.0), (0.39, 0.3, 0.5), (0.55, 0.06, 1.5))
+def test_of_scores_within_a_standard_error_of_the_highest_the_higher_mean_dice_is_better():
+    history = make_history(
+        (0.50, 0.1, 1.0, 0.3), (0.45, 0.3, 2.0, 0.4), (0.39, 0.3, 0.5, 0.9), (0.55, 0.06, 3.0, 0.2)
+    )
     assert [best_epochs(history[:end], "val_gain") for end in (1, 2, 3, 4)] == [[0], [1], [1], [3]]
-    assert best_epochs(history, "val_gain", 3) == [3, 0, 1]
+    assert best_epochs(history, "val_gain", 3) == [0, 3, 1]
 
 
 def test_an_epoch_that_is_no_longer_among_the_best_does_not_return():
-    # The second has the lower loss until the third, higher, puts it out of reach; its file is gone by then.
-    history = make_history((0.40, 0.1, 2.0), (0.32, 0.1, 1.0), (0.45, 0.1, 3.0))
+    # The second takes the first's place until the third puts it out of reach; the first's file is gone then.
+    history = make_history((0.42, 0.1, 1.0, 0.5), (0.38, 0.1, 1.0, 0.9), (0.48, 0.08, 1.0, 0.1))
     assert [best_epochs(history[:end], "val_gain") for end in (1, 2, 3)] == [[0], [1], [2]]
 
 
+def test_of_networks_that_gain_nothing_the_lower_loss_is_better():
+    history = make_history((0.0, 0.0, 2.0), (0.0, 0.0, 1.0), (0.0, 0.0, 3.0))
+    assert best_epochs(history, "val_gain", 2) == [1, 0]
+
+
 def test_only_epochs_of_the_size_trained_last_count():
-    history = make_history(
-        (0.5, 0, 1.0, 64.0), (0.4, 0, 1.0, 64.0), (0.2, 0, 2.0, 128.0), (0.3, 0, 2.0, 128.0)
-    )
+    rows = (0.5, 64.0), (0.4, 64.0), (0.2, 128.0), (0.3, 128.0)
+    history = make_history(*((gain, 0, 1.0, 0.5, size) for gain, size in rows))
     assert [best_epochs(history[:end], "val_gain") for end in (2, 3, 4)] == [[0], [2], [3]]

@@ -201,5 +201,6 @@ def test_the_curves_mark_each_leg(straight):
 
 
 def test_the_recipe_lite_is_strong_with_a_small_encoder():
-    lite = find_recipe("lite")
-    assert replace(lite, name="strong", encoder="xception") == find_recipe("strong")
+    lite, strong = find_recipe("lite"), find_recipe("strong")
+    shared = {name: getattr(strong, name) for name in ("name", "encoder", "size", "epochs", "legs")}
+    assert replace(lite, **shared) == strong

@@ -12,10 +12,11 @@ import numpy as np
 def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int = 1) -> list[int]:
     """Return the places of the best epochs at the size trained last, best first.
 
-    A higher score is better. Scores within a standard error of the highest so far are as good as it; among
-    those, the lower validation loss is better (the one-standard-error rule of Breiman et al. 1984,
-    *Classification and Regression Trees*). Without a column of the standard error, only equal scores are.
-    Epochs are compared in their order, so that an epoch that has fallen behind does not return.
+    A higher score is better. Scores within a standard error of the highest so far are as good as it (the rule
+    of Breiman et al. 1984, *Classification and Regression Trees*); among those the higher mean soft Dice is
+    better, which no threshold makes coarse. Where there is no error, and only equal scores are as good, the
+    lower validation loss is better. Epochs are compared in their order, so that none that has fallen behind
+    returns.
 
     Args:
         history: One row an epoch; a column ``size``, if there is one, is the side of the images in pixels.
@@ -30,9 +31,11 @@ def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int
         if row[monitor] > highest:
             highest, margin = row[monitor], row.get(f"{monitor}_error", 0.0)
 
-        def rank(each: int, least: float = highest - margin) -> tuple[float, ...]:
+        def rank(each: int, margin: float = margin, least: float = highest - margin) -> tuple[float, ...]:
             score, loss = history[each][monitor], history[each]["val_loss"]
-            return (0.0, loss, -score, each) if score >= least else (1.0, -score, loss, each)
+            if margin and score >= least:
+                return 0.0, -history[each]["val_mean_dice"], loss, each
+            return 1.0, -score, loss, each
 
         best = sorted([*best, place], key=rank)[:count]
     return best
