@@ -69,7 +69,7 @@ def segment(options: Namespace) -> int:
     objects = [kind for kind in ("dicom_seg", "dicom_sc") if getattr(options, kind)]
     if objects:
         _need_highdicom()
-    found = find_inputs(options.images, log.LOG)
+    found = find_inputs(options.images, log.LOG, skip_bad=options.skip_bad)
     if found.others:
         shown = ", ".join(map(printable, found.others[:SHOWN])) + ", ..." * (len(found.others) > SHOWN)
         files = f"{len(found.others):,} file{'s are no images' if len(found.others) > 1 else ' is no image'}"
