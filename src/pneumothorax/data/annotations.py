@@ -63,7 +63,7 @@ def _pair(row: list[str], image: int, code: int) -> tuple[str, str]:
 
 
 def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.SHAPE) -> None:
-    """Check that the run-length code of every row decodes; warn where one has the length at which Excel cuts.
+    """Check that the run-length code of every row decodes; warn of cells that Excel may have cut.
 
     Raises:
         UserError: A row does not; the message names file, row and image.
@@ -86,8 +86,8 @@ def warn_of_cuts(source: Path, rows: list[int]) -> None:
     if rows:
         shown = ", ".join(map(str, rows[:5])) + ", ..." * (len(rows) > 5)
         warn(
-            f"{source}: the cell in row {shown} has exactly {EXCEL_CHARACTERS:,} characters, where Excel cuts "
-            "cells off; if Excel has saved this file, masks are lost: use the file from before"
+            f"{source}: the cell in row {shown} has exactly {EXCEL_CHARACTERS:,} characters, where Excel "
+            "cuts; if Excel has saved this file, masks are lost: use the file from before"
         )
 
 

@@ -38,7 +38,7 @@ def walk(folder: Path, unreadable: list[str], mark: str | None = None) -> Iterat
             unreadable.append(f"{parent} ({error.strerror})")
             continue
         place = (state.st_dev, state.st_ino)
-        if place in seen or mark in (entry.name for entry in entries):
+        if place in seen or any(entry.name == mark for entry in entries):
             continue
         seen.add(place)
         folders = []
@@ -92,4 +92,6 @@ def fault_of_name(path: Path) -> str | None:
         str(path).encode()
     except UnicodeEncodeError:
         return f"{os.fsencode(path)!r} (its name is no UTF-8 text: rename it)"
+    if "\r" in str(path):  # Python's csv does not quote it
+        return f"{str(path)!r} (a carriage return in its name: rename it)"
     return None

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from pneumothorax.errors import UserError
 
@@ -55,7 +55,7 @@ def read_rows(path: Path, expected: str, encoding: str = "utf-8-sig") -> Iterato
         UserError: The file cannot be read, or is no CSV.
     """
     try:
-        with _unpacked(path) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
+        with unpacked(path) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
             yield from csv.reader(_limited(text, path), strict=True)
     except OSError as error:
         if error.errno is None:  # gzip's
@@ -68,14 +68,14 @@ def read_rows(path: Path, expected: str, encoding: str = "utf-8-sig") -> Iterato
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+def unpacked(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, and what is packed in it by gzip or zip; its first bytes decide, not its name."""
     with path.open("rb") as file:
         start = file.read(4)
         file.seek(0)
         if start.startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield stream
+            with gzip.open(file) as stream:
+                yield cast(IO[bytes], stream)
         elif start in (b"PK\x03\x04", b"PK\x05\x06"):
             with zipfile.ZipFile(file) as archive, archive.open(_only_csv(archive, path)) as stream:
                 yield stream
