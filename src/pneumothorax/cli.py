@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            _flush()
     except BrokenPipeError:
         if not (unread := [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]):
             raise
@@ -57,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
         return UNREAD
+
+
+def _flush() -> None:
+    """Write what is still to be written to stdout, which a caller may have closed."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _is_unread(stream: TextIO | None) -> bool:
@@ -92,7 +97,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.command in _ON_KERAS:
             backend.check_backend()
         code = _demo(options) if options.command == "demo" else _find(options)(options)
-        sys.stdout.flush()
+        _flush()  # a full disk is then one line as well
         return code
     except UserError as error:
         if options.debug:
