@@ -157,8 +157,9 @@ def _list_files(folder: Path, *, skip_bad: bool) -> list[Path]:
         if path.name.startswith("."):
             continue
         is_image = path.suffix.lower() in dicom.SUFFIXES
-        if is_image and (fault := fault_of_name(path)):
-            unreadable.append(fault)
+        if is_image and (fault := fault_of_name(path.parent) or fault_of_name(path)):
+            if fault not in unreadable:  # a folder is named once
+                unreadable.append(fault)
         elif not (is_image and is_special(path)):
             files.append(path)
     refuse_unreadable(unreadable, folder, skip_bad=skip_bad)
