@@ -111,11 +111,14 @@ def locked(place: Path, told: str) -> Iterator[None]:
 
     Raises:
         UserError: The place cannot be locked at all.
+        OSError: The disk is full.
     """
     with ExitStack() as held:
         try:
             _lock(place, told, held)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             _mark(place, told, error, held)
         yield
 
