@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.chromium import MISSING
 
 from pneumothorax.data.phantom import make_competition
@@ -16,6 +17,9 @@ THOROUGH = "needs --thorough"
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
+
+settings.register_profile("any speed", deadline=None)  # no test depends on how busy the machine is
+settings.load_profile("any speed")
 
 # A shell's background job (`make test &`, nohup) ignores Ctrl-C, and so would each program of a test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -444,6 +444,47 @@ def test_prepare_fills_both_caches(capfd, tmp_path):
     assert "warning" not in out
 
 
+@pytest.mark.parametrize("command", ["prepare", "explore"])
+def test_a_folder_that_cannot_be_read_ends_a_command_unless_it_may_be_left_out(
+    capsys, tmp_path, monkeypatch, command
+):
+    raw = tmp_path / "data" / "raw"
+    (raw / "shut").mkdir(parents=True)
+    for name in ("a", "b", "shut/c"):
+        cv2.imwrite(str(raw / f"{name}.png"), np.full((1024, 1024), 9, np.uint8))
+    (raw / "train-rle.csv").write_text("ImageId, EncodedPixels\na, 5 9\nb,-1\n")
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    words = [command, "--root", tmp_path, "--size", "32", "--workers", "1"]
+    assert exit_code(words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(f"cannot read {raw / 'shut'} (Permission denied)" in line for line in lines)
+    assert lines[-1].endswith("--skip-bad")
+    assert not (tmp_path / "data" / "cache").exists()
+    if command == "prepare":
+        assert exit_code([*words, "--skip-bad"]) == 0
+        assert "32-bilinear/train: 2 images" in capsys.readouterr().out
+
+
+def test_images_without_their_annotations_are_counted_and_the_tables_are_named(capsys, tmp_path):
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    for name in "ab":
+        cv2.imwrite(str(raw / f"{name}.png"), np.full((1024, 1024), 9, np.uint8))
+    (raw / "masks.csv").write_text("ImageId, EncodedPixels\na, 5 9\n")
+    (raw / "sample_submission.csv").write_text("ImageId,EncodedPixels\nb,-1\n")
+    assert exit_code(["prepare", "--root", tmp_path, "--size", "32", "--workers", "1"]) == 0
+    err = capsys.readouterr().err
+    assert f"no train image: 2 images in {raw}, but no annotations (stage_2_train.csv or" in err
+    assert f"other tables there: {raw / 'masks.csv'}" in err
+
+
 # Deciding, submitting, scoring
 
 

@@ -7,11 +7,12 @@ import argparse
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pneumothorax import __version__, flags
 from pneumothorax.errors import UserError
@@ -22,6 +23,7 @@ DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
+UNREAD = 141  # as a shell shows the end of a Unix tool by SIGPIPE
 _ON_KERAS = ("demo", "augmentations", "train", "predict", "segment")  # commands that compute with it
 
 
@@ -39,8 +41,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; the process's own when None.
 
     Returns:
-        The exit code: 0 done, 2 a mistake of the user's, 130 interrupted.
+        The exit code: 0 done, 2 a mistake of the user's, 130 interrupted, 141 nobody reads the output.
     """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            _flush()
+    except BrokenPipeError:
+        if not (unread := [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]):
+            raise
+        for stream in unread:  # what is still to be written, at the latest as Python ends, goes nowhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        return UNREAD
+
+
+def _flush() -> None:
+    """Write what is still to be written to stdout, which a caller may have closed."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _is_unread(stream: TextIO | None) -> bool:
+    """Return whether a stream is a pipe that its reader has closed."""
+    try:
+        if stream is None:
+            return False
+        looks = select.poll()
+        looks.register(stream.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # no file of the system
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in looks.poll(0))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run one command; see `main`."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -59,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command in _ON_KERAS:
             backend.check_backend()
-        return _demo(options) if options.command == "demo" else _find(options)(options)
+        code = _demo(options) if options.command == "demo" else _find(options)(options)
+        _flush()  # a full disk is then one line as well
+        return code
     except UserError as error:
         if options.debug:
             raise

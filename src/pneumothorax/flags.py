@@ -78,7 +78,9 @@ def workers(command: argparse.ArgumentParser) -> None:
 
 def skip_bad(command: argparse.ArgumentParser) -> None:
     """Add --skip-bad."""
-    command.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read")
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave out images and folders that cannot be read"
+    )
 
 
 def run(command: argparse._ActionsContainer) -> None:
@@ -348,13 +350,13 @@ def kernels_deps(command: argparse.ArgumentParser) -> None:
 
 def validate(command: argparse.ArgumentParser) -> None:
     """Add the flags of `validate`."""
-    command.add_argument("file", type=Path, help="submission CSV")
+    command.add_argument("file", type=Path, help="submission CSV, plain, .gz or .zip")
     command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
 
 
 def score(command: argparse.ArgumentParser) -> None:
     """Add the flags of `score`."""
-    command.add_argument("file", type=Path, help="submission CSV")
+    command.add_argument("file", type=Path, help="submission CSV, plain, .gz or .zip")
     command.add_argument("--truth", type=Path, required=True, help="annotation CSV that knows its images")
     command.add_argument("--json", action="store_true", help="print one JSON object")
 

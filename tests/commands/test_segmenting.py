@@ -18,6 +18,7 @@ from tests.inference.echo import BUILDER, PLAIN, build_echo, headed, make_ensemb
 
 from pneumothorax.cli import main
 from pneumothorax.commands import segmenting
+from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.report.segment_log import LOG
 from pneumothorax.workspace import atomic
@@ -617,3 +618,12 @@ def test_without_highdicom_its_flags_are_one_line(root, images, capsys, monkeypa
     assert "need highdicom, which is not installed; pip install" in errors(capsys)[0]
     assert not out.exists()
     assert segment(root, images)[0] == 0
+
+
+@pytest.mark.parametrize("left", [".lock", ".locked"])
+def test_the_lock_of_a_killed_command_is_no_other_file(tmp_path, left):
+    (tmp_path / left).touch()
+    segmenting._check_out(tmp_path)
+    (tmp_path / "mine").touch()
+    with pytest.raises(UserError, match="holds other files"):
+        segmenting._check_out(tmp_path)

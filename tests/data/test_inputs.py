@@ -116,9 +116,18 @@ def test_nothing_and_nothing_to_see_are_one_line(tmp_path):
         find_inputs(tmp_path, MARK)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
-def test_a_folder_that_may_not_be_listed_is_no_empty_one(tmp_path):
+def test_a_folder_that_may_not_be_listed_is_no_empty_one(tmp_path, monkeypatch, capsys):
     write_png(tmp_path / "a.png")
-    (tmp_path / "shut").mkdir(mode=0)
-    with pytest.raises(PermissionError):
+    (tmp_path / "shut").mkdir()
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"cannot read .*shut \(Permission denied\)"):
         find_inputs(tmp_path, MARK)
+    assert [one.name for one in find_inputs(tmp_path, MARK, skip_bad=True).images] == ["a.png"]
+    assert "cannot read" in capsys.readouterr().err

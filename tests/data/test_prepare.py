@@ -780,3 +780,61 @@ def test_a_cache_of_too_few_rows_is_not_opened(few, tmp_path):
     cache.studies.iloc[:-1].to_csv(tmp_path / "cache/studies.csv", index=False)
     with pytest.raises(UserError, match="arrays of 6x64x64 and 6x64x64 for 5 studies"):
         open_cache(tmp_path / "cache")
+
+
+def test_a_script_that_does_not_ask_for_its_name_prepares_once(few, tmp_path):
+    """Python runs the script again in each worker, which would wait for the lock of the first for ever."""
+    few.to_pickle(tmp_path / "few.pickle")
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            from pathlib import Path
+            import pandas as pd
+            from pneumothorax.data import prepare
+            print("begun", flush=True)
+            prepare.CHUNK = 1
+            few = pd.read_pickle({str(tmp_path / "few.pickle")!r})
+            prepare.prepare(few, Path({str(tmp_path / "cache")!r}), 64, "area", workers=2)
+        """)
+    )
+    ended = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=HANG_SECONDS
+    )
+    assert (ended.returncode, ended.stdout) == (0, "begun\n"), ended.stderr
+    assert len(open_cache(tmp_path / "cache").studies) == len(few)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOSYS])
+def test_shared_memory_that_is_full_or_missing_is_named_and_one_worker_needs_none(
+    few, tmp_path, monkeypatch, number
+):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", refuse)
+    monkeypatch.setattr(prepare, "CHUNK", 1)
+    with pytest.raises(UserError) as caught:
+        run(few, tmp_path / "cache", workers=2)
+    assert f"worker processes cannot be started (/dev/shm: {os.strerror(number)})" in str(caught.value)
+    assert "--workers 1" in str(caught.value)
+    assert len(run(few, tmp_path / "cache").studies) == len(few)
+
+
+def test_no_bar_is_drawn_where_stderr_is_no_terminal_and_bad_images_are_named(few, tmp_path, capsys):
+    Path(few["path"][0]).write_bytes(b"")
+    run(few, tmp_path / "cache", skip_bad=True)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cannot read {few['path'][0]}")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a,b", 'a"b', " a", "nan", "-1", "001", "\U0001fac1", "a'b;c", "=1"]
+)
+def test_any_name_that_is_text_works(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    rows = study(folder / f"{name}.png", np.full((8, 8), 7, np.uint8))
+    cache = run(rows, tmp_path / "cache")
+    assert cache.studies["ImageId"].tolist() == [name]
+    assert Path(cache.studies["path"][0]).is_file()
+    assert run(rows, tmp_path / "cache").studies.equals(cache.studies)

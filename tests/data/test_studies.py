@@ -1,13 +1,16 @@
 """Each folder layout that Kaggle's sources unpack to. Nothing is decoded: a few bytes serve as an image."""
 
 import gzip
+import io
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from pneumothorax.data import studies
-from pneumothorax.data.studies import describe, find_images, find_sample, find_studies
+from pneumothorax.data.studies import describe, describe_lack, find_images, find_sample, find_studies
 from pneumothorax.errors import UserError
 
 UIDS = [f"1.2.276.{number}.5" for number in range(4)]
@@ -228,7 +231,7 @@ def test_annotation_file_may_be_gzipped(tmp_path):
 def test_two_different_annotation_files_of_one_name_are_not_guessed_between(tmp_path):
     write_stage_1(tmp_path)
     other = write_csv(tmp_path / "pneumothorax" / "train-rle.csv", {UIDS[0]: ["1 1"]})
-    with pytest.raises(UserError, match="two different annotation files") as caught:
+    with pytest.raises(UserError, match="2 different files") as caught:
         find_studies(tmp_path)
     assert str(other) in str(caught.value)
     assert "--annotations" in str(caught.value)
@@ -316,3 +319,166 @@ def test_description_lists_every_count(tmp_path):
     assert len(lines) == 8
     assert lines[0].split() == ["images", "6"]
     assert len({len(line) for line in lines}) == 1
+
+
+def zipped(content: bytes, name: str = "train-rle.csv") -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"__MACOSX/._{name}", b"fork")
+        archive.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("train-rle.csv.zip", zipped),
+        ("train-rle.zip", zipped),
+        ("train-rle.csv (1).zip", zipped),
+        ("train-rle (1).csv", bytes),
+        ("train-rle(2).csv", bytes),
+        ("train-rle-1.csv", bytes),
+        ("train-rle - Copy.csv", bytes),
+        ("train-rle copy.csv", bytes),
+        ("Train-RLE.CSV", bytes),
+        ("train-rle (1).csv.gz", gzip.compress),
+        ("train-rle.csv", zipped),  # its content decides
+    ],
+)
+def test_annotations_are_found_as_they_are_served_and_copied(tmp_path, name, pack):
+    write_stage_1(tmp_path)
+    before = find_studies(tmp_path)
+    plain = tmp_path / "train-rle.csv"
+    content = plain.read_bytes()
+    plain.unlink()
+    (tmp_path / name).write_bytes(pack(content))
+    found = find_studies(tmp_path)
+    assert found.table.equals(before.table)
+    assert found.source == tmp_path / name
+
+
+def test_a_copy_counts_as_the_same_file_and_a_different_one_is_named(tmp_path):
+    write_stage_1(tmp_path)
+    first = tmp_path / "train-rle.csv"
+    copy = tmp_path / "train-rle (1).csv"
+    copy.write_bytes(first.read_bytes())
+    assert find_studies(tmp_path).source == first
+    write_csv(copy, {UIDS[0]: ["1 1"]})
+    with pytest.raises(UserError) as caught:
+        find_studies(tmp_path)
+    assert f"2 different files, {first}, {copy}" in str(caught.value)
+    assert find_studies(tmp_path, copy).counts["annotated"] == 1
+
+
+def test_two_different_samples_are_named(tmp_path):
+    sample = write_csv(tmp_path / "sample_submission.csv", {"a": ["-1"]})
+    assert find_sample(tmp_path) == sample
+    write_csv(tmp_path / "sample_submission (1).csv", {"b": ["-1"]})
+    with pytest.raises(UserError, match=r"2 different files.*--sample"):
+        find_sample(tmp_path)
+
+
+def test_a_part_without_images_is_explained_by_what_is_there_and_what_is_missing(tmp_path):
+    write_stage_1(tmp_path)
+    (tmp_path / "train-rle.csv").rename(tmp_path / "masks.csv")
+    found = find_studies(tmp_path)
+    assert describe_lack(found, tmp_path, "train") == (
+        f"6 images in {tmp_path}, but no annotations (stage_2_train.csv or train-rle.csv, also .gz or .zip); "
+        f"other tables there: {tmp_path / 'masks.csv'}"
+    )
+    lack = describe_lack(found, tmp_path, "test")
+    assert "but no sample submission (stage_2_sample_submission.csv or sample_submission.csv" in lack
+    source = write_csv(tmp_path / "train-rle.csv", {"another": ["-1"]})
+    lack = describe_lack(find_studies(tmp_path), tmp_path, "train")
+    assert lack == f"6 images in {tmp_path}, but {source} annotates none of them"
+
+
+@pytest.fixture
+def shut(monkeypatch):
+    """Forbid to list some folders, to root as well."""
+    closed: set[Path] = set()
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if Path(path) in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return closed
+
+
+@pytest.mark.parametrize("find", [find_images, find_studies])
+def test_folders_that_cannot_be_listed_are_named_and_an_error_unless_they_may_be_left_out(
+    tmp_path, find, shut, capsys
+):
+    write_stage_1(tmp_path)
+    places = sorted((tmp_path / "dicom-images-train").iterdir())[:2]
+    shut.update(places)
+    with pytest.raises(UserError) as caught:
+        find(tmp_path)
+    assert f"cannot read {places[0]} (Permission denied) and 1 more below {tmp_path}" in str(caught.value)
+    assert "--skip-bad" in str(caught.value)
+    assert all(f"cannot read {place} (Permission denied)" in capsys.readouterr().err for place in places[:1])
+    found = find(tmp_path, skip_bad=True)
+    err = capsys.readouterr().err
+    assert all(f"warning: cannot read {place} (Permission denied)" in err for place in places)
+    if find is find_studies:
+        assert found.counts["images"] == 4
+
+
+def test_a_whole_folder_that_cannot_be_listed_is_not_an_empty_one(tmp_path, shut):
+    write_stage_1(tmp_path)
+    shut.add(tmp_path)
+    for find in (find_images, find_studies, find_sample):
+        with pytest.raises(UserError, match=r"cannot read .* \(Permission denied\)"):
+            find(tmp_path)
+
+
+def test_a_sample_is_found_beside_a_folder_that_cannot_be_listed(tmp_path, shut, capsys):
+    sample = write_csv(tmp_path / "sample_submission.csv", {"a": ["-1"]})
+    (tmp_path / "shut").mkdir()
+    shut.add(tmp_path / "shut")
+    assert find_sample(tmp_path) == sample
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_links_that_lead_back_end(tmp_path):
+    write_stage_1(tmp_path)
+    before = find_studies(tmp_path)
+    for name in ("a", "b", "dicom-images-train/c"):
+        (tmp_path / name).symlink_to(tmp_path)
+    (tmp_path / "d").symlink_to("d")
+    found = find_studies(tmp_path)
+    assert found.counts == before.counts
+    assert len(find_images(tmp_path)) == 6
+    assert find_sample(tmp_path) is None
+
+
+def test_a_folder_that_two_links_name_counts_once(tmp_path):
+    write_stage_1(tmp_path / "disk")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("a", "b"):
+        (raw / name).symlink_to(tmp_path / "disk")
+    assert find_studies(raw).counts["duplicate files, ignored"] == 0
+
+
+@pytest.mark.parametrize("find", [find_images, find_studies])
+@pytest.mark.parametrize("name", [b"R\xf6ntgen/a.dcm", b"a/R\xf6ntgen.dcm"])
+def test_names_that_are_no_text_are_refused_before_any_work(tmp_path, find, name, capsys):
+    touch(tmp_path / "b.dcm")
+    path = touch(tmp_path / os.fsdecode(name))
+    if path.name == "a.dcm":
+        touch(path.with_name("c.dcm"))  # its folder is named once
+    with pytest.raises(UserError, match=r"R\\xf6ntgen.*its name is no UTF-8 text: rename it"):
+        find(tmp_path)
+    found = find(tmp_path, skip_bad=True)
+    assert capsys.readouterr().err.count("no UTF-8 text") == 2  # of both calls
+    assert (len(found) if find is find_images else found.counts["images"]) == 1
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    touch(tmp_path / "a.dcm")
+    os.mkfifo(tmp_path / "b.dcm")
+    assert len(find_images(tmp_path)) == 1

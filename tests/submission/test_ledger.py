@@ -1,7 +1,9 @@
+import gzip
 import json
 import select
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict, replace
 from functools import reduce
 
@@ -283,3 +285,17 @@ def test_pipes_and_line_ends_do_not_break_the_table(tmp_path):
 def test_where_nothing_was_submitted_the_table_says_so(tmp_path, entries):
     assert table(tmp_path, *entries) == []
     assert "Nothing was submitted yet." in (tmp_path / "README.md").read_text()
+
+
+def test_a_packed_csv_is_the_same_submission_with_the_same_record(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("ImageId,EncodedPixels\na,-1\n")
+    record = ledger.Record(run="strong")
+    ledger.write_record(path, record)
+    packed = [tmp_path / "out.csv.gz", tmp_path / "out.csv.zip"]
+    packed[0].write_bytes(gzip.compress(path.read_bytes()))
+    with zipfile.ZipFile(packed[1], "w") as archive:
+        archive.write(path, "out.csv")
+    for other in packed:
+        assert ledger.digest(other) == ledger.digest(path)
+        assert ledger.read_record(other) == record

@@ -1,6 +1,9 @@
 import csv
+import gzip
+import io
 import re
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -304,3 +307,38 @@ def test_a_submission_of_the_competitions_size_is_scored_in_seconds(tmp_path):
     assert (found.mean_dice, found.images, found.positives) == (1.0, 3205, 600)
     with path.open(newline="") as file:
         assert len(list(csv.reader(file))) == 3206
+
+
+def packed(content, kind):
+    if kind == "gz":
+        return gzip.compress(content)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("out.csv", content)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip"])
+def test_a_packed_submission_is_validated_and_scored_as_a_plain_one(tmp_path, sample, kind):
+    truth = write(tmp_path / "truth.csv", rows_of(a="5 2"))
+    plain = rows_of(a="5 2", b="0 1")
+    path = write(tmp_path / f"out.csv.{kind}", packed(plain.encode(), kind))
+    assert validate(path, sample) == 3
+    assert score(path, truth) == score(write(tmp_path / "out.csv", plain), truth)
+    write(path, packed(rows_of(a="5").encode(), kind))
+    with pytest.raises(UserError, match=r"row 3, a: 1 numbers"):
+        validate(path, sample)
+
+
+@pytest.mark.parametrize("length", [32_766, 32_767, 32_768])
+def test_a_cell_of_the_length_at_which_excel_cuts_is_warned_of(tmp_path, sample, capsys, length):
+    code = "1 1 " * 1000 + "1 " + "1".zfill(length - 4002)
+    assert len(code) == length
+    path = write(tmp_path / "out.csv", rows_of(a=code))
+    warned = length == 32_767
+    for look in (
+        lambda: list(find_faults(path, sample)) or validate(path, sample),
+        lambda: score(path, path),
+    ):
+        look()
+        assert ("has exactly 32,767 characters, where Excel" in capsys.readouterr().err) == warned

@@ -63,11 +63,11 @@ def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
     """Find all studies and fill the caches of training and test images; return both, of the largest size."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
     raw = options.raw or workspace.raw
-    studies = found.find_studies(raw, options.annotations)
+    studies = found.find_studies(raw, options.annotations, skip_bad=options.skip_bad)
     print(found.describe(studies.counts))
     if studies.table.empty:
         raise UserError(
-            f"no image in {raw} is annotated, or listed in a sample submission",
+            found.describe_lack(studies, raw, "train"),
             "Kaggle's CSV files beside the images",
             "run `make download`, or name the annotations with --annotations",
         )
@@ -75,7 +75,8 @@ def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
     for part in ("train", "test"):
         rows = studies.table[studies.table["part"] == part]
         if rows.empty:
-            warn(f"no {part} image found; go on without (`make download` fetches them)")
+            lack = found.describe_lack(studies, raw, part)
+            warn(f"no {part} image: {lack}; go on without (`make download` fetches them)")
             continue
         legs = {leg.size: leg for leg in legs_of(recipe)}  # training begins with the smallest
         for leg in list(legs.values())[slice(None) if part == "train" else slice(-1, None)]:

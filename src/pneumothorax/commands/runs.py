@@ -135,7 +135,9 @@ def predict(options: Namespace) -> int:
         cache = open_prepared(workspace, recipe, name)
     else:
         place = workspace.cache(recipe.size, recipe.interpolation, name)
-        cache = prepare_rows(found.find_images(options.images), place, recipe, options)
+        cache = prepare_rows(
+            found.find_images(options.images, skip_bad=options.skip_bad), place, recipe, options
+        )
     folder, rows = run / "predictions" / name, np.arange(len(cache.studies))
     if options.rows:
         folder, rows = part_folder(folder, options.rows), rows[slice(*options.rows)]

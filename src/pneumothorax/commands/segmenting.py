@@ -4,6 +4,7 @@ Files are read and written by threads beside the network, which is loaded only i
 """
 
 import os
+import sys
 from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from pneumothorax.report import segment_log as log
 from pneumothorax.report import segmentation as report
 from pneumothorax.report.segment_log import Row
 from pneumothorax.report.wording import printable
-from pneumothorax.workspace import locked
+from pneumothorax.workspace import LOCK_NAME, locked
 
 SHOWN = 5  # files that are no images, by their names
 AHEAD = 16  # images read before the network wants them, or waiting to be written
@@ -69,7 +70,7 @@ def segment(options: Namespace) -> int:
     objects = [kind for kind in ("dicom_seg", "dicom_sc") if getattr(options, kind)]
     if objects:
         _need_highdicom()
-    found = find_inputs(options.images, log.LOG)
+    found = find_inputs(options.images, log.LOG, skip_bad=options.skip_bad)
     if found.others:
         shown = ", ".join(map(printable, found.others[:SHOWN])) + ", ..." * (len(found.others) > SHOWN)
         files = f"{len(found.others):,} file{'s are no images' if len(found.others) > 1 else ' is no image'}"
@@ -130,7 +131,8 @@ def _check_out(out: Path) -> None:
     """Make sure that the folder of results is new, empty or an older one: nothing else is overwritten."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "a folder for the results", "choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / log.LOG).is_file():
+    others = out.is_dir() and any(not path.name.startswith(LOCK_NAME) for path in out.iterdir())
+    if others and not (out / log.LOG).is_file():
         raise UserError(
             f"{out} holds other files", "a new folder, or results of `segment`", "choose another --out"
         )
@@ -165,11 +167,15 @@ def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
     if not todo:
         begin()
     with tqdm(
-        total=len(images), initial=len(rows), desc="segment", unit="image", disable=len(images) == 1
+        total=len(images),
+        initial=len(rows),
+        desc="segment",
+        unit="image",
+        disable=len(images) == 1 or None,  # None: where stderr is no terminal
     ) as bar:
         for name, row in _work(todo, task, len(images), begin) if todo else ():
             if row.get("error"):
-                bar.write(f"{printable(name)}: {printable(row['error'])}", file=bar.fp)
+                bar.write(f"{printable(name)}: {printable(row['error'])}", file=sys.stderr)
             else:
                 log.append(task.out, digests[name], row)
             rows[name] = row

@@ -3,33 +3,25 @@
 Knows the columns ImageId and EncodedPixels; does not know where images lie.
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pneumothorax.data import rle
-from pneumothorax.errors import UserError
+from pneumothorax.data.tables import read_rows
+from pneumothorax.errors import UserError, warn
 
 COLUMNS = ["ImageId", "EncodedPixels"]
 
-# The last two come from gzip files that are cut short or damaged.
-_NO_CSV = (
-    pd.errors.ParserError,
-    pd.errors.EmptyDataError,
-    UnicodeDecodeError,
-    OSError,
-    EOFError,
-    zlib.error,
-)
+EXCEL_CHARACTERS = 32_767  # Excel cuts a cell here, without a word
 
 
 def read_annotations(path: Path) -> pd.DataFrame:
     """Read an annotation or submission CSV, whatever its variant.
 
     Known variants: a space before the second column name and before the values (stage 1), none (stage 2), a
-    byte-order mark without a header, gzip. Missing text means an empty mask.
+    byte-order mark without a header, gzip, zip. Missing text means an empty mask.
 
     Args:
         path: The CSV file.
@@ -42,37 +34,36 @@ def read_annotations(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise UserError(f"no file {path}", "an annotation CSV", "check the path")
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            header=None,
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            compression="gzip" if zipped else None,
-        )
-    except _NO_CSV as error:
-        raise UserError(f"{path} is no CSV ({error})", ",".join(COLUMNS)) from None
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    header = table.iloc[0].tolist()
+    rows = [row for row in read_rows(path, ",".join(COLUMNS)) if len(row) > 1 or "".join(row).strip()]
+    if not rows:
+        raise UserError(f"{path} is no CSV (it is empty)", ",".join(COLUMNS))
+    header = [cell.strip() for cell in rows[0]]
+    names = header
     if "ImageId" in header:
-        table.columns = pd.Index(header)
-        table = table.iloc[1:]
-    elif table.shape[1] == 2 and _is_code(table.iat[0, 1]):
-        table.columns = pd.Index(COLUMNS)
-    if missing := [name for name in COLUMNS if name not in table.columns]:
+        rows = rows[1:]
+    elif len(header) == 2 and _is_code(header[1]):
+        names = COLUMNS
+    if missing := [name for name in COLUMNS if name not in names]:
         raise UserError(f"{path} has the columns {header[:5]}", f"the columns {' and '.join(missing)}")
-    table = table[COLUMNS].reset_index(drop=True)
+    if longer := next((row for row in rows if len(row) > len(names)), None):
+        cells = ",".join(longer)[:60]
+        raise UserError(f"{path} is no CSV ({len(longer)} cells in {cells!r})", ",".join(COLUMNS))
+    image, code = map(names.index, COLUMNS)
+    table = pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(COLUMNS), dtype=str)
     table["EncodedPixels"] = table["EncodedPixels"].replace(
         {"": rle.EMPTY, "nan": rle.EMPTY, "NaN": rle.EMPTY}
     )
     return table
 
 
+def _pair(row: list[str], image: int, code: int) -> tuple[str, str]:
+    """Return ImageId and code of a row; cells that are missing at its end are empty."""
+    cells = row + [""] * (max(image, code) + 1 - len(row))
+    return cells[image].strip(), cells[code].strip(rle.SPACES)
+
+
 def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.SHAPE) -> None:
-    """Check that the run-length code of every row decodes.
+    """Check that the run-length code of every row decodes; warn of cells that Excel may have cut.
 
     Raises:
         UserError: A row does not; the message names file, row and image.
@@ -82,6 +73,22 @@ def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.
             rle.area(text, shape)
         except rle.RLEError as error:
             raise UserError(f"{source}, row {row}, {image_id}: {error}") from None
+    warn_of_cuts(source, [at for at, text in enumerate(table["EncodedPixels"], 1) if is_cut(text)])
+
+
+def is_cut(text: str) -> bool:
+    """Return whether a cell has the length at which Excel cuts: rarely, it is this long by itself."""
+    return len(text) == EXCEL_CHARACTERS
+
+
+def warn_of_cuts(source: Path, rows: list[int]) -> None:
+    """Warn of cells that Excel may have cut, by the numbers of their rows."""
+    if rows:
+        shown = ", ".join(map(str, rows[:5])) + ", ..." * (len(rows) > 5)
+        warn(
+            f"{source}: the cell in row {shown} has exactly {EXCEL_CHARACTERS:,} characters, where Excel "
+            "cuts; if Excel has saved this file, masks are lost: use the file from before"
+        )
 
 
 def group_codes(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

@@ -5,14 +5,12 @@ What has the suffix of an image is one, even if it will turn out broken; any oth
 or, where its name tells no kind (a PACS names files by their UID), if it parses as one.
 """
 
-import os
 import re
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pneumothorax.data.dicom import SUFFIXES, read_header
+from pneumothorax.data.files import is_special, refuse_unreadable, walk
 from pneumothorax.errors import UserError
 
 _STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -47,15 +45,17 @@ class Inputs:
     others: list[str]
 
 
-def find_inputs(source: Path, mark: str) -> Inputs:
+def find_inputs(source: Path, mark: str, *, skip_bad: bool = False) -> Inputs:
     """Find the images in a folder, or take the one that was named.
 
     Args:
         source: A file or a folder. Links are followed, but no folder is entered twice.
         mark: The name of a file that marks a folder of results: such a folder is left out.
+        skip_bad: Leave out folders that cannot be listed, instead of failing.
 
     Raises:
-        UserError: There is no such file, no image in the folder, or it lies within a folder of results.
+        UserError: There is no such file, no image in the folder, it lies within a folder of results, or a
+            folder cannot be listed.
     """
     if not source.exists():
         raise UserError(f"no file or folder {source}", "a radiograph, or a folder of them")
@@ -65,12 +65,14 @@ def find_inputs(source: Path, mark: str) -> Inputs:
     if source.is_file():
         return Inputs([Input(source, source.name)], [])
     images, others = [], []
-    for path in _walk(source, mark):
+    unreadable: list[str] = []
+    for path in walk(source, unreadable, mark):
         name = path.relative_to(source).as_posix()
         if _is_image(path):
             images.append(Input(path, name))
         else:
             others.append(name)
+    refuse_unreadable(unreadable, source, skip_bad=skip_bad)
     if not images:
         raise UserError(
             f"no image in {source} ({len(others):,} other files)",
@@ -79,32 +81,13 @@ def find_inputs(source: Path, mark: str) -> Inputs:
     return Inputs(sorted(images, key=lambda one: one.name), sorted(others))
 
 
-def _walk(folder: Path, mark: str) -> Iterator[Path]:
-    """Yield the files below a folder; enters no folder of results, and none twice, wherever links lead."""
-    seen: set[tuple[int, int]] = set()
-    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        state = Path(parent).stat()
-        place = (state.st_dev, state.st_ino)
-        if place in seen or mark in names:
-            folders.clear()
-            continue
-        seen.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (Path(parent, name) for name in names)
-
-
-def _refuse(error: OSError) -> None:
-    """Say that a folder cannot be listed, where `os.walk` would leave it out."""
-    raise error
-
-
 def _is_image(path: Path) -> bool:
     """Tell whether a file is an image, or claims to be one."""
     if path.name.startswith(".") or path.name == _INDEX:
         return False
     claims, tells_nothing = path.suffix.lower() in SUFFIXES, bool(_NO_KIND.fullmatch(path.suffix))
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for ever
+        if is_special(path):
             return False
         if claims:
             return True

@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tqdm import tqdm
 
 from pneumothorax.data import annotations, building, dicom, rle
 from pneumothorax.data.cache import Cache, open_cache, shrink
+from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import locked
 
@@ -113,13 +115,14 @@ def _work(
     one_by_one = (task(chunk) for chunk in chunks)
     outcomes = one_by_one if processes == 1 else _in_parallel(task, chunks, processes)
     log = (build / building.LOG).open("a", encoding="utf-8")
-    bar = tqdm(total=len(table), initial=len(table) - len(todo), unit="image", desc=f"prepare {size} px")
+    begun = len(table) - len(todo)
+    bar = tqdm(total=len(table), initial=begun, unit="image", desc=f"prepare {size} px", disable=None)
     with log, bar, closing(outcomes):
         for outcome in outcomes:
             for row, record in outcome:
                 log.write(json.dumps({"row": row, "digest": digests[row], **record}) + "\n")
                 if "error" in record:
-                    bar.write(str(record["error"]), file=bar.fp)
+                    bar.write(str(record["error"]), file=sys.stderr)
                 yield row, record
                 bar.update()
             log.flush()
@@ -127,10 +130,11 @@ def _work(
 
 def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processes: int) -> Generator[Outcome]:
     """Yield the outcome of each chunk as it is done, in any order."""
-    context = get_context("forkserver")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+    with open_pool(processes, "forkserver", _start_worker) as pool:
         try:
-            for done in as_completed([pool.submit(task, chunk) for chunk in chunks]):
+            with hidden_main():
+                waiting = [pool.submit(task, chunk) for chunk in chunks]
+            for done in as_completed(waiting):
                 yield done.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -17,9 +17,12 @@ from pneumothorax.errors import UserError
 
 SHAPE = (1024, 1024)  # every image of the competition
 EMPTY = "-1"
+SPACES = " \t\n\r\f\v"  # what may stand between numbers and around them; Unicode's other spaces may not
 
-_DIGITS = re.compile(r"[0-9][0-9\s]*", re.ASCII).fullmatch
-_NUMBER = re.compile(r"-?[0-9]{1,18}").fullmatch  # int() would take "1_0" too
+_DIGITS = re.compile(rf"[0-9][0-9{SPACES}]*").fullmatch
+_WORDS = re.compile(rf"[^{SPACES}]+").findall
+_NUMBER = re.compile(r"(-?)0*([0-9]+)").fullmatch  # int() would take "1_0" too
+_MOST_DIGITS = 18  # more do not fit into 64 bits
 
 Mask = npt.NDArray[np.uint8]
 
@@ -55,7 +58,7 @@ def decode(text: str, shape: tuple[int, int] = SHAPE) -> Mask:
     """Read run-length text as a mask; the inverse of `encode`.
 
     Args:
-        text: ``gap length`` pairs, or ``-1`` for an empty mask; white space around it is ignored.
+        text: ``gap length`` pairs, or ``-1`` for an empty mask; ASCII white space around it is ignored.
         shape: (H, W) of the mask, in pixels.
 
     Returns:
@@ -67,7 +70,7 @@ def decode(text: str, shape: tuple[int, int] = SHAPE) -> Mask:
     """
     height, width = shape
     flat = np.zeros(height * width, dtype=np.uint8)
-    text = text.strip()
+    text = text.strip(SPACES)
     if text != EMPTY:
         ends = _ends(text, flat.size).tolist()
         for start, end in zip(ends[::2], ends[1::2], strict=True):
@@ -81,7 +84,7 @@ def area(text: str, shape: tuple[int, int] = SHAPE) -> int:
     Raises:
         RLEError: As `decode` does.
     """
-    text = text.strip()
+    text = text.strip(SPACES)
     return 0 if text == EMPTY else int(np.diff(_ends(text, math.prod(shape)))[::2].sum())
 
 
@@ -122,16 +125,21 @@ def _ends(text: str, pixels: int) -> npt.NDArray[np.int64]:
 
 def _fault(text: str, pixels: int) -> RLEError:
     """Say what is wrong with text that is no run-length code, and at which of its numbers."""
-    words = text.split()
+    words = _WORDS(text)
     if not words:
         return RLEError("empty run-length text", "'gap length' pairs or -1")
+    numbers = []
     for at, word in enumerate(words, 1):
-        if not _NUMBER(word):
+        match = _NUMBER(word)
+        if not match:
             return RLEError(f"{word[:20]!r} as number {at} of run-length text", "whole numbers")
+        if len(match[2]) > _MOST_DIGITS:
+            return RLEError(f"{word[:20]}... as number {at} of run-length text", f"at most {pixels} pixels")
+        numbers.append(int(match[1] + match[2]))
     if len(words) % 2:
         return RLEError(f"{len(words)} numbers in run-length text", "pairs of gap and length")
     end = 0
-    for at, number in enumerate(map(int, words), 1):
+    for at, number in enumerate(numbers, 1):
         end += number
         if at % 2 and number < 0:
             wanted = "0 or more (runs may not overlap)"
@@ -139,7 +147,5 @@ def _fault(text: str, pixels: int) -> RLEError:
         if not at % 2 and number < 1:
             return RLEError(f"length {number} as number {at} of run-length text", "1 or more")
         if not at % 2 and end > pixels:
-            return RLEError(
-                f"a run to pixel {end} (number {at} of run-length text)", f"at most {pixels} pixels"
-            )
-    raise AssertionError(f"no fault in run-length text {text[:40]!r}")
+            break
+    return RLEError(f"a run to pixel {end} (number {at} of run-length text)", f"at most {pixels} pixels")

@@ -5,13 +5,15 @@ opens no image.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from pneumothorax.data import annotations, dicom
+from pneumothorax.data.files import fault_of_name, is_special, refuse_unreadable, walk
+from pneumothorax.data.tables import find_named
 from pneumothorax.errors import UserError
 
 # Newest first: stage 2's file holds the rows of stage 1 as well.
@@ -30,14 +32,18 @@ class Studies:
             mask_path (of the PNG mirror's mask, or ''). Sorted by part and ImageId.
         sample: The sample submission's file, or None.
         counts: What was found, by name, for a person to read.
+        source: The annotation file, or None.
+        others: The files that may be tables, but are neither annotations nor sample.
     """
 
     table: pd.DataFrame
     sample: Path | None
     counts: dict[str, int]
+    source: Path | None = None
+    others: tuple[Path, ...] = ()
 
 
-def find_studies(raw: Path, annotation_file: Path | None = None) -> Studies:
+def find_studies(raw: Path, annotation_file: Path | None = None, *, skip_bad: bool = False) -> Studies:
     """Find the images and annotations below a folder, in any of the layouts that circulate.
 
     An image with annotation is part 'train'; one without that a sample submission lists is part 'test'; any
@@ -47,15 +53,17 @@ def find_studies(raw: Path, annotation_file: Path | None = None) -> Studies:
     Args:
         raw: The folder; stage-1 trees, both mirrors and the flat test set may all be in it.
         annotation_file: The annotation CSV; found by its name when None.
+        skip_bad: Leave out folders and files that cannot be looked at, instead of failing.
 
     Raises:
-        UserError: There is no folder, no image in it, a broken CSV, or two different files of one name.
+        UserError: There is no folder, no image in it, a broken CSV, two different files of one name, or a
+            folder that cannot be listed.
     """
-    files = _list_files(raw)
-    tables = [path for path in files if path.name.lower().endswith((".csv", ".csv.gz"))]
+    files = _list_files(raw, skip_bad=skip_bad)
+    tables = [path for path in files if path.name.lower().endswith((".csv", ".gz", ".zip"))]
     images, masks, duplicates = _sort_images(raw, files, _mirror_names(tables))
-    source = annotation_file or _annotation_file(tables)
-    sample = _by_name(tables, SAMPLE_NAMES)
+    source = annotation_file or _one_of(tables, ANNOTATION_NAMES, "name the one to use with --annotations")
+    sample = _one_of(tables, SAMPLE_NAMES, "remove the wrong ones")
     codes: dict[str, tuple[str, ...]] = {}
     if source is not None:
         rows = annotations.read_annotations(source)
@@ -84,44 +92,78 @@ def find_studies(raw: Path, annotation_file: Path | None = None) -> Studies:
         "annotated without an image": len(codes.keys() - images.keys()),
         "test without an image": len(listed - images.keys() - codes.keys()),
     }
-    return Studies(table, sample, counts)
+    others = tuple(path for path in tables if path not in (source, sample))
+    return Studies(table, sample, counts, source, others)
 
 
-def find_images(folder: Path) -> pd.DataFrame:
+def find_images(folder: Path, *, skip_bad: bool = False) -> pd.DataFrame:
     """Find every image below a folder as a study of part 'test', without annotation.
+
+    Args:
+        folder: Where to look.
+        skip_bad: Leave out folders and files that cannot be looked at, instead of failing.
 
     Returns:
         A table as in `Studies`.
 
     Raises:
-        UserError: There is no folder or no image in it, or two different images of one name.
+        UserError: There is no folder or no image in it, two different images of one name, or a folder that
+            cannot be listed.
     """
-    images, _, _ = _sort_images(folder, _list_files(folder), {})
+    images, _, _ = _sort_images(folder, _list_files(folder, skip_bad=skip_bad), {})
     records = [(image_id, str(path), "test", (), "") for image_id, path in sorted(images.items())]
     return pd.DataFrame(records, columns=["ImageId", "path", "part", "codes", "mask_path"])
 
 
 def find_sample(raw: Path) -> Path | None:
-    """Find the newest sample submission below a folder."""
-    return _by_name(list(_walk(raw)), SAMPLE_NAMES)
+    """Find the newest sample submission below a folder.
+
+    Raises:
+        UserError: Several differ, or there is none but a folder that cannot be listed.
+    """
+    unreadable: list[str] = []
+    files = [path for path in walk(raw.absolute(), unreadable) if not path.name.startswith(".")]
+    sample = _one_of(files, SAMPLE_NAMES, "name the one to use with --sample")
+    if raw.exists():
+        refuse_unreadable(unreadable, raw, skip_bad=sample is not None)
+    return sample
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder in a fixed order, without hidden ones and macOS' resource forks."""
-    for parent, folders, names in os.walk(folder.absolute(), followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+def describe_lack(found: Studies, raw: Path, part: str) -> str:
+    """Say why there is no study of a part, by what was found and what is missing."""
+    images, source, names = found.counts["images"], found.source, ANNOTATION_NAMES
+    if part == "test":
+        source, names = found.sample, SAMPLE_NAMES
+    if source is None:
+        others = ", ".join(str(path) for path in found.others[:5]) + ", ..." * (len(found.others) > 5)
+        also = f"; other tables there: {others}" if others else ""
+        kind = "annotations" if part == "train" else "sample submission"
+        return f"{images:,} images in {raw}, but no {kind} ({' or '.join(names)}, also .gz or .zip){also}"
+    lists = "annotates" if part == "train" else "lists"
+    return f"{images:,} images in {raw}, but {source} {lists} none of them"
 
 
-def _list_files(folder: Path) -> list[Path]:
-    """List the files below a folder, which must be one."""
+def _list_files(folder: Path, *, skip_bad: bool) -> list[Path]:
+    """List the files below a folder, which must be one, without hidden ones."""
     if not folder.is_dir():
         raise UserError(
             f"no folder {folder}",
             "a folder of radiographs",
             "run `make download`, or try `make demo`",
         )
-    return list(_walk(folder))
+    unreadable: list[str] = []
+    files = []
+    for path in walk(folder.absolute(), unreadable):
+        if path.name.startswith("."):
+            continue
+        is_image = path.suffix.lower() in dicom.SUFFIXES
+        if is_image and (fault := fault_of_name(path.parent) or fault_of_name(path)):
+            if fault not in unreadable:  # a folder is named once
+                unreadable.append(fault)
+        elif not (is_image and is_special(path)):
+            files.append(path)
+    refuse_unreadable(unreadable, folder, skip_bad=skip_bad)
+    return files
 
 
 def _sort_images(
@@ -142,7 +184,8 @@ def _sort_images(
             images[image_id] = path
         else:
             duplicates += 1
-            if path.suffix == known.suffix and _ends(path) != _ends(known):
+            ends = {_ends(path), _ends(known)} - {None}
+            if path.suffix == known.suffix and len(ends) > 1:
                 raise UserError(
                     f"two different images named {image_id}: {known} and {path}",
                     "one image of each name",
@@ -160,40 +203,31 @@ def _sort_images(
     return images, masks, duplicates
 
 
-def _ends(path: Path) -> tuple[int, bytes, bytes]:
-    """Return a file's length, beginning and end, which tell two images apart without reading all of both."""
+def _ends(path: Path) -> tuple[int, bytes, bytes] | None:
+    """Return a file's length, beginning and end, by which two images differ; None if unreadable."""
     try:
         with path.open("rb") as file:
             head, length = file.read(PROBE), file.seek(0, os.SEEK_END)
             file.seek(max(0, length - PROBE))
             return length, head, file.read()
     except OSError:  # reading the image will say why
-        return -1, b"", b""
+        return None
 
 
-def _annotation_file(tables: list[Path]) -> Path | None:
-    """Find the newest annotation file; a mirror's second copy of it must say the same."""
-    first = _by_name(tables, ANNOTATION_NAMES)
-    for other in tables:
-        if first and other != first and other.name.removesuffix(".gz") == first.name.removesuffix(".gz"):
-            one, two = (
-                annotations.group_codes(annotations.read_annotations(path)) for path in (first, other)
-            )
-            if one != two:
-                raise UserError(
-                    f"two different annotation files, {first} and {other}",
-                    "one, or two copies",
-                    "name the one to use with --annotations",
-                )
-    return first
-
-
-def _by_name(files: list[Path], names: tuple[str, ...]) -> Path | None:
-    """Return the first file that bears the first of the names, or the next, plain or gzipped."""
+def _one_of(files: list[Path], names: tuple[str, ...], remedy: str) -> Path | None:
+    """Find the CSV of the first name, or of the next; its other forms and copies must say the same."""
     for name in names:
-        for path in files:
-            if path.name in (name, name + ".gz"):
-                return path
+        if not (found := find_named(files, name)):
+            continue
+        if len(found) > 1:
+            first, *others = (annotations.group_codes(annotations.read_annotations(path)) for path in found)
+            if any(other != first for other in others):
+                raise UserError(
+                    f"{len(found)} different files, {', '.join(map(str, found))}",
+                    f"one {name}, or copies of it",
+                    remedy,
+                )
+        return found[0]
     return None
 
 
@@ -204,7 +238,7 @@ def _mirror_names(tables: list[Path]) -> dict[str, str]:
         if path.name.startswith("stage_1_") and path.name.endswith("_images.csv"):
             try:
                 index = pd.read_csv(path, dtype=str, keep_default_na=False)
-            except ValueError as error:  # no CSV, not even text
+            except (ValueError, OSError) as error:  # no CSV, not even text
                 raise UserError(f"{path} is no CSV ({error})", ",".join(MIRROR_INDEX_COLUMNS)) from None
             if set(index.columns) >= set(MIRROR_INDEX_COLUMNS):
                 stems, ids = (index[name].str.strip() for name in MIRROR_INDEX_COLUMNS)

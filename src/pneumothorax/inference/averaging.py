@@ -136,7 +136,7 @@ def _mean_maps(sources: Sequence[Source], ids: pd.Index, size: int, title: str) 
     """Yield the quantised mean map of each image, uint8 of shape (1, S, S)."""
     weights = [source.weight for source in sources]
     places = [source.places_of(ids) for source in sources]
-    for at in tqdm(range(len(ids)), title, unit="image"):
+    for at in tqdm(range(len(ids)), title, unit="image", disable=None):
         found = ((source, *place[at]) for source, place in zip(sources, places, strict=True))
         yield mean_map([source.parts[part].probabilities[row] for source, part, row in found], weights, size)[
             None

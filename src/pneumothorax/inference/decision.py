@@ -182,7 +182,7 @@ def encode_all(predictions: Predictions, decision: Decision) -> Iterator[tuple[s
         row = int(strange.argmax())
         name, found = predictions.studies["ImageId"].iloc[row], "x".join(map(str, sizes[row]))
         raise UserError(f"image {name} of {found} pixels", "the competition's 1024x1024")
-    ids = tqdm(predictions.studies["ImageId"], desc="decide", unit="image")
+    ids = tqdm(predictions.studies["ImageId"], desc="decide", unit="image", disable=None)
     told = presences(predictions, decision)
     for image_id, probability, presence in zip(ids, predictions.probabilities, told, strict=True):
         yield image_id, rle.encode(decide(probability, decision, presence=presence))

@@ -63,7 +63,7 @@ def _probabilities(
     batch = max(1, -(-len(rows) // batches))  # so that hardly an image fills the last one
     together = max(1, SUMS // (4 * networks.size**2) // batch) * batch
     passes, seen = len(networks) * (1 + flip), 0
-    with tqdm(total=len(rows), desc=title, unit="image") as bar:
+    with tqdm(total=len(rows), desc=title, unit="image", disable=None) as bar:
 
         def advance(images: int) -> None:
             nonlocal seen

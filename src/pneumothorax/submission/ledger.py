@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pneumothorax.data.tables import unpacked
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import locked, write_text
 
@@ -84,9 +85,12 @@ def make_tag(sha256: str) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the sha256 of a CSV as hexadecimal digits: the same, plain or packed by gzip or zip."""
+    made = hashlib.sha256()
+    with unpacked(path) as file:
+        while part := file.read(2**20):
+            made.update(part)
+    return made.hexdigest()
 
 
 def append(path: Path, entry: Entry) -> Entry:
@@ -179,7 +183,8 @@ def write_record(csv_path: Path, record: Record) -> None:
 
 def read_record(csv_path: Path) -> Record:
     """Read how a CSV was made; an empty record where that is not known, or of another content."""
-    path = csv_path.with_suffix(".json")
+    plain = csv_path.with_suffix("") if csv_path.suffix.lower() in (".gz", ".zip") else csv_path
+    path = plain.with_suffix(".json")
     try:
         values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from pneumothorax.data import annotations, rle
+from pneumothorax.data.tables import read_rows
 from pneumothorax.errors import UserError
 from pneumothorax.model.metrics import dice
 from pneumothorax.workspace import atomic
 
 HEADER = ["ImageId", "EncodedPixels"]
-csv.field_size_limit(2**31 - 1)  # the masks of an untrained network are longer than the usual 131,072
 
 
 @dataclass(frozen=True)
@@ -74,33 +74,30 @@ def _refuse_old(path: Path) -> None:
         raise UserError(f"{path} is there already", "a new name", "choose another --out; nothing was written")
 
 
-def find_faults(path: Path, sample: Path) -> Iterator[str]:
+def find_faults(path: Path, sample: Path, cut: list[int] | None = None) -> Iterator[str]:
     """Yield each fault of a submission, with its row as a spreadsheet counts it (the header is row 1).
 
     Args:
-        path: The submission.
+        path: The submission, plain, gzipped or zipped.
         sample: The sample submission, which lists the ids.
+        cut: The rows whose cell Excel may have cut are added to it.
 
     Raises:
-        UserError: The file is missing or is no text.
+        UserError: The file is missing, or is no CSV.
     """
     if not path.is_file():
         raise UserError(f"no file {path}", "a submission CSV")
     wanted = set(annotations.read_annotations(sample)["ImageId"])
     first: dict[str, int] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = enumerate(csv.reader(file), 1)
-            header = next(rows, (1, []))[1]
-            if header != HEADER:
-                mark = " (a byte-order mark stands before it)" if header[:1] == ["\ufeff" + HEADER[0]] else ""
-                yield f"row 1: header {','.join(header)[:60]!r}{mark}, expected {','.join(HEADER)!r}"
-            for number, row in rows:
-                yield from _row_faults(number, row, wanted, first)
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no UTF-8 text", "a submission CSV") from None
-    except csv.Error as error:
-        raise UserError(f"{path} is no CSV ({error})", "a submission CSV") from None
+    rows = enumerate(read_rows(path, "a submission CSV", "utf-8"), 1)
+    header = next(rows, (1, []))[1]
+    if header != HEADER:
+        mark = " (a byte-order mark stands before it)" if header[:1] == ["\ufeff" + HEADER[0]] else ""
+        yield f"row 1: header {','.join(header)[:60]!r}{mark}, expected {','.join(HEADER)!r}"
+    for number, row in rows:
+        yield from _row_faults(number, row, wanted, first)
+        if cut is not None and any(map(annotations.is_cut, row)):
+            cut.append(number)
     for image_id in sorted(wanted - first.keys()):
         yield f"{image_id}: missing"
 
@@ -123,7 +120,7 @@ def _row_faults(number: int, row: list[str], wanted: set[str], first: dict[str, 
 
 
 def validate(path: Path, sample: Path) -> int:
-    """Check a submission.
+    """Check a submission; warn of cells that Excel may have cut.
 
     Returns:
         The number of its rows.
@@ -131,7 +128,9 @@ def validate(path: Path, sample: Path) -> int:
     Raises:
         UserError: It has faults; the message counts them and names the first ones.
     """
-    faults = list(find_faults(path, sample))
+    cut: list[int] = []
+    faults = list(find_faults(path, sample, cut))
+    annotations.warn_of_cuts(path, cut)
     if faults:
         shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
         number = f"{len(faults)} fault" + "s" * (len(faults) > 1)

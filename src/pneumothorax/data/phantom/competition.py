@@ -7,12 +7,9 @@ writes files and knows no anatomy: `anatomy` draws.
 
 import json
 import shutil
-import sys
 import uuid
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -23,6 +20,7 @@ from pneumothorax.data import rle
 from pneumothorax.data.phantom.anatomy import draw_radiograph
 from pneumothorax.data.phantom.capture import Label, write_capture
 from pneumothorax.data.phantom.findings import FINDINGS, draw_findings
+from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import write_text
 
@@ -162,13 +160,13 @@ def _make_images(
 ) -> list[_Made]:
     """Make every image, in parallel; returns them in the jobs' order."""
     make = partial(_make_image, raw, seed, area_scale, hard_share)
-    bar = partial(tqdm, total=len(jobs), desc="phantom", unit="image", file=sys.stderr)
+    bar = partial(tqdm, total=len(jobs), desc="phantom", unit="image", disable=None)
     if workers == 1:
         return list(bar(map(make, jobs)))
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        return list(bar(pool.map(make, jobs, chunksize=4)))
+    with open_pool(workers, "spawn", cv2.setNumThreads, 1) as pool:
+        with hidden_main():
+            made = pool.map(make, jobs, chunksize=4)
+        return list(bar(made))
 
 
 def _make_image(raw: Path, seed: int, area_scale: float, hard_share: float, job: _Job) -> _Made:

@@ -1,0 +1,57 @@
+"""Worker processes, and why there can be none."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from types import ModuleType
+
+from pneumothorax.errors import UserError
+
+_TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # no fault of the shared memory
+
+
+def open_pool(
+    processes: int | None, start: str, initializer: Callable[..., object], *arguments: object
+) -> ProcessPoolExecutor:
+    """Make a pool of worker processes; submit to it within `hidden_main`.
+
+    Args:
+        processes: All cores when None.
+        start: "spawn" or "forkserver".
+        initializer: Called with the arguments in each process.
+        *arguments: For the initializer.
+
+    Raises:
+        UserError: The system has no room for the semaphores by which processes wait for each other.
+    """
+    try:
+        context = get_context(start)
+        return ProcessPoolExecutor(processes, mp_context=context, initializer=initializer, initargs=arguments)
+    except (OSError, NotImplementedError) as error:  # the latter: Python found no semaphores at all
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number else str(error)
+        place = "" if number in _TOO_MANY else "/dev/shm: "
+        raise UserError(
+            f"worker processes cannot be started ({place}{why})",
+            "shared memory with some room" if place else "",
+            "use --workers 1, which needs none, or make room there",
+        ) from None
+
+
+@contextmanager
+def hidden_main() -> Iterator[None]:
+    """Let processes that start in the block leave the main script alone.
+
+    Python runs it again in each of them, for functions that it may define. A script that does its work
+    without asking for `__name__` would do it again there, and wait for itself; ours define nothing there.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
