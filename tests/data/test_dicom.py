@@ -21,7 +21,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-from pneumothorax.data import compressed, dicom
+from pneumothorax.data import codecs, dicom
 from pneumothorax.data.dicom import Radiograph, UnreadableImageError, read_radiograph
 from pneumothorax.errors import UserError
 
@@ -530,7 +530,7 @@ def test_strict_decoder_gives_opencv_s_pixels(read, image, quality):
 
 def test_without_the_strict_decoder_whole_images_are_the_same(read, monkeypatch):
     strict = read(competition()).pixels
-    monkeypatch.setattr(compressed, "simplejpeg", None)
+    monkeypatch.setattr(codecs, "simplejpeg", None)
     np.testing.assert_array_equal(read(competition()).pixels, strict)
     assert read(jpeg(RGB), "a.jpg").pixels.shape == (H, W)
 

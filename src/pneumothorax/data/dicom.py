@@ -26,9 +26,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.pixels import apply_color_lut, get_decoder
 
-from pneumothorax.data.compressed import JPEG, PNG, check_jpeg, check_whole, decode, decode_grey_jpeg
-from pneumothorax.data.facts import read_facts, read_text
-from pneumothorax.data.grey import SCALE_TAGS, Array, Image, grey_levels
+from pneumothorax.data.codecs import JPEG, PNG, check_jpeg, check_whole, decode, decode_grey_jpeg
+from pneumothorax.data.dicom_tags import read_facts, read_text
+from pneumothorax.data.windowing import SCALE_TAGS, Array, Image, grey_levels
 from pneumothorax.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")

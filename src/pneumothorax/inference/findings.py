@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumothorax.data.dicom import Radiograph
-from pneumothorax.data.facts import is_of_larger_image
+from pneumothorax.data.dicom_tags import is_of_larger_image
 from pneumothorax.data.oddities import is_flat, looks_like_chest
 from pneumothorax.data.sides import side_of
 from pneumothorax.inference.decision import Decision, decide, upsample

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumothorax.data.facts import decode_text, spacing_of, years_of
+from pneumothorax.data.dicom_tags import decode_text, spacing_of, years_of
 
 
 @pytest.mark.parametrize(
