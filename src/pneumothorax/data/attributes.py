@@ -1,12 +1,17 @@
 """Numbers of a parsed DICOM data set; a value that is not one is an error in the attribute's own name.
 
-Knows no pixels.
+Says the parser's own errors in these names too. Knows no pixels.
 """
 
 import math
+import re
+import struct
+import zlib
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
+_TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)")
 
 
 def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
@@ -60,6 +65,38 @@ def whole(dataset: pydicom.Dataset, keyword: str, least: int, most: int, default
     if found != int(found) or not least <= found <= most:
         raise ValueError(f"{keyword} is {found:g}, not a whole number from {least} to {most:,}")
     return int(found)
+
+
+def words(dataset: pydicom.Dataset, keyword: str) -> list[str]:
+    """Return the values of an attribute of code words, in capitals; [] where it is missing or empty.
+
+    Raises:
+        ValueError: It cannot be parsed.
+    """
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # of pydicom, which converts as late as here: many kinds
+        raise ValueError(f"{keyword} is {_shown(dataset, keyword)}") from None
+    found = value if isinstance(value, list | pydicom.multival.MultiValue) else [value]
+    return [word for one in found if one is not None and (word := str(one).strip(" \0").upper())]
+
+
+def explain(error: Exception) -> str:
+    """Say in one line why a file cannot be read, in the words of DICOM where a parser's error has others."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if (
+        isinstance(error, EOFError | struct.error)
+        or "incomplete or truncated" in text
+        or "No tag to read" in text
+    ):
+        return "the file ends early, within an attribute"
+    if isinstance(error, zlib.error):
+        return "its deflated data set is damaged"
+    # A parser's own texts say tags, and what its code was about.
+    if (found := _TAG.search(text)) and not isinstance(error, ValueError):
+        tag = int("".join(found.groups()), 16)
+        return f"{keyword_for_tag(tag) or found[0]} cannot be parsed"
+    return text or type(error).__name__
 
 
 def _shown(dataset: pydicom.Dataset, keyword: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from pneumothorax.data.attributes import number, numbers
+from pneumothorax.data.attributes import number, numbers, words
 
 # Pixel Padding Value and its range limit, the same for float pixels, Shutter Shape.
 COVER_TAGS = {0x00280120, 0x00280121, 0x00280122, 0x00280123, 0x00280124, 0x00280125, 0x00181600}
@@ -22,15 +22,13 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 
-def find_covered(
-    dataset: pydicom.Dataset, stored: Array, words: Array | None
-) -> tuple[Mask | None, list[str]]:
+def find_covered(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> tuple[Mask | None, list[str]]:
     """Find the pixels that the file declares to be no image.
 
     Args:
         dataset: The image's attributes.
         stored: Stored values, of shape (H, W), or (H, W, 3) in colour, which knows no padding.
-        words: The same with their unused bits, of shape (H, W), for padding values that only these can hold;
+        raw: The same with their unused bits, of shape (H, W), for padding values that only these can hold;
             None where there are no others.
 
     Returns:
@@ -39,7 +37,7 @@ def find_covered(
     """
     covered = np.zeros(stored.shape[:2], bool)
     notes = []
-    for find in (partial(_padding, dataset, stored, words), partial(_shuttered, dataset, covered.shape)):
+    for find in (partial(_padding, dataset, stored, raw), partial(_shuttered, dataset, covered.shape)):
         try:
             found = find()
         except ValueError as error:
@@ -49,7 +47,7 @@ def find_covered(
     return (covered if covered.any() else None), notes
 
 
-def _padding(dataset: pydicom.Dataset, stored: Array, words: Array | None) -> Mask | None:
+def _padding(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> Mask | None:
     """Find the pixels between Pixel Padding Value and Pixel Padding Range Limit (PS3.3, C.7.5.1.1.2)."""
     if stored.ndim != 2 or not str(dataset.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
         return None
@@ -64,11 +62,13 @@ def _padding(dataset: pydicom.Dataset, stored: Array, words: Array | None) -> Ma
             (stored >= np.asarray(low, stored.dtype)) & (stored <= np.asarray(high, stored.dtype))
         )
     ends = [int(value), int(value if limit is None else limit)]
-    for pixels, bits in ((stored, int(dataset.BitsStored)), (words, int(dataset.BitsAllocated))):
+    for pixels, bits in ((stored, int(dataset.BitsStored)), (raw, int(dataset.BitsAllocated))):
         if pixels is None:
             continue
-        fitting = [_as_written(end, bits, pixels.dtype.kind == "i") for end in ends]
-        if None not in fitting:
+        fitting = [
+            one for end in ends if (one := _as_written(end, bits, pixels.dtype.kind == "i")) is not None
+        ]
+        if len(fitting) == len(ends):
             return np.asarray((pixels >= min(fitting)) & (pixels <= max(fitting)))
     return None
 
@@ -89,8 +89,7 @@ def _shuttered(dataset: pydicom.Dataset, shape: tuple[int, ...]) -> Mask | None:
     Raises:
         ValueError: A shutter without its measures, or that leaves nothing.
     """
-    value = dataset.get("ShutterShape") or []
-    shapes = {str(one).strip().upper() for one in ([value] if isinstance(value, str) else value)} - {""}
+    shapes = words(dataset, "ShutterShape")
     outside = np.zeros(shape, bool)
     for kind in shapes:
         if kind not in _SHUTTERS:

@@ -24,6 +24,7 @@ from pydicom import uid
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
 
+from pneumothorax.data.attributes import explain
 from pneumothorax.data.codecs import JPEG, PNG, check_jpeg, decode
 from pneumothorax.data.coverage import COVER_TAGS, find_covered
 from pneumothorax.data.dicom_tags import read_facts, read_text
@@ -98,8 +99,7 @@ def read_radiograph(path: Path) -> Radiograph:
             return Radiograph(image_id, pixels, coloured=coloured)
         return _read_dicom(image_id, data)
     except Exception as error:  # pydicom and its plugins raise nearly anything on broken bytes
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        short = textwrap.shorten(reason or type(error).__name__, 400, placeholder=" ...")
+        short = textwrap.shorten(explain(error), 400, placeholder=" ...")
         raise UnreadableImageError(f"cannot read {path}: {short}") from error
 
 
@@ -184,8 +184,8 @@ def _parse(data: bytes) -> pydicom.Dataset:
 
 def _rendered(dataset: pydicom.Dataset) -> dict[str, Any]:
     """Decode any DICOM image: the fields `pixels`, `coloured`, `covered` and `notes` of a `Radiograph`."""
-    (stored, words), coloured = read_stored(dataset), False
-    covered, notes = find_covered(dataset, stored, words)
+    (stored, raw), coloured = read_stored(dataset), False
+    covered, notes = find_covered(dataset, stored, raw)
     if stored.ndim == 3:
         exact = stored if stored.dtype in (np.uint8, np.uint16) else stored.astype(np.float32)
         coloured = _has_colours(exact)

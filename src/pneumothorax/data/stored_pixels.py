@@ -13,7 +13,7 @@ from pydicom import uid
 from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments
 from pydicom.pixels import apply_color_lut, get_decoder
 
-from pneumothorax.data.attributes import number, whole
+from pneumothorax.data.attributes import explain, number, whole, words
 from pneumothorax.data.codecs import check_jpeg, check_whole, decode_grey_jpeg
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -36,11 +36,11 @@ class Stored(NamedTuple):
 
     Attributes:
         values: Stored values of shape (H, W), or (H, W, 3) in RGB.
-        words: The same as they lie in the file, unused bits included, of shape (H, W); None where equal.
+        raw: The same as they lie in the file, unused bits included, of shape (H, W); None where equal.
     """
 
     values: Array
-    words: Array | None = None
+    raw: Array | None = None
 
 
 def read_stored(dataset: pydicom.Dataset) -> Stored:
@@ -52,7 +52,7 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
     kind = _check(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     if kind == "PixelData" and syntax.is_encapsulated:
-        frame = _only_frame(dataset.PixelData)
+        frame = join_frame(dataset.PixelData)
         if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
             return Stored(decode_baseline(frame, (dataset.Rows, dataset.Columns)))
         if syntax in _JPEGS:
@@ -77,24 +77,16 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
 
 
 def join_frame(items: bytes) -> bytes:
-    """Join the fragments of the one frame of encapsulated pixels, refusing an item that is not all there."""
-    _, starts = parse_fragments(items)
-    for start in starts[-1:]:  # one that reaches too far is the last
-        length, left = int.from_bytes(items[start + 4 : start + 8], "little"), len(items) - start - 8
-        if length > left:
-            raise ValueError(f"the image is cut short ({left:,} of {length:,} bytes of its pixels)")
-    return get_frame(items, 0, number_of_frames=1)
-
-
-def _only_frame(items: bytes) -> bytes:
-    """Join the fragments of a frame that must be the only one."""
+    """Join the fragments of encapsulated pixels, of one frame, refusing an item that is not all there."""
     try:
-        offsets = parse_basic_offsets(items)
-        frame = join_frame(items)
+        offsets, (_, starts) = parse_basic_offsets(items), parse_fragments(items)
+        for start in starts[-1:]:  # one that reaches too far is the last
+            length, left = int.from_bytes(items[start + 4 : start + 8], "little"), len(items) - start - 8
+            if length > left:
+                raise ValueError(f"an item is cut short ({left:,} of {length:,} bytes of its pixels)")
+        frame = get_frame(items, 0, number_of_frames=1)
     except Exception as error:
-        if str(error).startswith("the image is cut short"):
-            raise
-        raise ValueError(f"PixelData holds no encapsulated frame: {error}") from error
+        raise ValueError(f"PixelData holds no whole frame: {explain(error)}") from error
     if len(offsets) > 1:
         raise ValueError(f"PixelData holds {len(offsets):,} frames; expected one")
     return frame
@@ -125,10 +117,10 @@ def _check(dataset: pydicom.Dataset) -> str:
     if frames > 1:
         raise ValueError(f"NumberOfFrames: {frames:,} frames; expected one")
     dataset.NumberOfFrames = 1
-    photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+    photometric = (words(dataset, "PhotometricInterpretation") or [""])[0]
     if not photometric:
         raise ValueError("PhotometricInterpretation is missing")
-    dataset.PhotometricInterpretation = photometric
+    dataset.add_new("PhotometricInterpretation", "CS", photometric)
     syntax = dataset.file_meta.TransferSyntaxUID
     samples = 3 if photometric in _OF_JPEG_2000 and syntax in _JPEG_2000 else _SAMPLES.get(photometric)
     if samples is None:
@@ -170,24 +162,24 @@ def _check_length(dataset: pydicom.Dataset, kind: str, syntax: uid.UID) -> None:
         )
 
 
-def _used_bits(words: Array, dataset: pydicom.Dataset) -> Array:
+def _used_bits(raw: Array, dataset: pydicom.Dataset) -> Array:
     """Return the stored bits of each word, with their sign; the others, such as overlays, do not count.
 
     They end at High Bit; one that makes no sense stands for the usual one, Bits Stored less one.
     """
-    stored, allocated = int(dataset.BitsStored), 8 * words.dtype.itemsize
-    if words.dtype.kind not in "iu" or stored >= allocated or dataset.BitsAllocated == 1:
-        return words
+    stored, allocated = int(dataset.BitsStored), 8 * raw.dtype.itemsize
+    if raw.dtype.kind not in "iu" or stored >= allocated or dataset.BitsAllocated == 1:
+        return raw
     try:
         high = number(dataset, "HighBit")
     except ValueError:
         high = None
     lowest = 0 if high is None or not stored - 1 <= high < allocated else int(high) - stored + 1
-    unsigned = (words.view(words.dtype.str.replace("i", "u")) >> lowest) & (2**stored - 1)
-    if words.dtype.kind == "u":
+    unsigned = (raw.view(raw.dtype.str.replace("i", "u")) >> lowest) & (2**stored - 1)
+    if raw.dtype.kind == "u":
         return unsigned
     sign = 1 << (stored - 1)
-    return ((unsigned.astype(np.int64) ^ sign) - sign).astype(words.dtype)
+    return ((unsigned.astype(np.int64) ^ sign) - sign).astype(raw.dtype)
 
 
 def _coloured(stored: Array, dataset: pydicom.Dataset) -> Array:

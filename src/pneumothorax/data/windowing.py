@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from pneumothorax.data.attributes import number
+from pneumothorax.data.attributes import number, words
 from pneumothorax.data.lookup_tables import read_table
 
 # Modality LUT, rescale intercept and slope, window centre, width and function, VOI LUT, Presentation LUT.
@@ -100,7 +100,7 @@ def _window_shares(values: Array, dataset: pydicom.Dataset) -> Array:
     center, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if center is None or width is None:
         raise ValueError("the window is empty")
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    function = (words(dataset, "VOILUTFunction") or ["LINEAR"])[0]
     if width < 1 if function == "LINEAR" else width <= 0:
         raise ValueError(f"WindowWidth is {width:g}")
     if function == "SIGMOID":
