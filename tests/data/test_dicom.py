@@ -172,6 +172,27 @@ def test_monochrome1_jpeg_is_inverted(read):
     np.testing.assert_array_equal(inverted.pixels, 255 - read(competition()).pixels)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [
+        *[("MONOCHROME1", "INVERSE", True), ("MONOCHROME2", "IDENTITY", False)],
+        *[("MONOCHROME1", "IDENTITY", False), ("MONOCHROME2", "INVERSE", True)],  # as dcmtk shows them
+        *[("MONOCHROME1", "OTHER", True), ("MONOCHROME2", None, False)],
+    ],
+)
+def test_presentation_lut_shape_decides_and_a_contradiction_is_named(
+    read, photometric, shape, inverted, compressed
+):
+    tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    made = read(competition(**tags) if compressed else dataset(GREY, **tags))
+    plain = read(competition()).pixels if compressed else GREY
+    np.testing.assert_array_equal(made.pixels, 255 - plain if inverted else plain)
+    contradicts = shape in ("INVERSE", "IDENTITY") and inverted != (photometric == "MONOCHROME1")
+    wanted = (f"PresentationLUTShape {shape} contradicts {photometric}, and is followed",)
+    assert made.notes == (wanted if contradicts else ())
+
+
 def test_window_cuts_and_stretches(read):
     shown = read(dataset(DEEP, BitsStored=12, WindowCenter=1000, WindowWidth=1001)).pixels
     wanted = ((DEEP - 999.5) / 1000 + 0.5).clip(0, 1) * 255

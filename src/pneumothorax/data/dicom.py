@@ -29,7 +29,7 @@ from pneumothorax.data.codecs import JPEG, PNG, check_jpeg, decode
 from pneumothorax.data.coverage import COVER_TAGS, find_covered
 from pneumothorax.data.dicom_tags import read_facts, read_text
 from pneumothorax.data.stored_pixels import decode_baseline, join_frame, read_stored
-from pneumothorax.data.windowing import SCALE_TAGS, Array, Image, grey_levels
+from pneumothorax.data.windowing import SCALE_TAGS, Array, Image, grey_levels, is_inverted
 from pneumothorax.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
@@ -41,7 +41,7 @@ _JPEG_BASELINE = uid.JPEGBaseline8Bit.encode()
 # Photometric interpretation, samples per pixel, bits stored, pixel representation, as the bytes in the file.
 _AS_STORED = {0x00280004: b"MONOCHROME2 ", 0x00280002: b"\1\0", 0x00280101: b"\x08\0", 0x00280103: b"\0\0"}
 _AS_STORED[0x00280102] = b"\7\0"  # high bit
-_NOT_AS_STORED = SCALE_TAGS | COVER_TAGS
+_NOT_AS_STORED = SCALE_TAGS | COVER_TAGS | {0x20500020}  # Presentation LUT Shape
 _COLOURED = (
     0.06  # mean difference of an image's channels, as a share of its brightest, that makes it one in colour
 )
@@ -72,7 +72,7 @@ class Radiograph:
     spacing_refused: bool = False  # the file has a spacing that no radiograph has
     for_processing: bool = False  # the detector's raw data, not made for the eye
     covered: float = 0.0  # share of the pixels that the file declares to be no image; they are black
-    notes: tuple[str, ...] = ()  # attributes that are broken and were passed over
+    notes: tuple[str, ...] = ()  # attributes that are broken and passed over, or contradict each other
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -81,7 +81,8 @@ def read_radiograph(path: Path) -> Radiograph:
     Grey levels of 8 bits without rescale or window stay as they are. Others are mapped to 0..255 by the
     file's rescale and its window or VOI lookup table, without these, or with a window that is none (no
     number, not finite, no width), by the image's percentiles 0.5 and 99.5.
-    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped.
+    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped. Pixels that the file declares to be
+    no image are black and decide nothing.
 
     Raises:
         UnreadableImageError: The file is missing, broken, cut short, too large, has no pixels or several
@@ -191,12 +192,12 @@ def _rendered(dataset: pydicom.Dataset) -> dict[str, Any]:
         coloured = _has_colours(exact)
         stored = cv2.cvtColor(exact, cv2.COLOR_RGB2GRAY)
     shown, more = grey_levels(stored, dataset, covered)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        shown = 255 - shown  # PresentationLUTShape INVERSE says this once more, so it is not looked at
+    inverted, contradiction = is_inverted(dataset)
+    shown = 255 - shown if inverted else shown
     if covered is not None:
         shown = np.where(covered, np.uint8(0), shown)
     share = 0.0 if covered is None else float(covered.mean())
-    return {"pixels": shown, "coloured": coloured, "covered": share, "notes": (*notes, *more)}
+    return {"pixels": shown, "coloured": coloured, "covered": share, "notes": (*notes, *more, *contradiction)}
 
 
 def read_header(path: Path) -> pydicom.Dataset | None:

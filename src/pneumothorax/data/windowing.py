@@ -61,6 +61,21 @@ def grey_levels(
     return shown, notes
 
 
+def is_inverted(dataset: pydicom.Dataset) -> tuple[bool, list[str]]:
+    """Decide whether the least grey level is white: by Presentation LUT Shape, else by MONOCHROME1.
+
+    Returns:
+        Whether it is, and a note where the two contradict each other.
+    """
+    photometric, shapes = str(dataset.PhotometricInterpretation), words(dataset, "PresentationLUTShape")
+    usual = photometric == "MONOCHROME1"
+    if not photometric.startswith("MONOCHROME") or shapes not in (["INVERSE"], ["IDENTITY"]):
+        return usual, []
+    inverted = shapes == ["INVERSE"]
+    contradiction = f"PresentationLUTShape {shapes[0]} contradicts {photometric}, and is followed"
+    return inverted, [] if inverted == usual else [contradiction]
+
+
 def _modality_values(stored: Array, dataset: pydicom.Dataset) -> Array:
     """Map stored values by the Modality LUT, else by rescale slope and intercept."""
     if table := read_table(dataset, "ModalityLUTSequence", signed=stored.dtype.kind == "i"):
