@@ -1,11 +1,15 @@
 """The standard's list: each transfer syntax, photometric interpretation and depth is read or refused."""
 
+import re
 import struct
 import warnings
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom import uid
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
@@ -113,6 +117,17 @@ def test_uncompressed_ybr_is_read_as_by_pydicom(read, tmp_path, photometric, syn
     np.testing.assert_allclose(read(made).pixels.astype(int), GREY, atol=1)
     again = parsed(made, tmp_path)
     np.testing.assert_array_equal(read_stored(again).values, parsed(made, tmp_path).pixel_array)
+
+
+@pytest.mark.parametrize("photometric", ["YBR_ICT", "YBR_RCT"])
+def test_colour_jpeg_2000_becomes_grey(read, photometric):
+    syntax, file = uid.JPEG2000Lossless, BytesIO()
+    if not get_decoder(syntax).is_available:
+        pytest.skip("no JPEG 2000 decoder")
+    rgb = np.dstack([GREY] * 3)
+    Image.fromarray(rgb).save(file, "JPEG2000", no_jp2=True, mct=1, irreversible=photometric == "YBR_ICT")
+    made = dataset(rgb, syntax, file.getvalue(), PhotometricInterpretation=photometric)
+    np.testing.assert_allclose(read(made).pixels.astype(int), GREY, atol=3)
 
 
 def test_a_broken_palette_is_named(read):
@@ -319,3 +334,13 @@ def test_any_damage_of_a_header_is_one_line_without_a_parser_s_words(read, synta
                 reason = str(error).split(": ", 1)[1]
                 assert "\n" not in reason
                 assert not any(word in reason for word in PARSER), reason
+
+
+def test_every_test_that_the_table_of_files_names_exists():
+    here = Path(__file__)
+    table = (here.parents[2] / "docs" / "segment.md").read_text()
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", table))
+    texts = [path.read_text() for path in here.parent.glob("test_*.py")]
+    defined = {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
+    assert len(named) > 30
+    assert named <= defined
