@@ -156,6 +156,61 @@ def test_a_row_tells_what_was_found(root, images, capsys):
     assert "1 with a pneumothorax, 1 without" in capsys.readouterr().out
 
 
+def test_padding_of_any_value_leaves_the_finding_as_it_is(root, images):
+    ground = image_of(MASK).astype(np.uint16) * 16
+    border = np.ones(SHAPE, bool)
+    border[20:-20, 40:-40] = False
+    for name, value in (("a", 0), ("b", 4095), ("c", 60000)):
+        made = {"BitsStored": 16, "PixelPaddingValue": value, "PixelSpacing": [0.7, 0.7]}
+        write_dicom(images / f"{name}.dcm", np.where(border, value, ground).astype(np.uint16), **made)
+    code, out = segment(root, images)
+    assert code == 0
+    rows = rows_of(out)
+    masks = [mask_of(out, row) for row in rows.values()]
+    assert masks[0].any()
+    for name, row in rows.items():
+        np.testing.assert_array_equal(mask_of(out, row), masks[0], name)
+        assert (row["area_cm2"], row["probability"]) == (
+            rows["a.dcm"]["area_cm2"],
+            rows["a.dcm"]["probability"],
+        )
+        assert row["spacing_source"] == "PixelSpacing"
+        assert any("no image by its own file" in warning for warning in row["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "area", "source", "warning"),
+    [
+        ({"PixelSpacing": [1, 1]}, None, "", "a pixel spacing that no radiograph has"),
+        ({"ImagerPixelSpacing": [0.7, 0.7]}, 125.44, "ImagerPixelSpacing", "pixel spacing at the detector"),
+        (
+            {"ImagerPixelSpacing": [0.7, 0.7], "EstimatedRadiographicMagnificationFactor": 1.4},
+            64.0,
+            "ImagerPixelSpacing / EstimatedRadiographicMagnificationFactor (1.4)",
+            None,
+        ),
+        (
+            {"PixelSpacing": [0.7, 0.7], "PresentationIntentType": "FOR PROCESSING"},
+            125.44,
+            "PixelSpacing",
+            "raw",
+        ),
+    ],
+    ids=str,
+)
+def test_an_area_has_a_source_or_a_warning(root, images, tags, area, source, warning):
+    write_dicom(images / "a.dcm", image_of(MASK), **tags)
+    code, out = segment(root, images)
+    assert code == 0
+    (row,) = rows_of(out).values()
+    assert (row["area_cm2"], row["spacing_source"]) == (area, source)
+    assert table_of(out)[0]["spacing_source"] == source
+    if warning:
+        assert any(one.startswith(warning) for one in row["warnings"])
+    else:
+        assert not any("spacing" in one for one in row["warnings"])
+
+
 def test_what_is_told_of_every_image_is_one_line(root, images, capsys):
     for name in "ab":
         write_png(images / f"{name}.png")

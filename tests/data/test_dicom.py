@@ -4,7 +4,6 @@ import pickle
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -20,79 +19,30 @@ from pydicom.data import get_testdata_file
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
+from tests.data.dicom_files import (
+    BIG,
+    DEFLATED,
+    GREY,
+    IMPLICIT,
+    J2K,
+    JPEG,
+    RAMP,
+    RAW,
+    H,
+    W,
+    dataset,
+    jpeg,
+    lut,
+    written,
+)
 
-from pneumothorax.data import compressed, dicom
-from pneumothorax.data.dicom import Radiograph, UnreadableImageError, read_radiograph
+from pneumothorax.data import codecs, dicom
+from pneumothorax.data.dicom import UnreadableImageError, read_radiograph
 from pneumothorax.errors import UserError
 
-H, W = 24, 40
-RAMP = np.tile(np.linspace(0, 255, W).round().astype(np.uint8), (H, 1))
-GREY = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (H, W), dtype=np.uint8), (5, 5), 0)
-RAW, IMPLICIT, BIG = uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian
-DEFLATED, JPEG, J2K = uid.DeflatedExplicitVRLittleEndian, uid.JPEGBaseline8Bit, uid.JPEG2000Lossless
 NOISY = (
     "ignore:(Invalid|The value length|A value of type)"  # pydicom's complaints about what these tests write
 )
-
-
-def jpeg(image: np.ndarray) -> bytes:
-    return cv2.imencode(".jpg", image)[1].tobytes()
-
-
-def dataset(
-    pixels: np.ndarray, syntax: str = RAW, frame: bytes | None = None, **tags: Any
-) -> pydicom.Dataset:
-    """A data set in the competition's shape, with `pixels` uncompressed unless a `frame` is given."""
-    made = pydicom.Dataset()
-    made.file_meta = pydicom.dataset.FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = syntax
-    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = uid.SecondaryCaptureImageStorage
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "1.2.3"
-    made.Modality, made.Rows, made.Columns = "CR", *pixels.shape[:2]
-    made.SamplesPerPixel = 3 if pixels.ndim == 3 else 1
-    made.PhotometricInterpretation = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
-    if pixels.ndim == 3:
-        made.PlanarConfiguration = 0
-    made.BitsAllocated = made.BitsStored = 8 * pixels.itemsize
-    made.HighBit = made.BitsStored - 1
-    made.PixelRepresentation = int(pixels.dtype.kind == "i")
-    ordered = pixels.astype(pixels.dtype.newbyteorder(">" if syntax == BIG else "<"))
-    made.PixelData = encapsulate([frame]) if frame else ordered.tobytes()
-    made["PixelData"].VR = "OB" if frame or pixels.itemsize == 1 else "OW"
-    made["PixelData"].is_undefined_length = frame is not None
-    for name, value in tags.items():
-        setattr(made, name, value)
-    if "BitsStored" in tags:
-        made.HighBit = made.BitsStored - 1
-    return made
-
-
-def written(made: pydicom.Dataset, preamble: bool = True) -> bytes:
-    file = BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if preamble:
-            pydicom.dcmwrite(file, made, enforce_file_format=True)
-        else:
-            syntax = made.file_meta.TransferSyntaxUID
-            del made.file_meta
-            implicit = syntax.is_implicit_VR
-            pydicom.dcmwrite(file, made, implicit_vr=implicit, little_endian=syntax.is_little_endian)
-    return file.getvalue()
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Callable[..., Radiograph]:
-    """Write a data set, or bytes, and read it back; warnings are errors throughout."""
-
-    def write_and_read(
-        content: pydicom.Dataset | bytes, name: str = "ID_0.dcm", **options: bool
-    ) -> Radiograph:
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else written(content, **options))
-        return read_radiograph(path)
-
-    return write_and_read
 
 
 def competition(**tags: Any) -> pydicom.Dataset:
@@ -222,6 +172,27 @@ def test_monochrome1_jpeg_is_inverted(read):
     np.testing.assert_array_equal(inverted.pixels, 255 - read(competition()).pixels)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [
+        *[("MONOCHROME1", "INVERSE", True), ("MONOCHROME2", "IDENTITY", False)],
+        *[("MONOCHROME1", "IDENTITY", False), ("MONOCHROME2", "INVERSE", True)],  # as dcmtk shows them
+        *[("MONOCHROME1", "OTHER", True), ("MONOCHROME2", None, False)],
+    ],
+)
+def test_presentation_lut_shape_decides_and_a_contradiction_is_named(
+    read, photometric, shape, inverted, compressed
+):
+    tags = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    made = read(competition(**tags) if compressed else dataset(GREY, **tags))
+    plain = read(competition()).pixels if compressed else GREY
+    np.testing.assert_array_equal(made.pixels, 255 - plain if inverted else plain)
+    contradicts = shape in ("INVERSE", "IDENTITY") and inverted != (photometric == "MONOCHROME1")
+    wanted = (f"PresentationLUTShape {shape} contradicts {photometric}, and is followed",)
+    assert made.notes == (wanted if contradicts else ())
+
+
 def test_window_cuts_and_stretches(read):
     shown = read(dataset(DEEP, BitsStored=12, WindowCenter=1000, WindowWidth=1001)).pixels
     wanted = ((DEEP - 999.5) / 1000 + 0.5).clip(0, 1) * 255
@@ -263,13 +234,6 @@ def test_sigmoid_window_is_monotone_and_centred(read):
     assert (np.diff(row) >= 0).all()
     assert row[0] < 5
     assert row[-1] > 250
-
-
-def lut(values: list[int], bits: int, signed: bool = False) -> pydicom.Dataset:
-    item = pydicom.Dataset()
-    item.add_new("LUTDescriptor", "SS" if signed else "US", [len(values), 0, bits])
-    item.add_new("LUTData", "OW", np.array(values, "<u2").tobytes())
-    return item
 
 
 @pytest.mark.parametrize(("top", "bits"), [(255, 8), (4095, 12), (4095, 16), (65535, 16)])
@@ -450,7 +414,7 @@ REFUSED: dict[str, tuple[bytes | pydicom.Dataset, str]] = {
     "cut jpeg": (jpeg(GREY)[:-40], "cut short"),
     "cut to magic": (png(GREY)[:8], "cut short"),
     "broken png": (png(GREY)[:20] + bytes(20) + png(GREY)[40:], "broken"),
-    "slope 0": (dataset(DEEP, RescaleSlope=0, RescaleIntercept=0), "slope"),
+    "slope 0": (dataset(DEEP, RescaleSlope=0, RescaleIntercept=0), "RescaleSlope"),
 }
 
 
@@ -530,7 +494,7 @@ def test_strict_decoder_gives_opencv_s_pixels(read, image, quality):
 
 def test_without_the_strict_decoder_whole_images_are_the_same(read, monkeypatch):
     strict = read(competition()).pixels
-    monkeypatch.setattr(compressed, "simplejpeg", None)
+    monkeypatch.setattr(codecs, "simplejpeg", None)
     np.testing.assert_array_equal(read(competition()).pixels, strict)
     assert read(jpeg(RGB), "a.jpg").pixels.shape == (H, W)
 

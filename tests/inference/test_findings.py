@@ -148,6 +148,9 @@ CHESTLESS = "does not look like a frontal chest radiograph"
         ({"view": "LL"}, "a lateral view (LL)"),
         ({"view": "LLO"}, "not a frontal view (LLO)"),
         ({"coloured": True}, "in colour"),
+        ({"covered": 0.35}, "much of it is no image by its own file and shown black (35%)"),
+        ({"for_processing": True}, "raw data of the detector (FOR PROCESSING)"),
+        ({"notes": ("WindowWidth is 0; passed over",)}, "WindowWidth is 0; passed over"),
     ],
     ids=str,
 )
@@ -172,6 +175,18 @@ def test_a_spacing_of_a_larger_image_gives_no_area(millimetres, side, told):
         assert findings.area_cm2 == pytest.approx(found.sum() * millimetres**2 / 100, abs=0.006)
     else:
         assert findings.area_cm2 is None
+
+
+def test_an_area_names_the_attributes_that_it_follows_from():
+    mask = rectangle((64, 96), 0, 32, 0, 48)
+    assert see(mask, spacing_mm=(5.0, 5.0), spacing_source="PixelSpacing")[0].spacing_source == "PixelSpacing"
+    shrunk, _ = see(mask, spacing_mm=(0.143, 0.143), spacing_source="PixelSpacing")
+    assert (shrunk.area_cm2, shrunk.spacing_source) == (None, "")
+    assert see(mask)[0].spacing_source == ""
+
+
+def test_a_narrow_border_of_no_image_is_not_said():
+    assert not any("no image" in doubt for doubt in doubts(radiograph(covered=0.2)))
 
 
 def test_a_refused_spacing_is_said_once():

@@ -21,14 +21,15 @@ import cv2
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.encaps import get_frame, parse_fragments
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
-from pydicom.pixels import apply_color_lut, get_decoder
 
-from pneumothorax.data.compressed import JPEG, PNG, check_jpeg, check_whole, decode, decode_grey_jpeg
-from pneumothorax.data.facts import read_facts, read_text
-from pneumothorax.data.grey import SCALE_TAGS, Array, Image, grey_levels
+from pneumothorax.data.attributes import explain
+from pneumothorax.data.codecs import JPEG, PNG, check_jpeg, decode
+from pneumothorax.data.coverage import COVER_TAGS, find_covered
+from pneumothorax.data.dicom_tags import read_facts, read_text
+from pneumothorax.data.stored_pixels import decode_baseline, join_frame, read_stored
+from pneumothorax.data.windowing import SCALE_TAGS, Array, Image, grey_levels, is_inverted
 from pneumothorax.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
@@ -36,14 +37,14 @@ SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 _MAGIC, _MAGIC_AT = b"DICM", 128
 _PIXEL_DATA, _FLOAT_PIXELS = 0x7FE00010, {0x7FE00008, 0x7FE00009}
 _ROWS_COLUMNS = (0x00280010, 0x00280011)
-_JPEGS = {*uid.JPEGTransferSyntaxes, *uid.JPEGLSTransferSyntaxes, *uid.JPEG2000TransferSyntaxes}
 _JPEG_BASELINE = uid.JPEGBaseline8Bit.encode()
 # Photometric interpretation, samples per pixel, bits stored, pixel representation, as the bytes in the file.
 _AS_STORED = {0x00280004: b"MONOCHROME2 ", 0x00280002: b"\1\0", 0x00280101: b"\x08\0", 0x00280103: b"\0\0"}
+_AS_STORED[0x00280102] = b"\7\0"  # high bit
+_NOT_AS_STORED = SCALE_TAGS | COVER_TAGS | {0x20500020}  # Presentation LUT Shape
 _COLOURED = (
     0.06  # mean difference of an image's channels, as a share of its brightest, that makes it one in colour
 )
-_PLUGINS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
 _FILTERS = threading.Lock()  # warning filters are the process's own: two threads that swap them may lose them
 
 
@@ -60,14 +61,18 @@ class Radiograph:
     view: str | None = None  # such as "PA", "AP", "LL"
     sex: str | None = None  # "M" or "F"
     age: int | None = None  # whole years, 0..120
-    spacing_mm: tuple[float, float] | None = None  # (row, column), as told; see `facts.is_of_larger_image`
+    spacing_mm: tuple[float, float] | None = None  # (row, column); see `spacing.is_of_larger_image`
+    spacing_source: str = ""  # attributes that it follows from
     patient_id: str | None = None
     modality: str | None = None  # such as "CR", "DX"
     body_part: str | None = None  # such as "CHEST"
     columns_to: str | None = None  # the patient's side that the columns go to: "L" in the usual view
     at_detector: bool = False  # the spacing is the detector's: what is before it is magnified
     coloured: bool = False  # the file's own pixels are not grey
-    spacing_refused: bool = False  # the file tells a spacing that no radiograph has
+    spacing_refused: bool = False  # the file has a spacing that no radiograph has
+    for_processing: bool = False  # the detector's raw data, not made for the eye
+    covered: float = 0.0  # share of the pixels that the file declares to be no image; they are black
+    notes: tuple[str, ...] = ()  # attributes that are broken and passed over, or contradict each other
 
 
 def read_radiograph(path: Path) -> Radiograph:
@@ -76,7 +81,8 @@ def read_radiograph(path: Path) -> Radiograph:
     Grey levels of 8 bits without rescale or window stay as they are. Others are mapped to 0..255 by the
     file's rescale and its window or VOI lookup table, without these, or with a window that is none (no
     number, not finite, no width), by the image's percentiles 0.5 and 99.5.
-    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped.
+    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped. Pixels that the file declares to be
+    no image are black and decide nothing.
 
     Raises:
         UnreadableImageError: The file is missing, broken, cut short, too large, has no pixels or several
@@ -94,8 +100,7 @@ def read_radiograph(path: Path) -> Radiograph:
             return Radiograph(image_id, pixels, coloured=coloured)
         return _read_dicom(image_id, data)
     except Exception as error:  # pydicom and its plugins raise nearly anything on broken bytes
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        short = textwrap.shorten(reason or type(error).__name__, 400, placeholder=" ...")
+        short = textwrap.shorten(explain(error), 400, placeholder=" ...")
         raise UnreadableImageError(f"cannot read {path}: {short}") from error
 
 
@@ -113,8 +118,8 @@ def _plain_pixels(data: bytes) -> tuple[Image, bool]:
         check_jpeg(data)
     pixels = decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if pixels.ndim == 2:
-        return grey_levels(pixels), False
-    return grey_levels(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)), _has_colours(pixels)
+        return grey_levels(pixels)[0], False
+    return grey_levels(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))[0], _has_colours(pixels)
 
 
 def _has_colours(pixels: Array) -> bool:
@@ -131,30 +136,12 @@ def _read_dicom(image_id: str, data: bytes) -> Radiograph:
         if not elements:
             dataset = _parse(data)
             raw = {tag: element.value for tag, element in dataset.items()}  # before pydicom converts them
-            pixels, coloured = _rendered(dataset)
-            return Radiograph(image_id, pixels, coloured=coloured, **read_facts(raw, pixels.shape))
-        frame = _frame(elements[_PIXEL_DATA])
+            rendered = _rendered(dataset)
+            return Radiograph(image_id, **rendered, **read_facts(raw, rendered["pixels"].shape))
+        frame = join_frame(elements[_PIXEL_DATA])
         shape = tuple(int.from_bytes(elements.get(tag) or b"", "little") for tag in _ROWS_COLUMNS)
         facts = read_facts(elements, (shape[0], shape[1]))
-    return Radiograph(image_id, _baseline_pixels(frame, shape), **facts)
-
-
-def _frame(items: bytes) -> bytes:
-    """Join the fragments of the one frame of encapsulated pixels, refusing an item that is not all there."""
-    _, starts = parse_fragments(items)
-    for start in starts[-1:]:  # one that reaches too far is the last
-        length, left = int.from_bytes(items[start + 4 : start + 8], "little"), len(items) - start - 8
-        if length > left:
-            raise ValueError(f"the image is cut short ({left:,} of {length:,} bytes of its pixels)")
-    return get_frame(items, 0, number_of_frames=1)
-
-
-def _baseline_pixels(frame: bytes, shape: tuple[int, ...]) -> Array:
-    """Decode a grey JPEG Baseline frame as OpenCV does: pydicom's plugins differ among themselves."""
-    pixels = decode_grey_jpeg(frame)
-    if pixels.shape != shape:
-        raise ValueError(f"a JPEG image of shape {pixels.shape}; expected {shape}, from Rows and Columns")
-    return pixels
+    return Radiograph(image_id, decode_baseline(frame, shape), **facts)
 
 
 def _competition_elements(data: bytes) -> dict[int, Any]:
@@ -171,7 +158,7 @@ def _competition_elements(data: bytes) -> dict[int, Any]:
         elements = {element.tag: element.value for element in data_element_generator(file, False, True)}
         as_stored = all(elements[tag] == value for tag, value in _AS_STORED.items())
         single = _PIXEL_DATA in elements and read_text(elements, 0x00280008) in ("", "1")  # NumberOfFrames
-        return elements if as_stored and single and SCALE_TAGS.isdisjoint(elements) else {}
+        return elements if as_stored and single and _NOT_AS_STORED.isdisjoint(elements) else {}
     except Exception:  # the long way finds out why
         return {}
 
@@ -196,52 +183,21 @@ def _parse(data: bytes) -> pydicom.Dataset:
     return dataset
 
 
-def _rendered(dataset: pydicom.Dataset) -> tuple[Image, bool]:
-    """Decode any DICOM image: its grey levels for the eye, uint8 of shape (H, W); and if it has colours."""
-    stored, coloured = _decoded(dataset), False
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)  # (H, W, 3)
+def _rendered(dataset: pydicom.Dataset) -> dict[str, Any]:
+    """Decode any DICOM image: the fields `pixels`, `coloured`, `covered` and `notes` of a `Radiograph`."""
+    (stored, raw), coloured = read_stored(dataset), False
+    covered, notes = find_covered(dataset, stored, raw)
     if stored.ndim == 3:
         exact = stored if stored.dtype in (np.uint8, np.uint16) else stored.astype(np.float32)
         coloured = _has_colours(exact)
         stored = cv2.cvtColor(exact, cv2.COLOR_RGB2GRAY)
-    _drop_odd_window(dataset)
-    shown = grey_levels(stored, dataset)
-    # PresentationLUTShape INVERSE says MONOCHROME1 once more, so it is not looked at.
-    return (255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown), coloured
-
-
-def _drop_odd_window(dataset: pydicom.Dataset) -> None:
-    """Delete a window that is not of finite numbers; `grey_levels` passes over what else is none."""
-    try:
-        ends = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
-        odd = not all(np.isfinite(np.asarray(end, np.float64)).all() for end in ends if end is not None)
-    except (TypeError, ValueError):  # a text
-        odd = True
-    if odd:
-        for name in ("WindowCenter", "WindowWidth"):
-            dataset.pop(name, None)
-
-
-def _decoded(dataset: pydicom.Dataset) -> Array:
-    """Return the stored pixels of a single frame, of shape (H, W), or (H, W, 3) in RGB."""
-    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
-        raise ValueError(f"{frames} frames; expected one")
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax in _JPEGS:
-        frame = _frame(dataset.PixelData)
-        if syntax == uid.JPEGBaseline8Bit and dataset.SamplesPerPixel == 1:
-            return _baseline_pixels(frame, (dataset.Rows, dataset.Columns))
-        check_whole(frame)
-        if syntax == uid.JPEGBaseline8Bit:
-            check_jpeg(frame)
-    try:
-        return dataset.pixel_array
-    except Exception as error:
-        if syntax not in _JPEGS or "pylibjpeg" not in str(get_decoder(syntax).missing_dependencies):
-            raise
-        hint = f"its decoder ({syntax.name}) may be missing: {_PLUGINS}"
-        raise ValueError(f"{textwrap.shorten(str(error), 120)}; {hint}") from error
+    shown, more = grey_levels(stored, dataset, covered)
+    inverted, contradiction = is_inverted(dataset)
+    shown = 255 - shown if inverted else shown
+    if covered is not None:
+        shown = np.where(covered, np.uint8(0), shown)
+    share = 0.0 if covered is None else float(covered.mean())
+    return {"pixels": shown, "coloured": coloured, "covered": share, "notes": (*notes, *more, *contradiction)}
 
 
 def read_header(path: Path) -> pydicom.Dataset | None:

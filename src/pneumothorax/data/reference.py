@@ -19,7 +19,8 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.valuerep import validate_value
 
 from pneumothorax.data.dicom import read_header
-from pneumothorax.data.facts import is_of_larger_image, read_text, spacing_of
+from pneumothorax.data.dicom_tags import read_text
+from pneumothorax.data.spacing import is_of_larger_image, spacing_of
 
 # Character set, patient and study: what lets a PACS file an object with its image.
 _IDENTITY = (

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumothorax.data.dicom import Radiograph
-from pneumothorax.data.facts import is_of_larger_image
 from pneumothorax.data.oddities import is_flat, looks_like_chest
 from pneumothorax.data.sides import side_of
+from pneumothorax.data.spacing import is_of_larger_image
 from pneumothorax.inference.decision import Decision, decide, upsample
 from pneumothorax.inference.predictions import STEPS, Maps
 
@@ -20,6 +20,7 @@ FRONTAL = (None, "PA", "AP")  # views whose sides are known; a file that does no
 LATERAL = ("LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "LEFT LATERAL", "RIGHT LATERAL")
 PLAIN = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")  # modalities that chest radiographs go by
 THORAX = ("CHEST", "THORAX", "TORAX", "LUNG", "RIB", "HEART", "TRUNK", "STERNUM")  # words of body parts
+MUCH = 0.2  # share of an image that its file may declare to be none without a warning
 MOST_BOXES = 50  # a spreadsheet's cell holds no more than about a thousand
 MIRRORED = {"left": "right", "right": "left", "both": "both", "": ""}
 
@@ -39,6 +40,7 @@ class Findings:
         side: The patient's: 'left', 'right', 'both', 'unknown' in a view that is not frontal, '' of none.
         area_pixels: Pixels of the mask.
         area_cm2: The same in cm2, None where the file tells no spacing, or none that the image can have.
+        spacing_source: The attributes that the area in cm2 follows from; '' without one.
         share: The same as a share of the image, from 0 to 1.
         regions: Number of connected components of the mask, over eight neighbours.
         boxes: Of the largest of them, 50 at most, the largest first: x and y of the upper left pixel, width
@@ -51,6 +53,7 @@ class Findings:
     side: str
     area_pixels: int
     area_cm2: float | None
+    spacing_source: str
     share: float
     regions: int
     boxes: list[Box]
@@ -83,6 +86,7 @@ def find(
         side=_side(mask, radiograph),
         area_pixels=area,
         area_cm2=None if spacing is None else round(area * spacing[0] * spacing[1] / 100, 2),
+        spacing_source="" if spacing is None else radiograph.spacing_source,
         share=round(area / mask.size, 6),
         regions=len(regions),
         boxes=regions[:MOST_BOXES],
@@ -106,6 +110,11 @@ def doubts(radiograph: Radiograph) -> list[str]:
         found.append("nearly flat")
     if radiograph.coloured:
         found.append("in colour")
+    if radiograph.covered > MUCH:
+        found.append(f"much of it is no image by its own file and shown black ({radiograph.covered:.0%})")
+    if radiograph.for_processing:
+        found.append("raw data of the detector (FOR PROCESSING): networks are trained on processed images")
+    found.extend(radiograph.notes)
     if view not in LATERAL and not looks_like_chest(image):
         found.append("does not look like a frontal chest radiograph")
     if radiograph.spacing_refused:

@@ -17,7 +17,7 @@ from pneumothorax.data.inputs import Input
 from pneumothorax.workspace import write_text
 
 LOG = "segment.jsonl"  # also the mark of a folder of results
-FORMAT = 2  # raised whenever the same files and networks would give other results
+FORMAT = 3  # raised whenever the same files and networks would give other results
 
 Row = dict[str, Any]
 

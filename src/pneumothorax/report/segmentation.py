@@ -28,7 +28,7 @@ CSV, JSON = "results.csv", "results.json"
 FILES = {"mask": "masks", "overlay": "overlays", "dicom_seg": "dicom-seg", "dicom_sc": "dicom-sc"}
 COLUMNS = (
     *("file", "image_id", "height", "width", "view", "probability", "pneumothorax", "side", "area_pixels"),
-    *("area_cm2", "share", "regions", "boxes", "confidence", "warnings", "error", *FILES),
+    *("area_cm2", "spacing_source", "share", "regions", "boxes", "confidence", "warnings", "error", *FILES),
 )
 FEW = 20  # images that stdout shows one by one
 LONGEST = 120  # bytes of a part of a file's name; what the system and `atomic` add must fit in 255

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumothorax.data.facts import decode_text, spacing_of, years_of
+from pneumothorax.data.dicom_tags import decode_text, years_of
 
 
 @pytest.mark.parametrize(
@@ -32,32 +32,6 @@ def test_age_is_plausible_or_none(number, unit):
 @given(st.text())
 def test_any_text_is_an_age_or_none(text):
     assert years_of(text) is None or text[0].isdigit()
-
-
-@given(st.floats(0.01, 10), st.floats(0.01, 10))
-def test_spacing_survives_its_text(row, column):
-    assert spacing_of(f"{row!r}\\{column!r}") == (row, column)
-
-
-@given(st.text())
-def test_any_text_is_a_spacing_or_none(text):
-    spacing = spacing_of(text)
-    assert spacing is None or min(spacing) > 0
-
-
-@pytest.mark.parametrize(
-    ("text", "shape"),
-    [
-        *[("1e200\\1e200", (9, 9)), ("1000\\1000", (9, 9)), ("0.001\\0.1", (9, 9)), ("0.1\\11", (9, 9))],
-        *[("nan\\nan", (9, 9)), ("inf\\0.1", (9, 9)), ("2\\0.1", (1024, 9)), ("0.1\\2", (9, 1024))],
-    ],
-)
-def test_a_spacing_that_no_radiograph_has_is_none(text, shape):
-    assert spacing_of(text, shape) is None
-
-
-def test_a_coarse_spacing_of_a_small_image_is_one():
-    assert spacing_of("9\\9", (32, 32)) == (9, 9)
 
 
 @pytest.mark.parametrize(

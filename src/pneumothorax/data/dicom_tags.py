@@ -3,34 +3,37 @@
 import re
 from typing import Any
 
+from pydicom import uid
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS
+
+from pneumothorax.data.spacing import SPACING_TAGS, read_spacing
 
 _AGE = re.compile(r"([0-9]{1,4})([YMWD]?)")
 _PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _OLDEST_YEARS = 120
-_SPACINGS_MM = (0.01, 10.0)  # of any radiograph, thumbnails and the finest detectors included
-_LONGEST_MM = 2000.0  # side of an image: more than a grown person's
-_SHORTEST_MM = 210.0  # longer side of a chest radiograph: newborns are taken on 18 x 24 cm
 _CHARACTER_SET = 0x00080005
+_FOR_PROCESSING = (uid.DigitalXRayImageStorageForProcessing,)
 
 
 def read_facts(elements: dict[int, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """Return every field of a `Radiograph` of shape (H, W) but its name, pixels and colours."""
+    """Return every field of a `Radiograph` of shape (H, W) that does not follow from its pixels."""
     sex = read_text(elements, 0x00100040).upper()
-    told = [read_text(elements, tag) for tag in (0x00280030, 0x00181164)]
-    calibrated, of_detector = (spacing_of(text, shape) for text in told)
+    spacing = read_spacing({name: read_text(elements, tag) for name, tag in SPACING_TAGS.items()}, shape)
     return {
         "view": read_text(elements, 0x00185101).upper() or None,
         "sex": sex if sex in ("M", "F") else None,
         "age": years_of(read_text(elements, 0x00101010)),
-        "spacing_mm": calibrated or of_detector,
+        "spacing_mm": spacing.millimetres,
+        "spacing_source": spacing.source,
         "patient_id": decode_text(elements, 0x00100020) or None,
         "modality": read_text(elements, 0x00080060).upper() or None,
         "body_part": read_text(elements, 0x00180015).upper() or None,
         "columns_to": read_text(elements, 0x00200020).upper()[:1] or None,
-        "at_detector": of_detector is not None and calibrated in (None, of_detector),
-        "spacing_refused": any(told) and not (calibrated or of_detector),
+        "at_detector": spacing.at_detector,
+        "spacing_refused": spacing.refused,
+        "for_processing": read_text(elements, 0x00080068).upper() == "FOR PROCESSING"
+        or read_text(elements, 0x00080016) in _FOR_PROCESSING,
     }
 
 
@@ -63,29 +66,3 @@ def years_of(text: str) -> int | None:
         return None
     years = int(int(match[1]) / _PER_YEAR[match[2]])
     return years if years <= _OLDEST_YEARS else None
-
-
-def spacing_of(text: str, shape: tuple[int, int] = (1, 1)) -> tuple[float, float] | None:
-    r"""Return (row, column) in mm of a spacing such as "0.139\0.139", None where it is none.
-
-    It is none either outside of 0.01 to 10 mm, or where a side of an image of shape (H, W) would be over 2 m.
-    """
-    try:
-        row, column = (float(part) for part in text.split("\\"))
-    except ValueError:
-        return None
-    least, most = _SPACINGS_MM
-    sane = all(
-        least <= step <= most and step * steps <= _LONGEST_MM
-        for step, steps in zip((row, column), shape, strict=True)
-    )
-    return (row, column) if sane else None
-
-
-def is_of_larger_image(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> bool:
-    """Tell whether a spacing makes an image of shape (H, W) smaller than a chest radiograph is.
-
-    Such a spacing is that of the image before it was shrunk. All files of the competition tell one: NIH's
-    radiographs of 35 to 43 cm were shrunk to 1024x1024, and their old spacing makes them 14 to 20 cm wide.
-    """
-    return max(step * steps for step, steps in zip(spacing_mm, shape, strict=True)) < _SHORTEST_MM

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pneumothorax.data.grey import Array
+from pneumothorax.data.windowing import Array
 
 try:
     import simplejpeg  # type: ignore[import, unused-ignore]

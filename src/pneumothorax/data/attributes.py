@@ -1,0 +1,110 @@
+"""Numbers of a parsed DICOM data set; a value that is not one is an error in the attribute's own name.
+
+Says the parser's own errors in these names too. Knows no pixels.
+"""
+
+import math
+import re
+import struct
+import zlib
+
+import pydicom
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
+_TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)")
+
+
+def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
+    """Return the values of an attribute; [] where it is missing or empty.
+
+    Raises:
+        ValueError: They are not finite numbers.
+    """
+    try:
+        value = dataset.get(keyword)
+        values = [] if value is None or value == "" else value
+        found = [
+            float(one)
+            for one in (values if isinstance(values, list | pydicom.multival.MultiValue) else [values])
+        ]
+    except Exception:  # of pydicom, which converts as late as here: many kinds
+        raise ValueError(f"{keyword} is {_shown(dataset, keyword)}, not a number") from None
+    if not all(map(math.isfinite, found)):
+        raise ValueError(f"{keyword} is {_shown(dataset, keyword)}, not a finite number")
+    return found
+
+
+def number(dataset: pydicom.Dataset, keyword: str) -> float | None:
+    """Return the first value of an attribute; None where it is missing or empty.
+
+    Raises:
+        ValueError: It is not a finite number.
+    """
+    found = numbers(dataset, keyword)
+    return found[0] if found else None
+
+
+def whole(dataset: pydicom.Dataset, keyword: str, least: int, most: int, default: int | None = None) -> int:
+    """Return an attribute as a whole number from `least` to `most`.
+
+    Args:
+        dataset: The data set.
+        keyword: The attribute's name.
+        least: The least number that makes sense.
+        most: The greatest.
+        default: Value of an attribute that is missing or empty; None where it must not be.
+
+    Raises:
+        ValueError: It is missing, or not such a number.
+    """
+    found = number(dataset, keyword)
+    if found is None:
+        if default is None:
+            raise ValueError(f"{keyword} is missing")
+        return default
+    if found != int(found) or not least <= found <= most:
+        raise ValueError(f"{keyword} is {found:g}, not a whole number from {least} to {most:,}")
+    return int(found)
+
+
+def words(dataset: pydicom.Dataset, keyword: str) -> list[str]:
+    """Return the values of an attribute of code words, in capitals; [] where it is missing or empty.
+
+    Raises:
+        ValueError: It cannot be parsed.
+    """
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # of pydicom, which converts as late as here: many kinds
+        raise ValueError(f"{keyword} is {_shown(dataset, keyword)}") from None
+    found = value if isinstance(value, list | pydicom.multival.MultiValue) else [value]
+    return [word for one in found if one is not None and (word := str(one).strip(" \0").upper())]
+
+
+def explain(error: Exception) -> str:
+    """Say in one line why a file cannot be read, in the words of DICOM where a parser's error has others."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if (
+        isinstance(error, EOFError | struct.error)
+        or "incomplete or truncated" in text
+        or "No tag to read" in text
+    ):
+        return "the file ends early, within an attribute"
+    if isinstance(error, zlib.error):
+        return "its deflated data set is damaged"
+    # A parser's own texts say tags, and what its code was about.
+    if (found := _TAG.search(text)) and not isinstance(error, ValueError):
+        tag = int("".join(found.groups()), 16)
+        return f"{keyword_for_tag(tag) or found[0]} cannot be parsed"
+    return text or type(error).__name__
+
+
+def _shown(dataset: pydicom.Dataset, keyword: str) -> str:
+    """Quote a value as the file has it."""
+    try:
+        element = dataset.get_item(tag_for_keyword(keyword) or 0)
+        value = element.value if element is not None else ""
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    except Exception:  # its own text is beyond reading
+        return "unreadable"
+    return repr(text.strip(" \0")[:40])
