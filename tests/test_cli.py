@@ -23,6 +23,7 @@ from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.training.made_of import digest_folds, write_note
 from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")
@@ -633,6 +634,16 @@ def test_probabilities_of_another_cache_are_refused(fold):
     other = replace(cache, studies=make_studies(ImageId=["i0", "i1", "i3", "i2"]))
     with pytest.raises(UserError, match="holds other images than"):
         runs._score_fold(trained, other, split, RECIPES["smoke"])
+
+
+def test_a_copy_of_a_scored_fold_is_not_predicted_again(fold):
+    write_note(fold[0].out_of_fold, digest_folds([fold[0].weights]))
+    os.utime(fold[0].weights, ns=(2**62, 2**62))
+    runs._score_fold(*fold, RECIPES["smoke"])
+    fold[0].weights.write_bytes(b"other weights")
+    os.utime(fold[0].weights, ns=(1, 1))
+    with pytest.raises(TypeError):  # load_folds is None
+        runs._score_fold(*fold, RECIPES["smoke"])
 
 
 def test_new_weights_are_predicted_anew(fold):
