@@ -28,7 +28,9 @@ help: ## print this help
 install: $(VENV)/.installed ## make .venv and install the tested set of packages into it
 
 $(VENV)/.installed: setup.py constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; expected Python 3.11 or newer; name it: make install PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d; expected 3.11 or newer; name it: make install PYTHON=python3.12" % v[:2])'
+	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

@@ -619,6 +619,36 @@ def fold(root, monkeypatch):
     return fold, Cache(root, make_maps(), make_maps(), make_studies()), split
 
 
+DRAWING = """
+import os, sys
+from pneumothorax.cli import main
+from pneumothorax.commands import runs
+def figures(options):
+    from pneumothorax.report import figures
+    print(os.environ["MPLBACKEND"])
+    return 0
+runs.figures = figures
+sys.exit(main(["figures"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "used"),
+    [
+        ("Qt7Agg", "agg"),
+        ("TkAgg", "agg"),
+        *[(name, name) for name in ("module://matplotlib_inline.backend_inline", "")],
+    ],
+    ids=["unknown", "a window", "a notebook", "empty"],
+)
+def test_a_window_toolkit_that_is_missing_stops_no_figure(named, used):
+    environment = os.environ | {"MPLBACKEND": named}
+    result = subprocess.run(
+        [sys.executable, "-c", DRAWING], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, used + "\n"), result.stderr
+
+
 def test_a_fold_that_is_scored_already_is_not_predicted_again(capsys, fold):
     runs._score_fold(*fold, RECIPES["smoke"])
     assert (
