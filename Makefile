@@ -20,7 +20,7 @@ NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
 .PHONY: segment score leaderboard kernels push kernel-status kernel-output kernels-deps quota
-.PHONY: test test-fast lint benchmarks clean
+.PHONY: test test-fast matrix lint benchmarks clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,7 +28,9 @@ help: ## print this help
 install: $(VENV)/.installed ## make .venv and install the tested set of packages into it
 
 $(VENV)/.installed: setup.py constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here; expected Python 3.11 or newer; name it: make install PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d; expected 3.11 or newer; name it: make install PYTHON=python3.12" % v[:2])'
+	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
@@ -109,6 +111,18 @@ test: install ## run all tests
 
 test-fast: install ## run the tests that train nothing and take a moment
 	$(PYTEST) -m "not slow" $(ARGS)
+
+# The constraints are the tested set of Python 3.11; here each Python gets the newest that setup.py allows.
+PYTHONS ?= python3.12 python3.13
+MATRIX := build/matrix
+matrix: ## run the fast tests on other Pythons, with the newest packages: PYTHONS="python3.12 python3.13"
+	for python in $(PYTHONS); do \
+		folder="$(MATRIX)/$$(basename $$python)"; \
+		$$python -m venv "$$folder" && \
+		"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade --editable '.[dev]' && \
+		"$$folder/bin/python" -m pip list --disable-pip-version-check | grep -iE '^(numpy|pandas|opencv|keras|tensorflow|jax|kaggle)' && \
+		"$$folder/bin/python" -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal -m "not slow" $(ARGS) || exit 1; \
+	done
 
 lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -23,6 +23,7 @@ from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.training.made_of import digest_folds, write_note
 from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")
@@ -659,6 +660,36 @@ def fold(root, monkeypatch):
     return fold, Cache(root, make_maps(), make_maps(), make_studies()), split
 
 
+DRAWING = """
+import os, sys
+from pneumothorax.cli import main
+from pneumothorax.commands import runs
+def figures(options):
+    from pneumothorax.report import figures
+    print(os.environ["MPLBACKEND"])
+    return 0
+runs.figures = figures
+sys.exit(main(["figures"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "used"),
+    [
+        ("Qt7Agg", "agg"),
+        ("TkAgg", "agg"),
+        *[(name, name) for name in ("module://matplotlib_inline.backend_inline", "")],
+    ],
+    ids=["unknown", "a window", "a notebook", "empty"],
+)
+def test_a_window_toolkit_that_is_missing_stops_no_figure(named, used):
+    environment = os.environ | {"MPLBACKEND": named}
+    result = subprocess.run(
+        [sys.executable, "-c", DRAWING], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, used + "\n"), result.stderr
+
+
 def test_a_fold_that_is_scored_already_is_not_predicted_again(capsys, fold):
     runs._score_fold(*fold, RECIPES["smoke"])
     assert (
@@ -674,6 +705,16 @@ def test_probabilities_of_another_cache_are_refused(fold):
     other = replace(cache, studies=make_studies(ImageId=["i0", "i1", "i3", "i2"]))
     with pytest.raises(UserError, match="holds other images than"):
         runs._score_fold(trained, other, split, RECIPES["smoke"])
+
+
+def test_a_copy_of_a_scored_fold_is_not_predicted_again(fold):
+    write_note(fold[0].out_of_fold, digest_folds([fold[0].weights]))
+    os.utime(fold[0].weights, ns=(2**62, 2**62))
+    runs._score_fold(*fold, RECIPES["smoke"])
+    fold[0].weights.write_bytes(b"other weights")
+    os.utime(fold[0].weights, ns=(1, 1))
+    with pytest.raises(TypeError):  # load_folds is None
+        runs._score_fold(*fold, RECIPES["smoke"])
 
 
 def test_new_weights_are_predicted_anew(fold):

@@ -93,6 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     # TensorFlow and Keras read these when they are first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend.choose_backend()
+    _choose_drawing()
     try:
         if options.command in _ON_KERAS:
             backend.check_backend()
@@ -118,6 +119,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         message = f"{error.strerror}{where}; expected files and folders of yours, on a disk with room"
     print(f"pneumothorax: error: {message}", file=sys.stderr)
     return 2
+
+
+def _choose_drawing() -> None:
+    """Let matplotlib draw into files, whatever window toolkit the user's environment names.
+
+    matplotlib, and Keras with it, cannot be imported where it does not know the name. A notebook's own way to
+    show figures, as 'module://...', stays.
+    """
+    named = os.environ.get("MPLBACKEND", "")
+    if named and not named.startswith("module://") and "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,6 +13,8 @@ from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.inference.predictions import read_predictions, write_predictions
 from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.training.made_of import digest_folds, write_note
+from pneumothorax.training.run import find_folds
 
 NUMBER, SIDE = 6, 32
 
@@ -237,6 +239,50 @@ def test_an_ensemble_older_than_its_members_is_warned_of(capsys, root, table):
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == 1
     assert "is older than what two predicts; run `pneumothorax ensemble` again" in warnings[0]
+
+
+def test_a_copied_ensemble_is_warned_of_where_a_member_predicts_otherwise(capsys, root):
+    tables = sorted(root.glob("runs/*/fold*/out_of_fold")) + sorted(root.glob("runs/*/predictions/test"))
+    for folder in tables:
+        write_note(folder, {"fold0": f"digest {folder}"})
+    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
+    assert call(root, "tune", "--run", "both") == 0
+    for path in root.glob("runs/*/**/studies.csv"):
+        os.utime(path, ns=(2**62, 2**62))
+
+    def warnings():
+        (root / "both.csv").unlink(missing_ok=True)
+        capsys.readouterr()
+        assert call(root, "submit", "--run", "both", "--write-only", "--out", root / "both.csv") == 0
+        return [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+
+    assert warnings() == []
+    write_note(root / "runs/two/fold1/out_of_fold", {"fold1": "other weights"})
+    (warning,) = warnings()
+    assert "is older than what two predicts; run `pneumothorax ensemble` again" in warning
+    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
+    assert call(root, "tune", "--run", "both") == 0
+    assert warnings() == []
+
+
+def test_a_copied_run_is_warned_of_where_its_weights_are_others(capsys, root):
+    run = root / "runs/two"
+    folds = find_folds(run)
+    assert call(root, "tune", "--run", "two") == 0
+    write_note(run / "predictions/test", digest_folds(fold.weights for fold in folds))
+    for fold in folds:
+        os.utime(fold.weights, ns=(2**62, 2**62))
+
+    def warned():
+        (root / "two.csv").unlink(missing_ok=True)
+        capsys.readouterr()
+        assert call(root, "submit", "--run", "two", "--write-only", "--out", root / "two.csv") == 0
+        return [line for line in capsys.readouterr().err.splitlines() if "is older than" in line]
+
+    assert warned() == []
+    folds[1].weights.write_bytes(b"trained again")
+    os.utime(folds[1].weights, ns=(1, 1))
+    assert [line.rpartition(" is ")[2].split(";")[0] for line in warned()] == ["older than fold1"] * 2
 
 
 def test_a_killed_command_leaves_the_old_ensemble(root, monkeypatch):

@@ -182,6 +182,18 @@ def test_a_call_is_repeated_only_where_that_may_help_and_does_no_harm(
     assert len(made) == calls
 
 
+def test_certificates_that_vanish_are_named_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(RefusedError, match=r"could not ask: .*certificate.*/nowhere/ca\.pem"):
+        make_connection(3, monkeypatch).ask("ask", requests.get, "https://localhost:1/", proxies={})
+    with pytest.raises(OSError, match="a fault of ours"):
+        make_connection(3, monkeypatch).ask("ask", failing_file)
+
+
+def failing_file() -> None:
+    raise OSError("a fault of ours")
+
+
 def test_what_the_client_prints_stays_away_from_stdout(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

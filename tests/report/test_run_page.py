@@ -22,11 +22,13 @@ from tests.waiting import HANG_SECONDS
 
 from pneumothorax.cli import main
 from pneumothorax.inference.counting import judge, measure_masks
-from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.inference.predictions import read_predictions, write_predictions
 from pneumothorax.recipe import RECIPES, to_json
 from pneumothorax.report import cases, pictures, run_page
 from pneumothorax.report.evaluation import evaluate_run, open_run
+from pneumothorax.training.made_of import digest_folds, write_note
+from pneumothorax.training.run import find_folds
 
 pytestmark = pytest.mark.slow
 HOSTILE = "</script><script>document.title='owned'</script>"
@@ -518,6 +520,23 @@ def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(
     assert note in capsys.readouterr().err
     assert "The metric of hand is nested" not in text
     assert "0.1234" not in text
+
+
+def test_the_rule_of_a_copied_run_keeps_its_nested_metric_until_a_fold_changes(
+    tmp_path, capsys, without_charts
+):
+    rule = Decision(0.5, score=0.1234, low=0.1, high=0.2, images=8)
+    run = make_run(tmp_path, decision=rule)
+    folds = find_folds(run)
+    for fold in folds:
+        write_note(fold.out_of_fold, digest_folds([fold.weights]))
+    write_decision(run / "decision.json", rule, digest_folds(fold.weights for fold in folds))
+    for newer in ("fold0/best.weights.h5", "fold0/out_of_fold/studies.csv"):
+        os.utime(run / newer, ns=(2**62, 2**62))
+    assert "The metric of hand is nested" in report(tmp_path, "hand").read_text()
+    assert "older" not in capsys.readouterr().err
+    write_note(folds[0].out_of_fold, {"fold0": "of other weights"})
+    assert "The rule of hand is older than fold0;" in report(tmp_path, "hand").read_text()
 
 
 @pytest.mark.parametrize("damage", ["recipe", "size", "presence"])

@@ -7,11 +7,13 @@ import pytest
 
 from pneumothorax import __version__
 from pneumothorax.errors import UserError
+from pneumothorax.training.made_of import digest_folds, write_note
 from pneumothorax.training.run import (
     FoldFolder,
     State,
     claim,
     find_folds,
+    is_newer,
     load_state,
     monitored,
     newer_folds,
@@ -169,6 +171,32 @@ def test_a_file_is_older_than_the_folds_whose_weights_are_newer(tmp_path):
     path.touch()
     os.utime(path, ns=(1, 1))
     assert newer_folds(path, trained) == ["fold2"]
+
+
+def test_what_notes_its_weights_is_judged_by_them_alone(tmp_path):
+    trained = [FoldFolder(tmp_path / f"fold{number}") for number in range(2)]
+    for number, fold in enumerate(trained):
+        fold.path.mkdir()
+        fold.weights.write_bytes(bytes([number]))
+    rule, table = tmp_path / "decision.json", tmp_path / "predictions" / "studies.csv"
+    table.parent.mkdir()
+    table.touch()
+    made_of = digest_folds(fold.weights for fold in trained)
+    write_note(table.parent, made_of)
+    rule.write_text(json.dumps({"threshold": 0.5, "made_of": made_of}))
+    for path in (rule, table):
+        os.utime(path, ns=(1, 1))  # as of a copy or an archive without times
+        assert newer_folds(path, trained) == []
+        assert is_newer(path, trained[1])
+    trained[1].weights.write_bytes(b"trained again")
+    for fold in trained:
+        os.utime(fold.weights, ns=(0, 0))
+    for path in (rule, table):
+        assert newer_folds(path, trained) == ["fold1"]
+        assert not is_newer(path, trained[1])
+        assert is_newer(path, trained[0])
+    table.with_name("made_of.json").write_text("{broken")
+    assert newer_folds(table, trained) == []  # by its time again
 
 
 HEAD = b"epoch,loss,mean_dice,val_loss,val_mean_dice,learning_rate\n"

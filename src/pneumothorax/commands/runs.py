@@ -17,7 +17,7 @@ from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
-from pneumothorax.inference.ensemble import out_of_fold_parts, read_ensemble
+from pneumothorax.inference.ensemble import OUT_OF_FOLD, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.screening import Screening, tell
@@ -27,6 +27,7 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.host_place import find_place
+from pneumothorax.training.made_of import Digests, digest_folds, digest_note, write_note
 from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
 from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
@@ -98,8 +99,9 @@ def tune(options: Namespace) -> int:
     _check_kinds(parts)
     if read_ensemble(run) is None:
         warn_if_useless(find_folds(run))
+    made_of = _made_of(run)
     decision = find_rule(parts)
-    deciding.write_decision(run / "decision.json", decision)
+    deciding.write_decision(run / "decision.json", decision, made_of)
     print(decision)
     gateless = [] if decision.without_gate is None else [("without the gate", decision.without_gate)]
     images = (decision.auc, decision.sensitivity, decision.specificity)
@@ -139,6 +141,7 @@ def predict(options: Namespace) -> int:
             found.find_images(options.images, skip_bad=options.skip_bad), place, recipe, options
         )
     folder, rows = run / "predictions" / name, np.arange(len(cache.studies))
+    made_of = {} if options.rows else digest_folds(fold.weights for fold in fold_folders)
     if options.rows:
         folder, rows = part_folder(folder, options.rows), rows[slice(*options.rows)]
     if slots := processes.find_processes(options, len(rows)):
@@ -151,6 +154,8 @@ def predict(options: Namespace) -> int:
         processes.check_gpus()
         share_batches()  # before the networks, which are then made for all of JAX's devices
         predict_rows(load_folds(fold_folders), cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
+    if not options.rows:
+        write_note(folder, made_of)
     print(f"{folder}: {len(rows):,} images by {len(fold_folders)} fold{'s' * (len(fold_folders) > 1)}")
     return 0
 
@@ -167,6 +172,14 @@ def figures(options: Namespace) -> int:
 def run_folder(options: Namespace) -> Path:
     """Return the folder of the run that the command names."""
     return Workspace(options.root).runs / (options.run or "seed")
+
+
+def _made_of(run: Path) -> Digests | None:
+    """Digest what a run's out-of-fold probabilities are made of; None of an older version's ensemble."""
+    if read_ensemble(run) is None:
+        return digest_folds(fold.weights for fold in find_folds(run))
+    digest = digest_note(run / OUT_OF_FOLD)
+    return None if digest is None else {OUT_OF_FOLD: digest}
 
 
 def _check_kinds(parts: list[Predictions]) -> None:
@@ -221,6 +234,7 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
             networks = networks or load_folds([fold])
             title = name.replace("_", "-")
             predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
+            write_note(folder, digest_folds([fold.weights]))
         scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"

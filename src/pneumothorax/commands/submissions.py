@@ -13,7 +13,7 @@ from pneumothorax.data import studies as found
 from pneumothorax.data.annotations import read_annotations
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
-from pneumothorax.inference.ensemble import describe_members, read_ensemble
+from pneumothorax.inference.ensemble import changed_members, describe_members, read_ensemble
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
 from pneumothorax.source import find_commit
@@ -110,12 +110,8 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
 def _origin(run: Path, predictions: Predictions) -> str:
     """Describe how a run was made, and warn where its predictions or its decision are older than that."""
     if members := read_ensemble(run):
-        made = (run / "ensemble.json").stat().st_mtime_ns
-        for name in (one.run for one in members):
-            tables = (f"predictions/{predictions.folder.name}", "out_of_fold", "fold*/out_of_fold")
-            found = (path for table in tables for path in (run.parent / name).glob(f"{table}/studies.csv"))
-            if any(path.stat().st_mtime_ns > made for path in found):
-                warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")
+        for name in changed_members(run, predictions.folder, members):
+            warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")
         return describe_members(members)
     trained = find_folds(run)
     warn_if_useless(trained)

@@ -10,7 +10,7 @@ own, with the areas in proportion.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -195,9 +195,10 @@ def without_evidence(decision: Decision) -> Decision:
     )
 
 
-def write_decision(path: Path, decision: Decision) -> None:
-    """Write a decision as JSON; the inverse of `read_decision`."""
-    write_text(path, json.dumps(asdict(decision), indent=2) + "\n")
+def write_decision(path: Path, decision: Decision, made_of: Mapping[str, str] | None = None) -> None:
+    """Write a decision as JSON, with its origin (`training.made_of`); the inverse of `read_decision`."""
+    note = {} if made_of is None else {"made_of": dict(made_of)}
+    write_text(path, json.dumps(asdict(decision) | note, indent=2) + "\n")
 
 
 def read_decision(path: Path) -> Decision:
@@ -209,5 +210,8 @@ def read_decision(path: Path) -> Decision:
     if not path.is_file():
         return Decision()
     with reading(path, "decision", "tune", "run `pneumothorax tune` again"):
-        decision = Decision(**json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict):
+            values.pop("made_of", None)  # `training.made_of.read_note` reads it
+        decision = Decision(**values)
     return decision

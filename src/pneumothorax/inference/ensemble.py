@@ -15,7 +15,8 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
-from pneumothorax.training.run import find_folds, read_recipe, reading
+from pneumothorax.training.made_of import digest_note, read_note, write_note
+from pneumothorax.training.run import find_folds, fold_folders, read_recipe, reading
 from pneumothorax.workspace import write_text
 
 OUT_OF_FOLD = "out_of_fold"
@@ -136,7 +137,15 @@ def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] |
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         for name, of_set in sources.items():
-            average(of_set, build / name if name == OUT_OF_FOLD else build / "predictions" / name)
+            folder = build / name if name == OUT_OF_FOLD else build / "predictions" / name
+            average(of_set, folder)
+            digests = {
+                _place(part.folder, run.parent): digest_note(part.folder)
+                for one in of_set
+                for part in one.parts
+            }
+            if None not in digests.values():
+                write_note(folder, {place: str(digest) for place, digest in digests.items()})
         text = json.dumps({"members": [asdict(one) for one in members]}, indent=2)
         write_text(build / "ensemble.json", text + "\n")
         if run.is_dir():  # its decision goes too: it was tuned to other probabilities
@@ -147,6 +156,37 @@ def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] |
         shutil.rmtree(build, ignore_errors=True)
         raise
     return {name: len(of_set[0].studies) for name, of_set in sources.items()}
+
+
+def changed_members(run: Path, folder: Path, members: Sequence[Member]) -> list[str]:
+    """Name the members of an ensemble that predict otherwise than when it was made.
+
+    Args:
+        run: The ensemble's folder.
+        folder: Its predictions of a set.
+        members: Its members.
+    """
+    notes = [read_note(table) for table in (folder / "studies.csv", run / OUT_OF_FOLD / "studies.csv")]
+    noted = {place: digest for note in notes for place, digest in (note or {}).items()}
+    made = (run / "ensemble.json").stat().st_mtime_ns
+    changed = []
+    for name in (one.run for one in members):
+        member = run.parent / name
+        folders = [member / "predictions" / folder.name, member / OUT_OF_FOLD]
+        folders += [fold.out_of_fold for fold in fold_folders(member)]
+        for one in folders:
+            table, place = one / "studies.csv", _place(one, run.parent)
+            if not table.is_file():
+                continue
+            by_time = place not in noted and None in notes  # of an older version
+            if table.stat().st_mtime_ns > made if by_time else digest_note(one) != noted.get(place):
+                changed.append(name)
+    return list(dict.fromkeys(changed))
+
+
+def _place(folder: Path, runs: Path) -> str:
+    """Name a folder of a run's probabilities: 'seed/fold0/out_of_fold'."""
+    return folder.relative_to(runs).as_posix()
 
 
 def _refuse_old(run: Path, weights: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.legs import last_leg
 from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.training.made_of import digest_folds
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds
 
 Look = tuple[int, str]  # size in pixels and interpolation: how a network wants an image shrunk
@@ -85,10 +86,9 @@ def silent_runs(plan: Plan) -> list[str]:
 
 
 def digest_plan(plan: Plan) -> str:
-    """Digest what a plan's probabilities follow from; weights count by their size and time of change."""
+    """Digest what a plan's probabilities follow from; weights count by their content."""
     if isinstance(plan, Trained):
-        states = [(fold.path.name, fold.weights.stat()) for fold in plan.folds]
-        said = repr([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+        said = repr(digest_folds(fold.weights for fold in plan.folds))
         said += to_json(plan.recipe)
     else:
         said = repr([(weight, digest_plan(member)) for weight, member in plan.members])

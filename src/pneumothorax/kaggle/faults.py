@@ -71,7 +71,7 @@ def read_fault(error: Exception) -> Fault:
     response = getattr(error, "response", None)
     if response is None or response.status_code < 400:
         wrong_proxy = type(error).__name__ == "InvalidProxyURL"
-        if type(error) is ValueError and str(error):
+        if type(error) in (ValueError, OSError) and str(error):
             return Fault(0, " ".join(str(error).split()), None, passing=False, local=True)
         # An answer of 200 that is no JSON: a login page, a proxy's page, a page of maintenance.
         if isinstance(error, ValueError) and not wrong_proxy:

@@ -1,14 +1,23 @@
 """What Keras runs on, chosen and checked before it is imported; and its settings, pinned once it is."""
 
+import json
 import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from pneumothorax.errors import UserError
 
 # How to install each backend that this package is tested on.
 BACKENDS = {"tensorflow": "pip install -e '.[tensorflow]', or '.[gpu]'", "jax": "pip install -e '.[jax]'"}
 LEGACY = "TF_USE_LEGACY_KERAS"  # makes tf.keras the Keras 2 of another package
+LIMITS = ("max_epochs", "max_steps_per_epoch")  # of any training, "for debugging"
+# What Keras takes in a keras.json; it ends with a traceback at anything else.
+_SETTINGS = {
+    "floatx": ("float16", "float32", "float64"),
+    "image_data_format": ("channels_last", "channels_first"),
+}
 
 
 def choose_backend() -> None:
@@ -21,6 +30,9 @@ def choose_backend() -> None:
         os.environ["KERAS_BACKEND"] = "jax" if alone else "tensorflow"
     if _asks_for_legacy() and "tensorflow" not in sys.modules:
         os.environ[LEGACY] = "0"
+    for name in LIMITS:
+        os.environ.pop(f"KERAS_{name.upper()}", None)
+    os.environ["KERAS_NNX_ENABLED"] = "0"  # other variables than Keras' own, under JAX
 
 
 def check_backend() -> None:
@@ -28,7 +40,7 @@ def check_backend() -> None:
 
     Raises:
         UserError: It is no backend of this package's, it is not installed, Keras already runs on another in
-            this process, or TensorFlow was imported with Keras 2.
+            this process, TensorFlow was imported with Keras 2, or Keras cannot read the user's keras.json.
     """
     name = os.environ["KERAS_BACKEND"]
     if name not in BACKENDS:
@@ -47,6 +59,8 @@ def check_backend() -> None:
             "Keras 3",
             "unset it and start Python, or the notebook's kernel, again",
         )
+    if "keras" not in sys.modules:
+        _check_file()
 
 
 def missing(name: str) -> UserError:
@@ -68,6 +82,37 @@ def pin_settings() -> None:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
+    keras.config.set_dtype_policy("float32")  # Keras keeps the one that it began with
+    for name in LIMITS:
+        if remove := getattr(keras.config, f"set_{name}", None):  # not in every Keras 3
+            remove(None)
+
+
+def _check_file() -> None:
+    """Check the user's keras.json, which Keras reads as it is imported.
+
+    Raises:
+        UserError: Keras would end with a traceback.
+    """
+    home = Path.home()  # from here on as Keras does
+    folder = os.environ.get("KERAS_HOME", f"{home if os.access(home, os.W_OK) else '/tmp'}/.keras")
+    path = Path(folder, "keras.json").expanduser()
+    if not path.exists():
+        return
+    remedy = "correct the file, or delete it: its settings are not used here"
+    try:
+        values: Any = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})", "Keras' settings", remedy) from None
+    except ValueError:  # Keras passes over it
+        return
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no settings by name", "Keras' settings", remedy)
+    for name, choices in _SETTINGS.items():
+        if name in values and values[name] not in choices:
+            raise UserError(f"{name} {values[name]!r} in {path}", f"one of {', '.join(choices)}", remedy)
+    if not isinstance(values.get("epsilon", 0.0), float):
+        raise UserError(f"epsilon {values['epsilon']!r} in {path}", "a number such as 1e-7", remedy)
 
 
 def _asks_for_legacy() -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+import pneumothorax.model.devices  # noqa: F401  # pins Keras' settings
+
 Tensor = Any
 WIDE = 512  # input channels
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import pneumothorax.model.devices  # noqa: F401  # pins Keras' settings
 from pneumothorax.model.torch_file import read_arrays
 
 # The last feature map of each resolution: 1/16, 1/8, 1/4, 1/2 of the input's side.

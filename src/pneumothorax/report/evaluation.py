@@ -33,6 +33,7 @@ from pneumothorax.inference.screening import image_scores
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.model.metrics import dice, smoothed_dice, total_dice
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.made_of import digest_note, read_note
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe
 
 SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
@@ -206,12 +207,22 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
 
 
 def _newer(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predictions]) -> list[str]:
-    """Name what is newer than the run's rule: weights, or probabilities."""
+    """Name what is newer than the run's rule: weights, or probabilities that were made of others."""
     path = run / "decision.json"
-    made = path.stat().st_mtime_ns
-    predicted = [part.folder for part in parts if (part.folder / "studies.csv").stat().st_mtime_ns > made]
+    predicted = [part.folder for part in parts if _is_newer(part.folder, path)]
     of_fold = [folder.name if folder.parent == run else folder.parent.name for folder in predicted]
     return list(dict.fromkeys([*newer_folds(path, folds), *of_fold]))
+
+
+def _is_newer(folder: Path, path: Path) -> bool:
+    """Tell whether probabilities were made of other weights than a rule; by time where that is not noted."""
+    table = folder / "studies.csv"
+    ours, theirs = read_note(path), read_note(table)
+    if ours is None or theirs is None:
+        return table.stat().st_mtime_ns > path.stat().st_mtime_ns
+    if folder.name in ours:  # of an ensemble
+        return digest_note(folder) != ours[folder.name]
+    return any(ours.get(name) != digest for name, digest in theirs.items())
 
 
 def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ import pandas as pd
 from pneumothorax import __version__
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe, differences, from_json, to_json
+from pneumothorax.training.made_of import digest_weights, read_note
 from pneumothorax.workspace import atomic, write_text
 
 DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history
@@ -160,12 +161,16 @@ def find_folds(run: Path) -> list[FoldFolder]:
 
 
 def is_newer(path: Path, fold: FoldFolder) -> bool:
-    """Tell whether a file is there and newer than a fold's weights."""
+    """Tell whether a file is there and was made of a fold's weights as they are (see `training.made_of`)."""
+    if path.is_file() and (note := read_note(path)) is not None:
+        return note.get(fold.path.name) == digest_weights(fold.weights)
     return path.is_file() and path.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
 
 
 def newer_folds(path: Path, trained: Sequence[FoldFolder]) -> list[str]:
-    """Name the folds whose weights are newer than a file; none where it is not there."""
+    """Name the folds of whose weights a file was not made; none where it is not there."""
+    if path.is_file() and (note := read_note(path)) is not None:
+        return [one.path.name for one in trained if note.get(one.path.name) != digest_weights(one.weights)]
     made = path.stat().st_mtime_ns if path.is_file() else math.inf
     return [fold.path.name for fold in trained if fold.weights.stat().st_mtime_ns > made]
 

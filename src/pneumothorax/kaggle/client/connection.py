@@ -94,6 +94,9 @@ def _is_misread(error: Exception) -> bool:
 
 def _is_known(error: Exception) -> bool:
     """Tell whether an exception comes from the connection; any other is a fault of the program."""
+    if type(error) is OSError:  # as `requests` itself raises where it finds no certificates
+        frames = traceback.extract_tb(error.__traceback__)
+        return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(requests.__file__).parent)
     return isinstance(
         error, requests.RequestException | urllib3.exceptions.HTTPError | ConnectionError | ValueError
     )
