@@ -177,9 +177,7 @@ def _prepare_chunk(chunk: Chunk, build: Path, size: int, interpolation: str) -> 
                 os.pwrite(masks.fileno(), bytes(size * size), place)
             record = _record(radiograph, mask)
             if radiograph.covered > MUCH:
-                record["warning"] = (
-                    f"{path}: {radiograph.covered:.0%} is no image by its own file"
-                )
+                record["warning"] = f"{path}: {radiograph.covered:.0%} is no image by its own file"
             done.append((row, record))
     return done
 
