@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from tests.data.dicom_files import dataset, written
 from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax import workspace
@@ -339,6 +340,15 @@ def test_no_good_image_at_all_is_an_error_even_when_bad_ones_may_be_skipped(few,
     with pytest.raises(UserError, match="none of 6 images could be read"):
         run(few, tmp_path / "cache", skip_bad=True)
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_image_that_is_mostly_none_by_its_own_file_is_warned_of(tmp_path, capsys):
+    made = dataset(np.repeat(np.arange(64, dtype=np.uint8), 64).reshape(64, 64))
+    made.add_new("PixelPaddingValue", "US", 0)
+    made.add_new("PixelPaddingRangeLimit", "US", 31)
+    (tmp_path / "a.dcm").write_bytes(written(made))
+    run(pd.DataFrame([("a", str(tmp_path / "a.dcm"), (), "")], columns=COLUMNS), tmp_path / "cache")
+    assert "a.dcm: 50% is no image by its own file" in capsys.readouterr().err
 
 
 def test_mask_of_another_size_is_a_bad_image(tmp_path, capsys):

@@ -17,6 +17,7 @@ from pneumothorax.data.attributes import number, numbers, words
 
 # Pixel Padding Value and its range limit, the same for float pixels, Shutter Shape.
 COVER_TAGS = {0x00280120, 0x00280121, 0x00280122, 0x00280123, 0x00280124, 0x00280125, 0x00181600}
+MUCH = 0.2  # share of an image that its file may declare to be none without a warning
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from pneumothorax.data import annotations, building, dicom, rle
 from pneumothorax.data.cache import Cache, open_cache, shrink
+from pneumothorax.data.coverage import MUCH
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import locked
@@ -120,6 +121,8 @@ def _work(
     with log, bar, closing(outcomes):
         for outcome in outcomes:
             for row, record in outcome:
+                if warning := record.pop("warning", ""):
+                    bar.write(f"warning: {warning}", file=sys.stderr)
                 log.write(json.dumps({"row": row, "digest": digests[row], **record}) + "\n")
                 if "error" in record:
                     bar.write(str(record["error"]), file=sys.stderr)
@@ -176,7 +179,10 @@ def _prepare_chunk(chunk: Chunk, build: Path, size: int, interpolation: str) -> 
                 os.pwrite(masks.fileno(), soft.tobytes(), place)
             elif os.pread(masks.fileno(), size * size, place).strip(b"\0"):  # an older try had a mask
                 os.pwrite(masks.fileno(), bytes(size * size), place)
-            done.append((row, _record(radiograph, mask)))
+            record = _record(radiograph, mask)
+            if radiograph.covered > MUCH:
+                record["warning"] = f"{path}: {radiograph.covered:.0%} is no image by its own file"
+            done.append((row, record))
     return done
 
 

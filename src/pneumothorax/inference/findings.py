@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pneumothorax.data.coverage import MUCH
 from pneumothorax.data.dicom import Radiograph
 from pneumothorax.data.oddities import is_flat, looks_like_chest
 from pneumothorax.data.sides import side_of
@@ -20,7 +21,6 @@ FRONTAL = (None, "PA", "AP")  # views whose sides are known; a file that does no
 LATERAL = ("LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "LEFT LATERAL", "RIGHT LATERAL")
 PLAIN = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")  # modalities that chest radiographs go by
 THORAX = ("CHEST", "THORAX", "TORAX", "LUNG", "RIB", "HEART", "TRUNK", "STERNUM")  # words of body parts
-MUCH = 0.2  # share of an image that its file may declare to be none without a warning
 MOST_BOXES = 50  # a spreadsheet's cell holds no more than about a thousand
 MIRRORED = {"left": "right", "right": "left", "both": "both", "": ""}
 
