@@ -30,9 +30,14 @@ LITE_128: dict[str, object] = {"size": 128, "epochs": 8, "legs": ""}
 RANDOM: dict[str, object] = {"encoder_weights": "none"}
 
 
-def of_lite(name: str, text: str, **changes: object) -> Trial:
-    """Return a row that differs from the row `lite128` in some fields, and is compared with it."""
-    return Trial(name, text, "lite", {**LITE_128, **changes}, "lite128")
+def of_lite(name: str, text: str, base: str = "lite128", **changes: object) -> Trial:
+    """Return a row that differs from the row `lite128` in some fields, and is compared with it or another."""
+    return Trial(name, text, "lite", {**LITE_128, **changes}, base)
+
+
+def per_image(name: str, text: str, **changes: object) -> Trial:
+    """Return a row with the Dice terms of each image, compared with the row `image128`."""
+    return of_lite(name, f"loss per image, {text}", "image128", loss_reduction="image", **changes)
 
 
 # Run, what it is called in the table, recipe, fields that differ from it, and the row to compare it with.
@@ -40,6 +45,9 @@ TRIALS = [
     Trial("lite128", "Lite0, 128 px, 8 epochs", "lite", LITE_128),
     of_lite("random128", "random weights", **RANDOM),
     of_lite("image128", "loss per image", loss_reduction="image"),
+    per_image("image-dice128", "bce + dice", loss="bce + dice + 0.1 * empty"),
+    per_image("image-head128", "classification head's times 1", loss="bce + log_dice + 1 * empty"),
+    per_image("image-rate128", "learning rate 1e-3", learning_rate=1e-3),
     of_lite(
         "frozen128",
         "encoder frozen for 2 epochs",
