@@ -21,9 +21,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("any speed", deadline=None)  # no test depends on how busy the machine is
 settings.load_profile("any speed")
 
-# A shell's background job (`make test &`, nohup) ignores Ctrl-C, and so would each program of a test.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background job (`make test &`) ignores Ctrl-C, nohup a hangup, and so would each program of a test.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -57,7 +57,7 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.model.scores import plain_names
 from pneumothorax.recipe import Recipe
-from pneumothorax.training import compiling, fit
+from pneumothorax.training import compiling, fit, fit_leg
 from pneumothorax.training.callbacks import TimeLimit
 from pneumothorax.training.feed import FixedFeed
 from pneumothorax.training.run import FoldFolder, load_state, monitored
@@ -89,7 +89,7 @@ recipe = Recipe(
 )
 straight, stopped = (FoldFolder(Path(sys.argv[1], name, "fold0")) for name in ("straight", "stopped"))
 assert fit.fit_fold(recipe, cache, split, straight)
-fit.TimeLimit = lambda deadline, longest, clock: TimeLimit(0.0, longest, clock)  # over after one epoch
+fit_leg.TimeLimit = lambda deadline, longest, clock: TimeLimit(0.0, longest, clock)  # over after one epoch
 assert not fit.fit_fold(recipe, cache, split, stopped, deadline=time.monotonic() + 3600)
 assert load_state(stopped).epoch == 1
 assert fit.fit_fold(recipe, cache, split, stopped)
