@@ -21,7 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("any speed", deadline=None)  # no test depends on how busy the machine is
 settings.load_profile("any speed")
 
-# A shell's background job (`make test &`) ignores Ctrl-C, nohup a hangup, and so would each program of a test.
+# A background job (`make test &`) ignores Ctrl-C, nohup a hangup, and so would each program of a test.
 for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, default)
