@@ -60,6 +60,7 @@ TRIALS = [
     of_lite("decay128", "weight decay .01", weight_decay=0.01),
     of_lite("head128", "classification head's loss times 1", loss="bce + log_dice + 1 * empty"),
     of_lite("rate128", "learning rate 1e-3", learning_rate=1e-3),
+    of_lite("dice128", "bce + dice", loss="bce + dice + 0.1 * empty"),
     of_lite("wide128", "shift .12, zoom .2", shift=0.12, zoom=0.2),
     of_lite("long128", "16 epochs", epochs=16),
     of_lite("focal128", "3 bce + dice + 4 focal", loss="3 * bce + dice + 4 * focal + 0.1 * empty"),

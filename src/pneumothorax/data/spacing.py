@@ -85,7 +85,7 @@ def spacing_of(text: str, shape: tuple[int, int] = (1, 1)) -> tuple[float, float
 
 
 def is_of_larger_image(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> bool:
-    """Tell whether a spacing makes an image of shape (H, W) smaller than a chest radiograph is.
+    """Return whether a spacing makes an image of shape (H, W) smaller than a chest radiograph is.
 
     Such a spacing is that of the image before it was shrunk. All files of the competition have one: NIH's
     radiographs of 35 to 43 cm were shrunk to 1024x1024, and their old spacing makes them 14 to 20 cm wide.
@@ -94,7 +94,7 @@ def is_of_larger_image(spacing_mm: tuple[float, float], shape: tuple[int, int]) 
 
 
 def _same(one: tuple[float, float], other: tuple[float, float] | None) -> bool:
-    """Tell whether two spacings are equal, as far as decimal texts are."""
+    """Return whether two spacings are equal, as far as decimal texts are."""
     return other is not None and all(
         math.isclose(*pair, rel_tol=1e-4) for pair in zip(one, other, strict=True)
     )

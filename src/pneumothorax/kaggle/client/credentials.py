@@ -47,7 +47,7 @@ def find_credentials() -> str:
 
 
 def has_token() -> bool:
-    """Tell whether the client finds a token, which it prefers to any other credentials.
+    """Return whether the client finds a token, which it prefers to any other credentials.
 
     Raises:
         UserError: What it finds can be none.
