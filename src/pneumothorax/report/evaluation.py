@@ -215,7 +215,7 @@ def _newer(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predictions])
 
 
 def _is_newer(folder: Path, path: Path) -> bool:
-    """Return whether probabilities were made of other weights than a rule; by time where that is not noted."""
+    """Return whether probabilities were made of other weights than a rule; by time if not noted."""
     table = folder / "studies.csv"
     ours, theirs = read_note(path), read_note(table)
     if ours is None or theirs is None:
