@@ -72,14 +72,14 @@ class Ending:
         """Return the error of a process that is gone."""
         others = [number for number in range(self.place.count) if number != self.place.number]
         who = f"process {others[0]}" if len(others) == 1 else f"one of the other {len(others)} processes"
-        told = f" ({reason.strip().splitlines()[0][:120]})" if reason.strip() else ""
-        return UserError(f"{who} has ended or cannot be reached{told}", "", _AGAIN)
+        detail = f" ({reason.strip().splitlines()[0][:120]})" if reason.strip() else ""
+        return UserError(f"{who} has ended or cannot be reached{detail}", "", _AGAIN)
 
     def apart(self, reason: str) -> UserError:
         """Return the error of processes that have not met."""
-        told = f" ({reason.strip().splitlines()[0][:120]})" if reason.strip() else ""
+        detail = f" ({reason.strip().splitlines()[0][:120]})" if reason.strip() else ""
         return UserError(
-            f"the {self.place.count} processes have not met at {self.place.address}{told}",
+            f"the {self.place.count} processes have not met at {self.place.address}{detail}",
             f"the same command on every host within {host_place.JOIN_SECONDS} s, and a free port on host 0",
             f"check {ADDRESSES}, {NUMBER} and the firewall",
         )
@@ -100,10 +100,10 @@ class Ending:
             where = "" if error.filename is None else f": {error.filename}"
             error = UserError(f"{error.strerror}{where}")
         if debug or not isinstance(error, UserError | KeyboardInterrupt | SystemExit):
-            told = traceback.format_exc()
+            detail = traceback.format_exc()
             backend = type(error).__module__.partition(".")[0] in ("jaxlib", "jax", "builtins")
             if debug or not (backend and any(word in str(error).lower() for word in _LOST)):
-                os.write(self.stderr, told.encode())
+                os.write(self.stderr, detail.encode())
                 os._exit(1)
             self.say(self.lost(str(error)))
         elif isinstance(error, KeyboardInterrupt):
