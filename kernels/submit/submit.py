@@ -35,8 +35,8 @@ from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.kaggle import COMPETITION, libraries, session
 from pneumothorax.legs import last_leg
-from pneumothorax.report.explore import draw_areas
-from pneumothorax.report.figures import Case, draw_cases
+from pneumothorax.report.data_charts import draw_areas
+from pneumothorax.report.figures import Case, draw_cases, save_figure
 from pneumothorax.training.run import find_folds, read_recipe
 
 session.begin(ACCELERATOR)
@@ -71,7 +71,7 @@ pneumothorax("submit", "--run", run.name, "--write-only", "--out", csv, *shlex.s
 rows = read_annotations(csv)
 areas = rows["EncodedPixels"].map(rle.area).to_numpy()
 figures = workspace.root / "figures"
-draw_areas(areas, figures / "areas.png")
+save_figure(draw_areas(areas), figures / "areas.png")
 display(Image(filename=str(figures / "areas.png")))
 
 # %%

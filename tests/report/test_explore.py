@@ -4,15 +4,10 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from pneumothorax.report import explore, svg
-from pneumothorax.report.explore import (
-    describe,
-    draw_areas,
-    draw_folds,
-    draw_patients,
-    draw_positions,
-    draw_samples,
-)
+from pneumothorax.data.census import describe
+from pneumothorax.report import data_charts, samples, svg
+from pneumothorax.report.figures import OUTLINE, save_figure
+from pneumothorax.report.samples import draw_samples
 
 
 def make_studies(patients, areas=None, views=None):
@@ -35,17 +30,6 @@ def make_masks(number, positives, size=32):
     return masks
 
 
-@pytest.fixture
-def figure(monkeypatch):
-    """The figure that was drawn last, and saved all the same."""
-    kept = []
-    save = explore.save_figure
-    monkeypatch.setattr(
-        explore, "save_figure", lambda drawn, path: (kept.append(drawn), save(drawn, path))[1]
-    )
-    return lambda: kept[-1]
-
-
 def read_png(path):
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     image = cv2.imread(str(path))
@@ -60,10 +44,11 @@ def heights(axis):
     return [bar.get_height() for bar in axis.patches]
 
 
-def test_areas_show_every_lesion_its_median_and_the_share_empty(tmp_path, figure):
-    draw_areas(np.array([0, 0, 0, 55, 8_630, 161_421]), tmp_path / "areas.png")
+def test_areas_show_every_lesion_its_median_and_the_share_empty(tmp_path):
+    figure = data_charts.draw_areas(np.array([0, 0, 0, 55, 8_630, 161_421]))
+    save_figure(figure, tmp_path / "areas.png")
     read_png(tmp_path / "areas.png")
-    (axis,) = figure().axes
+    (axis,) = figure.axes
     assert sum(heights(axis)) == 3
     assert axis.get_xscale() == "log"
     assert axis.get_title() == "6 images, 50.0% empty\nthe others' median area: 8,630 pixels (dashed)"
@@ -71,20 +56,22 @@ def test_areas_show_every_lesion_its_median_and_the_share_empty(tmp_path, figure
 
 
 @pytest.mark.parametrize("areas", [[], [0, 0], [1], [1_048_576] * 3, [0, 5_000, 5_001]])
-def test_any_areas_are_a_picture(tmp_path, figure, areas):
-    draw_areas(np.array(areas), tmp_path / "areas.png")
+def test_any_areas_are_a_picture(tmp_path, areas):
+    figure = data_charts.draw_areas(np.array(areas))
+    save_figure(figure, tmp_path / "areas.png")
     read_png(tmp_path / "areas.png")
-    assert sum(heights(figure().axes[0])) == np.count_nonzero(areas)
+    assert sum(heights(figure.axes[0])) == np.count_nonzero(areas)
 
 
-def test_positions_are_the_share_of_positive_images_that_cover_a_place(tmp_path, figure):
+def test_positions_are_the_share_of_positive_images_that_cover_a_place(tmp_path):
     masks = make_masks(200, 0)
     masks[:100, 4:8, 2:6] = 255
     masks[:50, 20, 20] = 255
     masks[:25, 31, 31] = 51
-    draw_positions(masks, tmp_path / "positions.png")
+    figure = data_charts.draw_positions(masks)
+    save_figure(figure, tmp_path / "positions.png")
     read_png(tmp_path / "positions.png")
-    axis = figure().axes[0]
+    axis = figure.axes[0]
     share = axis.images[0].get_array()
     expected = np.zeros((32, 32))
     expected[4:8, 2:6], expected[20, 20], expected[31, 31] = 1, 0.5, 0.25 * 0.2
@@ -109,20 +96,22 @@ def test_positions_are_read_in_pieces(tmp_path):
             return part
 
     masks = Masks()
-    draw_positions(masks, tmp_path / "positions.png")
+    figure = data_charts.draw_positions(masks)
+    save_figure(figure, tmp_path / "positions.png")
     assert masks.longest == 64
 
 
 @pytest.mark.parametrize("masks", [make_masks(3, 0), make_masks(0, 0), make_masks(1, 1)])
 def test_any_masks_are_a_picture(tmp_path, masks):
-    draw_positions(masks, tmp_path / "positions.png")
+    figure = data_charts.draw_positions(masks)
+    save_figure(figure, tmp_path / "positions.png")
     read_png(tmp_path / "positions.png")
 
 
 def read_samples(monkeypatch, tmp_path, masks, **options):
     """Return the rows of the sheet that would be drawn."""
     seen = []
-    monkeypatch.setattr(explore, "draw_sheet", lambda rows, title, path: seen.extend(rows))
+    monkeypatch.setattr(samples, "draw_sheet", lambda rows, title, path: seen.extend(rows))
     names = [f"image{row}" for row in range(len(masks))]
     draw_samples(np.full_like(masks, 90), masks, names, tmp_path / "samples.png", **options)
     return seen
@@ -142,7 +131,7 @@ def test_samples_are_of_both_kinds_and_positives_are_outlined(tmp_path, monkeypa
             shown.add(caption)
             positive = int(caption.removeprefix("image")) < 20
             assert positive == (name == "pneumothorax")
-            assert (pixels == explore.OUTLINE).all(axis=2).any() == positive
+            assert (pixels == OUTLINE).all(axis=2).any() == positive
             assert pixels[-1, -1].tolist() == [90] * 3
     assert len(shown) == 12
 
@@ -151,7 +140,7 @@ def test_an_outline_lies_on_its_masks_edge_even_of_a_faint_mask(tmp_path, monkey
     mask = np.zeros((1, 32, 32), np.uint8)
     mask[0, 10:20, 4:12] = 60  # a small lesion, shrunk
     ((_, ((_, pixels),)),) = read_samples(monkeypatch, tmp_path, mask)
-    rows, columns = np.nonzero((pixels == explore.OUTLINE).all(axis=2))
+    rows, columns = np.nonzero((pixels == OUTLINE).all(axis=2))
     assert (rows.min(), rows.max()) == pytest.approx((100, 200), abs=6)
     assert (columns.min(), columns.max()) == pytest.approx((40, 120), abs=6)
 
@@ -177,10 +166,11 @@ def test_as_many_samples_are_drawn_as_there_are(tmp_path, number, positives):
     read_png(tmp_path / "samples.png")
 
 
-def test_patients_are_counted_by_their_images(tmp_path, figure):
-    draw_patients(make_studies(["a", "b", "b", "c", "", "", "d", "d", "d", "d"]), tmp_path / "patients.png")
+def test_patients_are_counted_by_their_images(tmp_path):
+    figure = data_charts.draw_patients(make_studies(["a", "b", "b", "c", "", "", "d", "d", "d", "d"]))
+    save_figure(figure, tmp_path / "patients.png")
     read_png(tmp_path / "patients.png")
-    (axis,) = figure().axes
+    (axis,) = figure.axes
     bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axis.patches}
     assert bars == {1: 2, 2: 1, 4: 1}
     assert axis.get_title() == (
@@ -191,15 +181,17 @@ def test_patients_are_counted_by_their_images(tmp_path, figure):
 
 @pytest.mark.parametrize("patients", [[], ["", None], ["a"], [f"p{row}" for row in range(30)] + ["z"] * 61])
 def test_any_patients_are_a_picture(tmp_path, patients):
-    draw_patients(make_studies(patients), tmp_path / "patients.png")
+    figure = data_charts.draw_patients(make_studies(patients))
+    save_figure(figure, tmp_path / "patients.png")
     read_png(tmp_path / "patients.png")
 
 
-def test_folds_show_images_positives_and_patients(tmp_path, figure):
+def test_folds_show_images_positives_and_patients(tmp_path):
     studies = make_studies(["a", "a", "b", "c", "", ""], areas=[5, 0, 7, 0, 0, 9])
-    draw_folds(studies, np.array([0, 0, 0, 1, 1, 2]), tmp_path / "folds.png")
+    figure = data_charts.draw_folds(studies, np.array([0, 0, 0, 1, 1, 2]))
+    save_figure(figure, tmp_path / "folds.png")
     read_png(tmp_path / "folds.png")
-    (axis,) = figure().axes
+    (axis,) = figure.axes
     shown = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axis.containers}
     assert shown == {"images": [3, 2, 1], "with a pneumothorax": [2, 0, 1], "patients": [2, 2, 1]}
     assert axis.get_title() == "0 patients in more than one fold"
@@ -208,14 +200,16 @@ def test_folds_show_images_positives_and_patients(tmp_path, figure):
     assert colours == {svg.BLUE, svg.ORANGE, svg.GREEN}
 
 
-def test_a_patient_in_two_folds_is_told(tmp_path, figure):
-    draw_folds(make_studies(["a", "a", "b"]), np.array([0, 1, 1]), tmp_path / "folds.png")
-    assert figure().axes[0].get_title() == "1 patient in more than one fold"
+def test_a_patient_in_two_folds_is_told(tmp_path):
+    figure = data_charts.draw_folds(make_studies(["a", "a", "b"]), np.array([0, 1, 1]))
+    save_figure(figure, tmp_path / "folds.png")
+    assert figure.axes[0].get_title() == "1 patient in more than one fold"
 
 
 @pytest.mark.parametrize("folds", [1, 10])
 def test_any_number_of_folds_is_a_picture(tmp_path, folds):
-    draw_folds(make_studies([f"p{row}" for row in range(20)]), np.arange(20) % folds, tmp_path / "folds.png")
+    figure = data_charts.draw_folds(make_studies([f"p{row}" for row in range(20)]), np.arange(20) % folds)
+    save_figure(figure, tmp_path / "folds.png")
     read_png(tmp_path / "folds.png")
 
 

@@ -16,6 +16,8 @@ DECADES = tuple(range(0, 90, 10))  # years at which groups of age begin; the las
 MOST_GROUPS = 6  # of a view; a DICOM tag may hold anything
 OTHER, UNKNOWN = "other", "unknown"
 
+Fact = tuple[str, int, str]  # what was counted, the number, and its unit or share
+
 
 class RowCounts(NamedTuple):
     """How images are annotated.
@@ -35,6 +37,45 @@ class Leak(NamedTuple):
     patients: int
     images: int
     held_out: int
+
+
+def describe(studies: pd.DataFrame) -> str:
+    """Return the counts of some studies as an aligned text table (see `count_facts`)."""
+    rows = count_facts(studies)
+    wide, long = max(len(name) for name, *_ in rows), max(len(f"{count:,}") for _, count, _ in rows)
+    return "\n".join(f"{name:<{wide}}  {count:>{long},}  {note}".rstrip() for name, count, note in rows)
+
+
+def count_facts(studies: pd.DataFrame) -> list[Fact]:
+    """Count images, positives, patients, areas and views.
+
+    Args:
+        studies: Table with patient, view (both '' where unknown) and area in pixels at 1024x1024.
+    """
+    number = len(studies)
+    areas = studies["area"].to_numpy()
+    positive = areas[areas > 0]
+    known = studies["patient"].fillna("").astype(str)
+    rows = [
+        ("images", number, ""),
+        ("with a pneumothorax", len(positive), _share(len(positive), number)),
+        ("patients", known[known != ""].nunique(), ""),
+    ]
+    if unknown := int((known == "").sum()):
+        rows.append(("images of unknown patients", unknown, _share(unknown, number)))
+    if len(positive):
+        for name, value in (
+            ("median", np.median(positive)),
+            ("mean", positive.mean()),
+            ("largest", positive.max()),
+        ):
+            rows.append((f"{name} area", round(float(value)), "pixels at 1024x1024"))
+    views = studies["view"].fillna("").astype(str).value_counts().sort_index()
+    if list(views.index) != [""]:
+        rows += [
+            (f"view {name or 'unknown'}", int(count), _share(count, number)) for name, count in views.items()
+        ]
+    return rows
 
 
 def count_rows(codes: Sequence[tuple[str, ...]], areas: npt.NDArray[np.generic]) -> RowCounts:
@@ -140,3 +181,7 @@ def count_leak(studies: pd.DataFrame, seed: int) -> Leak:
     held_out = parts != "train"
     leaked = held_out & patients.isin(patients[~held_out])
     return Leak(count_shared(studies, parts.to_numpy()), int(leaked.sum()), int(held_out.sum()))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else ""

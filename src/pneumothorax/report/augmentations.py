@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pneumothorax.recipe import Recipe
-from pneumothorax.report.explore import outlined
-from pneumothorax.report.figures import draw_sheet
+from pneumothorax.report.figures import draw_sheet, outlined
 from pneumothorax.report.wording import shorten
 
 COLUMNS = 8  # tiles in a row: an original and seven draws

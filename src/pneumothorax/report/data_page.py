@@ -20,7 +20,7 @@ from pneumothorax.data.studies import Studies
 from pneumothorax.data.survey import find_odd, survey_images
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
-from pneumothorax.report import data_charts, explore, gallery
+from pneumothorax.report import data_charts, gallery
 from pneumothorax.report.page import write_page
 from pneumothorax.report.svg import to_svg
 from pneumothorax.report.wording import counted
@@ -126,7 +126,7 @@ def _facts(studies: pd.DataFrame) -> list[tuple[str, str]]:
     annotated = (studies["part"] == "train").any()
     return [
         (name, " ".join(filter(None, (f"{count:,}", note and f"({note})"))))
-        for name, count, note in explore.count_facts(studies)
+        for name, count, note in census.count_facts(studies)
         if annotated or name != "with a pneumothorax"
     ]
 

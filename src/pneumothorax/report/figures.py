@@ -7,6 +7,7 @@ yellow.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from pneumothorax.report.wording import counted
 from pneumothorax.workspace import atomic
 
 TILE = 320  # longer side of one case on a sheet, in pixels
+OUTLINE = (255, 176, 0)  # RGB, of a true mask alone; bright against any grey
 LEGEND = "truth red, prediction green, both yellow"
 
 
@@ -157,6 +159,18 @@ def pick_cases(dice: npt.NDArray[np.float64], number: int) -> dict[str, npt.NDAr
     between, worst = np.split(rest, [max(len(rest) - number, 0)])
     middle = max((len(between) - number) // 2, 0)
     return {"best": best, "typical": between[middle : middle + number], "worst": worst[::-1]}
+
+
+def outlined(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return an image at the size of a tile, its mask outlined, uint8 of shape (TILE, TILE, 3), RGB."""
+    size = (TILE, TILE)
+    tile = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
+    soft = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
+    # Half of its own most, for a small lesion is nowhere half of 255 once it is shrunk.
+    inside = (soft > soft.max() / 2).astype(np.uint8)
+    outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(tile, outlines, -1, OUTLINE, 2)
+    return cast(npt.NDArray[np.uint8], tile)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

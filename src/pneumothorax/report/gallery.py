@@ -9,7 +9,7 @@ import pandas as pd
 
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.survey import LEAST, Odd
-from pneumothorax.report.explore import choose_samples
+from pneumothorax.report.samples import choose_samples
 from pneumothorax.report.thumbnails import Tile, make_tile
 from pneumothorax.report.wording import counted
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pneumothorax.report.explore import outlined
+from pneumothorax.report.figures import outlined
 
 QUALITY = 75  # of JPEG
 
