@@ -22,7 +22,7 @@ setup(
     license="MIT",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"pneumothorax": ["report/web/*"]},  # the pages' own HTML, CSS and JavaScript
+    package_data={"pneumothorax": ["report/web/*", "explore/web/*"]},  # HTML, CSS, JavaScript
     python_requires=">=3.11",
     install_requires=[
         "keras>=3.13,<4",

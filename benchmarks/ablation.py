@@ -19,8 +19,8 @@ import numpy as np
 from pneumothorax.data.batches import epoch_size
 from pneumothorax.data.cache import read_studies
 from pneumothorax.data.folds import divide
-from pneumothorax.inference.counting import judge
 from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.recipe import RECIPES, Recipe, to_json

@@ -44,9 +44,9 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
     from pneumothorax.data.cache import Cache
     from pneumothorax.recipe import RECIPES
     from pneumothorax.training import hardware
+    from pneumothorax.training.augmentation_preview import INGREDIENTS
     from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import Feed
-    from pneumothorax.training.views import INGREDIENTS
 
     values = {
         name: getattr(RECIPES["strong"], name) for name in (*INGREDIENTS, "geometry_share", "tone_share")

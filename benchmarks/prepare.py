@@ -19,9 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pneumothorax.data.phantom import make_competition
 from pneumothorax.data.prepare import CHUNK, prepare
 from pneumothorax.data.studies import find_images
+from pneumothorax.phantom import make_competition
 from timing import describe_machine, interleave, print_ratio
 
 SIZE, INTERPOLATION, ROUNDS = 128, "bilinear", 5

@@ -20,9 +20,9 @@ import pandas as pd
 
 from pneumothorax.data import rle
 from pneumothorax.data.dicom import read_radiograph
-from pneumothorax.data.phantom import make_competition
 from pneumothorax.data.studies import find_images
 from pneumothorax.inference.predictions import write_predictions
+from pneumothorax.phantom import make_competition
 from pneumothorax.recipe import RECIPES, to_json
 from pneumothorax.report.run_page import write_report
 from pneumothorax.workspace import Workspace

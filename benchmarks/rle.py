@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from pneumothorax.data import rle
-from pneumothorax.data.phantom.anatomy import draw_radiograph
+from pneumothorax.phantom.anatomy import draw_radiograph
 from timing import describe_machine, interleave, print_ratio
 
 MASKS, ROUNDS, LOOPED = 40, 15, 2

@@ -18,13 +18,13 @@ import numpy as np
 from pneumothorax.cli import main as command
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import read_radiograph
-from pneumothorax.data.inputs import find_inputs
-from pneumothorax.data.phantom import make_competition
 from pneumothorax.inference.fold_networks import load_folds
 from pneumothorax.inference.networks import MOST_AT_ONCE
 from pneumothorax.inference.predict import see
 from pneumothorax.model.unet import build_model
+from pneumothorax.phantom import make_competition
 from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.segment.inputs import find_inputs
 from pneumothorax.training.hardware import choose_precision
 from pneumothorax.training.run import FoldFolder
 from timing import describe_machine, print_ratio

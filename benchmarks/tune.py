@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from pneumothorax.data import rle
-from pneumothorax.inference.counting import THRESHOLDS, judge
 from pneumothorax.inference.decision import upsample, without_evidence
+from pneumothorax.inference.pixel_counts import THRESHOLDS, judge
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.rules import GATES, MIN_AREAS
+from pneumothorax.inference.search import GATES, MIN_AREAS
 from pneumothorax.inference.tuning import tune
 from timing import describe_machine, print_ratio
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from tests.chromium import MISSING
 
-from pneumothorax.data.phantom import make_competition
+from pneumothorax.phantom import make_competition
 
 THOROUGH = "needs --thorough"
 

@@ -10,7 +10,7 @@ from pneumothorax.commands.recipes import pick_rows
 from pneumothorax.data.cache import Cache
 from pneumothorax.recipe import RECIPES
 from pneumothorax.report import augmentations
-from pneumothorax.training.views import View
+from pneumothorax.training.augmentation_preview import View
 from pneumothorax.workspace import Workspace
 
 SMOKE = RECIPES["smoke"]

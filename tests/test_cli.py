@@ -23,7 +23,7 @@ from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import RECIPES, Recipe, to_json
-from pneumothorax.training.made_of import digest_folds, write_note
+from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")

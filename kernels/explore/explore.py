@@ -27,13 +27,13 @@ from IPython.display import Image, display
 
 from pneumothorax import mounts
 from pneumothorax.cli import main
-from pneumothorax.data import census
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import assign_folds
-from pneumothorax.kaggle import COMPETITION, session
-from pneumothorax.report import data_charts
+from pneumothorax.explore import charts, statistics
+from pneumothorax.explore.samples import draw_samples
+from pneumothorax.kaggle import COMPETITION
+from pneumothorax.kaggle.notebooks import session
 from pneumothorax.report.figures import save_figure
-from pneumothorax.report.samples import draw_samples
 
 session.begin("cpu")
 workspace = session.make_workspace(COMPETITION, [DATASET])
@@ -61,20 +61,20 @@ studies = cache.studies
 # knowing when to stay silent.
 
 # %%
-print(census.describe(studies))
+print(statistics.describe(studies))
 
 # %% [markdown]
 # ## How large
 
 # %%
-save_figure(data_charts.draw_areas(studies["area"].to_numpy()), figures / "areas.png")
+save_figure(charts.draw_areas(studies["area"].to_numpy()), figures / "areas.png")
 show(figures / "areas.png")
 
 # %% [markdown]
 # ## Where
 
 # %%
-save_figure(data_charts.draw_positions(cache.masks), figures / "positions.png")
+save_figure(charts.draw_positions(cache.masks), figures / "positions.png")
 show(figures / "positions.png")
 
 # %% [markdown]
@@ -89,12 +89,12 @@ show(figures / "samples.png")
 # A patient may have dozens of images. A patient on both sides of a split would be recognised, not diagnosed.
 
 # %%
-save_figure(data_charts.draw_patients(studies), figures / "patients.png")
+save_figure(charts.draw_patients(studies), figures / "patients.png")
 show(figures / "patients.png")
 
 # %% [markdown]
 # ## The folds
 
 # %%
-save_figure(data_charts.draw_folds(studies, assign_folds(studies, FOLDS, SEED)), figures / "folds.png")
+save_figure(charts.draw_folds(studies, assign_folds(studies, FOLDS, SEED)), figures / "folds.png")
 show(figures / "folds.png")

@@ -32,10 +32,11 @@ from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.data.annotations import read_annotations
 from pneumothorax.data.dicom import read_radiograph
+from pneumothorax.explore.charts import draw_areas
 from pneumothorax.inference.predictions import read_predictions
-from pneumothorax.kaggle import COMPETITION, libraries, session
+from pneumothorax.kaggle import COMPETITION
+from pneumothorax.kaggle.notebooks import libraries, session
 from pneumothorax.legs import last_leg
-from pneumothorax.report.data_charts import draw_areas
 from pneumothorax.report.figures import Case, draw_cases, save_figure
 from pneumothorax.training.run import find_folds, read_recipe
 

@@ -32,7 +32,8 @@ from IPython.display import Image, display
 
 from pneumothorax import mounts
 from pneumothorax.cli import main
-from pneumothorax.kaggle import COMPETITION, libraries, session
+from pneumothorax.kaggle import COMPETITION
+from pneumothorax.kaggle.notebooks import libraries, session
 
 recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
 run = ["--run", RUN or RECIPE]

@@ -5,7 +5,7 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from pneumothorax import words
+from pneumothorax import flag_types
 from pneumothorax.kaggle import KERNELS
 from pneumothorax.recipe import RECIPES, Recipe
 
@@ -73,7 +73,7 @@ def data(command: argparse.ArgumentParser) -> None:
 
 def workers(command: argparse.ArgumentParser) -> None:
     """Add --workers."""
-    command.add_argument("--workers", type=words.positive, help="processes (default: one for each core)")
+    command.add_argument("--workers", type=flag_types.positive, help="processes (default: one for each core)")
 
 
 def skip_bad(command: argparse.ArgumentParser) -> None:
@@ -86,7 +86,9 @@ def skip_bad(command: argparse.ArgumentParser) -> None:
 def run(command: argparse._ActionsContainer) -> None:
     """Add --run."""
     command.add_argument(
-        "--run", type=words.name, help="name of the run below ROOT/runs (default: the recipe's name, or seed)"
+        "--run",
+        type=flag_types.name,
+        help="run below ROOT/runs (default: the recipe's name, or seed)",
     )
 
 
@@ -94,24 +96,26 @@ def devices(command: argparse.ArgumentParser) -> None:
     """Add --devices, and the mark of a process that another one of this package has started."""
     command.add_argument(
         "--devices",
-        type=words.devices,
+        type=flag_types.devices,
         default="auto",
         help="where to compute: auto (every GPU; without one the CPU), numbers of GPUs such as 0,1 as "
         "nvidia-smi counts those in CUDA_VISIBLE_DEVICES, cpu, or cpu,cpu for two processes that share the "
         "cores; with several, each computes a fold or a part of the images by itself (default: %(default)s)",
     )
-    command.add_argument("--child-of", type=words.positive, metavar="PROCESS", help=argparse.SUPPRESS)
+    command.add_argument("--child-of", type=flag_types.positive, metavar="PROCESS", help=argparse.SUPPRESS)
 
 
 def train(command: argparse.ArgumentParser) -> None:
     """Add the flags of `train`."""
     devices(command)
     command.add_argument(
-        "--fold", type=words.folds, help="which folds: 0, or 0,2, or 0-4 (default: all that the recipe has)"
+        "--fold",
+        type=flag_types.folds,
+        help="which folds: 0, or 0,2, or 0-4 (default: all of the recipe)",
     )
     command.add_argument(
         "--max-hours",
-        type=words.hours,
+        type=flag_types.hours,
         help="stop cleanly after the epoch that ends nearest before this; the same command goes on later",
     )
     command.add_argument(
@@ -123,7 +127,10 @@ def augmentations(command: argparse.ArgumentParser) -> None:
     """Add the flags of `augmentations`."""
     which = command.add_mutually_exclusive_group()
     which.add_argument(
-        "--count", type=words.positive, default=6, help="number of studies to show (default: %(default)s)"
+        "--count",
+        type=flag_types.positive,
+        default=6,
+        help="how many studies (default: %(default)s)",
     )
     which.add_argument("--images", nargs="+", metavar="IMAGEID", help="show these (default: drawn by --seed)")
     command.add_argument("--out", type=Path, help="PNG file (default: ROOT/figures/augmentations-RECIPE.png)")
@@ -140,13 +147,13 @@ def predict(command: argparse.ArgumentParser) -> None:
         "--images", type=Path, help="a folder of radiographs (default: the prepared test set)"
     )
     devices(command)
-    command.add_argument("--rows", type=words.span, help=argparse.SUPPRESS)  # of a process of several
+    command.add_argument("--rows", type=flag_types.span, help=argparse.SUPPRESS)  # of a process of several
 
 
 def report(command: argparse.ArgumentParser) -> None:
     """Add the flags of `report`."""
     command.add_argument(
-        "runs", nargs="+", type=words.name, metavar="RUN", help="names of the runs below ROOT/runs"
+        "runs", nargs="+", type=flag_types.name, metavar="RUN", help="names of the runs below ROOT/runs"
     )
     command.add_argument(
         "--out",
@@ -155,7 +162,7 @@ def report(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--cases",
-        type=words.positive,
+        type=flag_types.positive,
         default=400,
         metavar="NUMBER",
         help="show the pictures of at most so many cases, fewer where they would not fit in 30 MB; scores "
@@ -172,15 +179,15 @@ def ensemble(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--runs",
         required=True,
-        type=words.weights,
+        type=flag_types.weights,
         metavar="NAME[=WEIGHT],...",
         help="the runs to average, with weights or without (1), such as strong,seed=0.5",
     )
-    command.add_argument("--run", required=True, type=words.name, help="name of the new run below ROOT/runs")
+    command.add_argument("--run", required=True, type=flag_types.name, help="the new run below ROOT/runs")
     command.add_argument(
         "--set",
         action="append",
-        type=words.name,
+        type=flag_types.name,
         help="predictions of theirs to average; may be repeated (default: test, if all have it)",
     )
 
@@ -239,18 +246,21 @@ def submit(command: argparse.ArgumentParser) -> None:
     how.add_argument("--dry-run", action="store_true", help="do all but the upload")
     how.add_argument("--write-only", action="store_true", help="write and validate; ask Kaggle nothing")
     command.add_argument(
-        "--message", type=words.line, help="description on Kaggle (default: run and decision)"
+        "--message", type=flag_types.line, help="description on Kaggle (default: run and decision)"
     )
     command.add_argument(
         "--wait",
-        type=words.duration,
+        type=flag_types.duration,
         default=15.0,
         metavar="MINUTES",
         help="minutes to wait for the score (default: %(default)s)",
     )
     rule(command)
     command.add_argument(
-        "--set", type=words.name, default="test", help="which predictions of the run (default: %(default)s)"
+        "--set",
+        type=flag_types.name,
+        default="test",
+        help="which predictions (default: %(default)s)",
     )
     command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
     command.add_argument("--out", type=Path, help="the new CSV (default: ROOT/submissions/<time>-<run>.csv)")
@@ -261,14 +271,14 @@ def connection(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("connection")
     group.add_argument(
         "--timeout",
-        type=words.positive,
+        type=flag_types.positive,
         default=60,
         metavar="SECONDS",
         help="seconds without a sign of life before a request is given up (default: %(default)s)",
     )
     group.add_argument(
         "--tries",
-        type=words.positive,
+        type=flag_types.positive,
         default=6,
         help="how often to ask when Kaggle is busy or does not answer (default: %(default)s)",
     )
@@ -279,7 +289,7 @@ def download(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--source",
         default="jesperdramsch",
-        type=words.source,
+        type=flag_types.source,
         help="training images: jesperdramsch (DICOMs, 3 GB), vbookshelf (PNGs, 4 GB), any OWNER/DATASET, "
         "or none (default: %(default)s)",
     )
@@ -290,7 +300,7 @@ def kernel(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kernel", required=True, choices=KERNELS, help="which notebook")
     command.add_argument(
         "--fold",
-        type=words.folds,
+        type=flag_types.folds,
         help="train: one notebook for each of these folds; submit: read the outputs of these; "
         "0, or 0,2, or 0-4 (default: the one notebook without a fold in its name)",
     )
@@ -302,7 +312,7 @@ def push(command: argparse.ArgumentParser) -> None:
         "--parameter",
         action="append",
         default=[],
-        type=words.assignment,
+        type=flag_types.assignment,
         metavar="NAME=VALUE",
         help="set a parameter of the notebook, such as RECIPE=seed; may be repeated",
     )
@@ -329,7 +339,7 @@ def kernel_output(command: argparse.ArgumentParser) -> None:
     """Add the flags of `kernel-output`."""
     command.add_argument(
         "--wait",
-        type=words.duration,
+        type=flag_types.duration,
         default=12.0,
         metavar="HOURS",
         help="hours to wait for the notebook to end (default: %(default)s)",
@@ -375,10 +385,10 @@ def recipe(command: argparse.ArgumentParser) -> None:
         if isinstance(part.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)  # type: ignore[arg-type]
         elif isinstance(part.default, tuple):
-            group.add_argument(flag, type=words.numbers, metavar="N,N,N,N,N", **options)  # type: ignore[arg-type]
+            group.add_argument(flag, type=flag_types.numbers, metavar="N,N,N,N,N", **options)  # type: ignore[arg-type]
         elif part.name == "batch_size":
             options["help"] = f"{text}; auto, for `train`: the largest power of two that the device trains"
-            group.add_argument(flag, type=words.batch_size, **options)  # type: ignore[arg-type]
+            group.add_argument(flag, type=flag_types.batch_size, **options)  # type: ignore[arg-type]
         else:
             choices = part.metadata["choices"] or None
             group.add_argument(flag, type=type(part.default), choices=choices, **options)  # type: ignore[arg-type]

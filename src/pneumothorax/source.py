@@ -16,30 +16,18 @@ SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
 # What no notebook runs, for Kaggle takes no large one: the artificial competition, what pushes notebooks, and
 # the command for one's own radiographs.
 AT_HOME = (
-    *(
-        "data/phantom",
-        "commands/kernels.py",
-        "kaggle/archive.py",
-        "kaggle/carried.py",
-        "kaggle/dependencies.py",
-    ),
-    *("kaggle/download.py", "kaggle/kernels.py", "kaggle/members.py", "kaggle/metadata.py"),
-    *(
-        "kaggle/needed.py",
-        "kaggle/notebook.py",
-        "kaggle/outputs.py",
-        "kaggle/readiness.py",
-        "kaggle/submitting.py",
-    ),
-    *("commands/segmenting.py", "inference/findings.py", "inference/networks.py", "inference/plan.py"),
-    *("report/dicom_objects.py", "report/segment_log.py", "report/segmentation.py"),
+    *("phantom", "segment", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
+    *("kaggle/notebooks/dependencies.py", "kaggle/notebooks/embedded_package.py"),
+    *("kaggle/notebooks/kernels.py", "kaggle/notebooks/metadata.py", "kaggle/notebooks/needed.py"),
+    *("kaggle/notebooks/notebook.py", "kaggle/notebooks/outputs.py", "kaggle/notebooks/preflight.py"),
+    *("commands/kernels.py", "commands/segmenting.py", "inference/networks.py", "inference/plan.py"),
 )
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
     *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
-    *("data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("words", "flags", "commands", "cli"),
+    *("dice", "data", "model", "training", "inference", "submission", "kaggle", "report"),
+    *("phantom", "explore", "segment", "flag_types", "flags", "commands", "cli"),
 )
 
 

@@ -13,7 +13,7 @@ from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.inference.predictions import read_predictions, write_predictions
 from pneumothorax.recipe import RECIPES, to_json
-from pneumothorax.training.made_of import digest_folds, write_note
+from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import find_folds
 
 NUMBER, SIDE = 6, 32

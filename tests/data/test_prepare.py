@@ -21,7 +21,7 @@ from tests.data.dicom_files import dataset, written
 from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax import workspace
-from pneumothorax.data import annotations, building, prepare, rle
+from pneumothorax.data import annotations, cache_build, prepare, rle
 from pneumothorax.data.cache import COLUMNS as CACHE_COLUMNS
 from pneumothorax.data.cache import INTERPOLATIONS, open_cache, shrink
 from pneumothorax.data.dicom import read_radiograph
@@ -448,9 +448,9 @@ def test_killed_run_resumes_without_doing_anything_twice(table, tmp_path, stoppe
     process.wait()
     build = tmp_path / "cache.partial"
     assert not (tmp_path / "cache").exists()
-    with (build / building.LOG).open("a") as log:  # the kill may fall into the middle of a line
+    with (build / cache_build.LOG).open("a") as log:  # the kill may fall into the middle of a line
         log.write('{"row": 30, "EncodedPix')
-    done = set(building.read_log(build, building.digest_studies(table)))
+    done = set(cache_build.read_log(build, cache_build.digest_studies(table)))
     assert len(done) == 8
     read = []
 
@@ -483,7 +483,7 @@ def test_interrupt_ends_quickly_with_one_traceback_at_most(table, tmp_path, stop
     assert process.returncode == -signal.SIGINT
     assert shown.count("Traceback") == 1
     assert shown.rstrip().endswith("KeyboardInterrupt")
-    assert len(building.read_log(tmp_path / "cache.partial", building.digest_studies(table))) >= 8
+    assert len(cache_build.read_log(tmp_path / "cache.partial", cache_build.digest_studies(table))) >= 8
     run(table, tmp_path / "cache")
     run(table, tmp_path / "fresh")
     assert content(tmp_path / "cache") == content(tmp_path / "fresh")
@@ -531,9 +531,9 @@ def test_a_kill_at_any_moment_of_the_end_is_mended_by_the_same_command(few, tmp_
             return write_text(*arguments)
         raise Killed
 
-    building_keep_rows = building.keep_rows
+    building_keep_rows = cache_build.keep_rows
     with monkeypatch.context() as patch:
-        owner = {"rmtree": shutil, "rename": Path}.get(where, building)
+        owner = {"rmtree": shutil, "rename": Path}.get(where, cache_build)
         if where == "rmtree":
             real = shutil.rmtree
             patch.setattr(
@@ -716,14 +716,14 @@ def test_arrays_of_another_size_than_the_cache_says_are_prepared_anew(few, tmp_p
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
-        *((building.MARK, spoil) for spoil in MARK_DAMAGES),
+        *((cache_build.MARK, spoil) for spoil in MARK_DAMAGES),
         *ARRAY_DAMAGES,
-        *((building.LOG, spoil) for spoil in (gone, empty, cut)),
+        *((cache_build.LOG, spoil) for spoil in (gone, empty, cut)),
         *(
-            (building.LOG, put(line + b"\n"))
+            (cache_build.LOG, put(line + b"\n"))
             for line in (b"\xff\xfe", b"[1]", b"7", b"null", b"{}", b'{"row": 99, "digest": "x"}')
         ),
-        *((building.LOG, put(b'{"row": %s, "digest": "x"}\n' % row)) for row in (b'"a"', b"1.5", b"[]")),
+        *((cache_build.LOG, put(b'{"row": %s, "digest": "x"}\n' % row)) for row in (b'"a"', b"1.5", b"[]")),
     ],
 )
 def test_a_damaged_build_is_gone_on_with_or_begun_anew(few, tmp_path, name, spoil):

@@ -9,7 +9,6 @@ from tests.inference.maps import SHAPE, make_predictions, predictions_of, smooth
 
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
-from pneumothorax.inference.counting import count, judge
 from pneumothorax.inference.decision import (
     Decision,
     decide,
@@ -18,6 +17,7 @@ from pneumothorax.inference.decision import (
     read_decision,
     write_decision,
 )
+from pneumothorax.inference.pixel_counts import count, judge
 
 EVIDENCE = (
     *("score", "low", "high", "fitted", "all_empty", "ungated", "without_gate", "ceiling"),

@@ -11,10 +11,10 @@ from tests.inference.maps import SHAPE, make_predictions, predictions_of
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference import tuning
-from pneumothorax.inference.counting import THRESHOLDS, Counts, count, find_pieces, join, judge
 from pneumothorax.inference.decision import Decision, decide, without_evidence
+from pneumothorax.inference.pixel_counts import THRESHOLDS, Counts, count, find_pieces, join, judge
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.rules import GATES, MIN_AREAS, MIN_COMPONENTS, Rule, apply, search, to_decision
+from pneumothorax.inference.search import GATES, MIN_AREAS, MIN_COMPONENTS, Rule, apply, search, to_decision
 from pneumothorax.inference.tuning import bootstrap, tune
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from pneumothorax.dice import dice
 from pneumothorax.model.gain import CLASSIFICATION, MIN_AREAS, THRESHOLDS, Gain
-from pneumothorax.model.metrics import dice
 
 SIZE = 32
 GENERATOR = np.random.default_rng(0)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pneumothorax.data.distances import signed_distances
 from pneumothorax.loss_text import TERMS
 from pneumothorax.model.losses import bce, boundary_weight, find_loss, find_losses, focal, lovasz, soft_dice
-from pneumothorax.model.scores import find_metrics
+from pneumothorax.model.metrics import find_metrics
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.distances import signed_distances
 
 MASK_TERMS = [term for term in TERMS if term not in ("boundary", "empty")]
 GENERATOR = np.random.default_rng(3)

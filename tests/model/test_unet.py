@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pneumothorax.errors import UserError
-from pneumothorax.model import unet, xception
+from pneumothorax.model import unet
 from pneumothorax.model.architectures import find_encoder
+from pneumothorax.model.encoders import xception
 from pneumothorax.model.unet import build_model, input_scale, load_weights, save_weights
 from pneumothorax.recipe import Recipe
 

@@ -10,10 +10,10 @@ from tests.report.runs import TRIPLET, make_run
 from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
-from pneumothorax.data.sides import side_of
-from pneumothorax.inference.counting import judge
+from pneumothorax.data.laterality import side_of
 from pneumothorax.inference.decision import Decision, decide
 from pneumothorax.inference.evaluate import evaluate
+from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.recipe import RECIPES
 from pneumothorax.report.charts import image_reliability, pixel_reliability

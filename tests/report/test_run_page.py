@@ -21,13 +21,13 @@ from tests.report.runs import TRIPLET, make_run
 from tests.waiting import HANG_SECONDS
 
 from pneumothorax.cli import main
-from pneumothorax.inference.counting import judge, measure_masks
 from pneumothorax.inference.decision import Decision, write_decision
+from pneumothorax.inference.pixel_counts import judge, measure_masks
 from pneumothorax.inference.predictions import read_predictions, write_predictions
 from pneumothorax.recipe import RECIPES, to_json
 from pneumothorax.report import cases, pictures, run_page
 from pneumothorax.report.evaluation import evaluate_run, open_run
-from pneumothorax.training.made_of import digest_folds, write_note
+from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import find_folds
 
 pytestmark = pytest.mark.slow

@@ -45,7 +45,7 @@ def tiny() -> Recipe:
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a few layers in the U-Net's place: with all kinds of state a resume may forget, but quick."""
     monkeypatch.setattr("pneumothorax.training.compiling.build_model", _build_small)
-    monkeypatch.setattr("pneumothorax.training.beginning.build_model", _build_small)
+    monkeypatch.setattr("pneumothorax.training.warm_start.build_model", _build_small)
     monkeypatch.setattr("pneumothorax.inference.fold_networks.build_model", _build_small)
 
 

@@ -14,7 +14,7 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.inference import fold_networks
 from pneumothorax.recipe import Recipe
-from pneumothorax.training import beginning, compiling, fit, fit_leg, hardware
+from pneumothorax.training import compiling, fit, fit_leg, hardware, warm_start
 from pneumothorax.training.callbacks import TimeLimit
 from pneumothorax.training.run import FoldFolder, State, load_state
 
@@ -43,7 +43,7 @@ VARIANTS = {
 def use_small_network() -> None:
     compiling.build_model = _build_small  # type: ignore[assignment]
     fold_networks.build_model = _build_small  # type: ignore[assignment]
-    beginning.build_model = _build_small  # type: ignore[assignment]
+    warm_start.build_model = _build_small  # type: ignore[assignment]
 
 
 def compare(one: State, many: State, what: str) -> None:

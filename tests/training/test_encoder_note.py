@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 from pneumothorax.data.folds import divide
-from pneumothorax.model.encoder_weights import NOTE, read_note
+from pneumothorax.model.encoders.weights import NOTE, read_note
 from pneumothorax.training.callbacks import Clock
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pneumothorax.data.distances import signed_distances
 from pneumothorax.model.losses import FILLED
+from pneumothorax.training.distances import signed_distances
 from pneumothorax.training.feed import Feed, FixedFeed
 
 

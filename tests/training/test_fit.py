@@ -19,7 +19,7 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
 from pneumothorax.model.losses import find_losses, soft_dice
-from pneumothorax.model.scores import find_metrics
+from pneumothorax.model.metrics import find_metrics
 from pneumothorax.recipe import to_json
 from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume
 from pneumothorax.training.feed import Feed

@@ -7,7 +7,7 @@ import pytest
 
 from pneumothorax import __version__
 from pneumothorax.errors import UserError
-from pneumothorax.training.made_of import digest_folds, write_note
+from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import (
     FoldFolder,
     State,

@@ -10,19 +10,19 @@ from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache, open_cache
 from pneumothorax.data.prepare import prepare as prepare_cache
 from pneumothorax.errors import UserError, warn
+from pneumothorax.flag_types import AUTO
 from pneumothorax.kaggle import SOURCES
 from pneumothorax.legs import legs_of
 from pneumothorax.recipe import Recipe, find_recipe
-from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace
 
 
 def phantom(options: Namespace) -> int:
     """Make the artificial competition below ROOT/data."""
-    from pneumothorax.data import phantom as artificial  # notebooks leave it at home
+    from pneumothorax.phantom import make_competition  # notebooks leave it at home
 
     folder = Workspace(options.root).data
-    artificial.make_competition(
+    make_competition(
         folder,
         train=options.train,
         test=options.test,
@@ -37,7 +37,7 @@ def phantom(options: Namespace) -> int:
 
 def download(options: Namespace) -> int:
     """Fetch what is not there yet, and count what is there then."""
-    from pneumothorax.kaggle import download as fetching
+    from pneumothorax.kaggle.download import competition as fetching
 
     workspace, source = Workspace(options.root), options.source
     if fetching.is_complete(workspace, source):

@@ -9,7 +9,7 @@ from pneumothorax.workspace import Workspace
 def explore(options: Namespace) -> int:
     """Prepare the images, unless they are, and write one HTML page on them."""
     studies, caches = prepare_parts(options)
-    from pneumothorax.report.data_page import write_data_page
+    from pneumothorax.explore.page import write_data_page
 
     path = options.out or Workspace(options.root).figures / "explore.html"
     write_data_page(studies, caches, chosen_recipe(options), path)

@@ -9,8 +9,8 @@ from pathlib import Path
 from pneumothorax import flags
 from pneumothorax.commands.data import chosen_recipe
 from pneumothorax.errors import UserError, warn
-from pneumothorax.kaggle import dependencies, readiness, session
-from pneumothorax.kaggle import kernels as running
+from pneumothorax.kaggle.notebooks import dependencies, preflight, session
+from pneumothorax.kaggle.notebooks import kernels as running
 from pneumothorax.workspace import Workspace
 
 SESSION_HOURS = 12
@@ -40,7 +40,7 @@ def push(options: Namespace) -> int:
             attach = [running.name_of(part, client.user) for part in running.make_jobs("train", options.fold)]
         attach += [name] * options.resume
         internet = not options.no_internet
-        readiness.check_sources(client, job, attach, internet=internet)
+        preflight.check_sources(client, job, attach, internet=internet)
         given = dict(options.parameter)
         if options.resume:
             given = _resumed(running.read_given(build, name), given, name)
@@ -53,7 +53,7 @@ def push(options: Namespace) -> int:
     if accelerator != "cpu":
         hours = values.get("MAX_HOURS")
         most = None if hours is None else session.most_hours(float(str(hours)), accelerator)
-        readiness.check_quota(client, len(jobs), most, accelerator)
+        preflight.check_quota(client, len(jobs), most, accelerator)
     if options.dry_run:
         for folder in folders.values():
             print(f"dry run: {client.user}/{folder.name} is ready in {folder}, nothing was pushed")
@@ -141,8 +141,8 @@ def kernel_status(options: Namespace) -> int:
 
 def kernel_output(options: Namespace) -> int:
     """Wait for a notebook's last run and bring its output home."""
-    from pneumothorax.kaggle import outputs  # reads runs, with pandas: the other commands start without
     from pneumothorax.kaggle.client import connect
+    from pneumothorax.kaggle.notebooks import outputs
 
     client, workspace = connect(options.timeout, options.tries), Workspace(options.root)
 

@@ -30,7 +30,7 @@ def augmentations(options: Namespace) -> int:
         rows = pick_rows(cache, options.count, positives_only=recipe.positives_only, seed=recipe.seed)
     from pneumothorax.model.backend import pin_settings
     from pneumothorax.report.augmentations import draw_augmentations
-    from pneumothorax.training.views import View, draw_extremes, draw_views
+    from pneumothorax.training.augmentation_preview import View, draw_extremes, draw_views
 
     pin_settings()
     images, masks = gather(cache, rows)

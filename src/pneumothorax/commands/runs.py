@@ -16,20 +16,20 @@ from pneumothorax.data import folds
 from pneumothorax.data import studies as found
 from pneumothorax.data.cache import Cache, digest_studies
 from pneumothorax.errors import UserError, warn
+from pneumothorax.flag_types import AUTO
 from pneumothorax.inference import decision as deciding
+from pneumothorax.inference.classification import Screening, tell
 from pneumothorax.inference.ensemble import OUT_OF_FOLD, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.inference.screening import Screening, tell
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.host_place import find_place
-from pneumothorax.training.made_of import Digests, digest_folds, digest_note, write_note
+from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
 from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
-from pneumothorax.words import AUTO
 from pneumothorax.workspace import Workspace, write_text
 
 

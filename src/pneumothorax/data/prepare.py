@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pneumothorax.data import annotations, building, dicom, rle
+from pneumothorax.data import annotations, cache_build, dicom, rle
 from pneumothorax.data.cache import Cache, open_cache, shrink
 from pneumothorax.data.coverage import MUCH
 from pneumothorax.data.workers import hidden_main, open_pool
@@ -71,16 +71,16 @@ def prepare(
         raise UserError(f"no study to prepare for {folder}", "at least one image")
     if workers is not None and workers < 1:
         raise UserError(f"workers = {workers}", "1 or more")
-    table = table.assign(digest=building.digest_studies(table))
-    fingerprint = building.digest_cache(table, size, interpolation)
+    table = table.assign(digest=cache_build.digest_studies(table))
+    fingerprint = cache_build.digest_cache(table, size, interpolation)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent, f"another command prepares images in {folder.parent}"):
-        if cache := building.find_current(folder, table, size, fingerprint, skip_bad):
+        if cache := cache_build.find_current(folder, table, size, fingerprint, skip_bad):
             return cache
         build = folder.with_name(folder.name + ".partial")
         try:
-            building.reserve(build, len(table), size, interpolation)
-            records = building.read_log(build, table["digest"].tolist())
+            cache_build.reserve(build, len(table), size, interpolation)
+            records = cache_build.read_log(build, table["digest"].tolist())
             todo = [row for row in range(len(table)) if row not in records]
             records.update(_work(table, todo, build, size, interpolation, workers))
             bad = sum("error" in record for record in records.values())
@@ -90,7 +90,7 @@ def prepare(
                     "images that can be decoded",
                     "mend them and run the same command again, or leave them out with --skip-bad",
                 )
-            building.finish(build, folder, table, records, fingerprint)
+            cache_build.finish(build, folder, table, records, fingerprint)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise _no_space(folder, len(table), size) from None
@@ -115,7 +115,7 @@ def _work(
     processes = min(workers or os.cpu_count() or 1, max(len(chunks), 1))
     one_by_one = (task(chunk) for chunk in chunks)
     outcomes = one_by_one if processes == 1 else _in_parallel(task, chunks, processes)
-    log = (build / building.LOG).open("a", encoding="utf-8")
+    log = (build / cache_build.LOG).open("a", encoding="utf-8")
     begun = len(table) - len(todo)
     bar = tqdm(total=len(table), initial=begun, unit="image", desc=f"prepare {size} px", disable=None)
     with log, bar, closing(outcomes):

@@ -15,7 +15,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
-from pneumothorax.training.made_of import digest_note, read_note, write_note
+from pneumothorax.training.provenance import digest_note, read_note, write_note
 from pneumothorax.training.run import find_folds, fold_folders, read_recipe, reading
 from pneumothorax.workspace import write_text
 

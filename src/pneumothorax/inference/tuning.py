@@ -12,8 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from pneumothorax.data.folds import patients_of
+from pneumothorax.dice import dice
 from pneumothorax.errors import UserError, warn
-from pneumothorax.inference.counting import (
+from pneumothorax.inference.classification import image_scores, screen
+from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.pixel_counts import (
     THRESHOLDS,
     Counts,
     Flags,
@@ -24,11 +27,8 @@ from pneumothorax.inference.counting import (
     find_pieces,
     join,
 )
-from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.rules import Rule, apply, is_kept, measure, search, to_decision, with_component
-from pneumothorax.inference.screening import image_scores, screen
-from pneumothorax.model.metrics import dice
+from pneumothorax.inference.search import Rule, apply, is_kept, measure, search, to_decision, with_component
 
 GROUPS = 5  # of patients, where a run has a single fold
 RESAMPLES = 2000

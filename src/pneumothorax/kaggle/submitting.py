@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pneumothorax.errors import UserError, warn
 from pneumothorax.kaggle import COMPETITION
-from pneumothorax.kaggle.answers import Submission
-from pneumothorax.kaggle.faults import LostError, RefusedError
-from pneumothorax.kaggle.waiting import wait_for
+from pneumothorax.kaggle.errors import LostError, RefusedError
+from pneumothorax.kaggle.polling import wait_for
+from pneumothorax.kaggle.responses import Submission
 from pneumothorax.submission import ledger
 
 if TYPE_CHECKING:  # the client is imported when a command needs it

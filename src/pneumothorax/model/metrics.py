@@ -1,58 +1,79 @@
-"""Dice, per image and total, in NumPy: counted once, divided once; needs no network.
+"""What Keras reports of each epoch: the Dice of the images, soft, hard and balanced; the empty head's AUC.
 
-The competition's metric: the mean over images of 2|X and Y| / (|X| + |Y|), where two empty masks score 1.
+Means over images at network size; sums are divided once, at the end of the epoch.
 """
 
-import numpy as np
-import numpy.typing as npt
+from functools import partial
+from typing import Any
 
-Counts = npt.NDArray[np.number] | np.number
-Scores = npt.NDArray[np.float64]
+import keras
+from keras import ops
+
+from pneumothorax.model.losses import PIXELS, soft_dice
+from pneumothorax.recipe import Recipe
+
+Tensor = Any
+MASK_SCORES = ("mean_dice", "hard_dice", "balanced_dice")
 
 
-def dice(overlap: Counts, truth: Counts, prediction: Counts) -> Scores:
-    """Return the Dice of each image from its counts of pixels; broadcasts.
+def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
+    """Return the Dice of each image's mask, both cut at 0.5; 1 where both are empty, shape (N,)."""
+    mask, found = (ops.cast(values > 0.5, "float32") for values in (truth, probability))
+    areas = ops.sum(mask, axis=PIXELS) + ops.sum(found, axis=PIXELS)
+    overlap = ops.sum(mask * found, axis=PIXELS)
+    return ops.where(areas > 0, 2.0 * overlap / ops.maximum(areas, 1.0), 1.0)
 
-    Args:
-        overlap: Pixels in both masks.
-        truth: Pixels in the true mask.
-        prediction: Pixels in the predicted mask.
+
+class BalancedDice(keras.metrics.Metric):
+    """The mean hard Dice of the positives and that of the negatives, each half.
+
+    What leaves every image empty scores one half, and so does what finds every lesion and marks every healthy
+    image; the mean over all images would give the first of them four fifths, and pick it while little is
+    learnt. An image is positive if its mask is not empty. Where one kind is missing, the other alone counts.
     """
-    areas = np.add(truth, prediction, dtype=np.float64)
-    return np.where(areas > 0, np.multiply(overlap, 2, dtype=np.float64) / np.maximum(areas, 1), 1.0)
+
+    def __init__(self, name: str = "balanced_dice") -> None:
+        super().__init__(name=name)
+        self.sums = self.add_variable((2,), "zeros", name="sums")
+        self.counts = self.add_variable((2,), "zeros", name="counts")
+
+    def update_state(self, truth: Tensor, probability: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Add the images of a batch."""
+        mask = truth[..., :1]
+        positive = ops.cast(ops.max(mask, axis=PIXELS) > 0.5, "float32")
+        kinds = ops.stack([positive, 1.0 - positive])  # (2, N)
+        if sample_weight is not None:
+            kinds = kinds * ops.cast(sample_weight, "float32")
+        self.sums.assign_add(ops.sum(kinds * hard_dice(mask, probability), axis=1))
+        self.counts.assign_add(ops.sum(kinds, axis=1))
+
+    def result(self) -> Tensor:
+        """Return the mean over the kinds that there are."""
+        there = ops.cast(self.counts > 0, "float32")
+        return ops.sum(self.sums / ops.maximum(self.counts, 1.0)) / ops.maximum(ops.sum(there), 1.0)
 
 
-def soft_dice(
-    masks: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating], smooth: float = 0.1
-) -> tuple[Scores, float]:
-    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 where both are empty.
+def find_metrics(recipe: Recipe) -> Any:
+    """Return the recipe's weighted metrics for `compile`: a list, or one for each output by its name."""
+    masks = [
+        keras.metrics.MeanMetricWrapper(_of_mask(partial(soft_dice, smooth=recipe.smooth)), name="mean_dice"),
+        keras.metrics.MeanMetricWrapper(_of_mask(hard_dice), name="hard_dice"),
+        BalancedDice(),
+    ]
+    if not recipe.empty_head:
+        return masks
+    return {"probability": masks, "presence": [keras.metrics.AUC(name="auc")]}
 
-    Args:
-        masks: Array of shape (N, H, W), values [0, 1].
-        probabilities: Array of shape (N, H, W), values [0, 1].
-        smooth: s, in pixels.
 
-    Returns:
-        The Dice of each image, shape (N,); and the total Dice, all images taken as one.
+def plain_names(logs: dict[str, float]) -> dict[str, float]:
+    """Return Keras' logs with the names that a network without an empty head gives them.
+
+    Keras puts the output's name before a score's when there is more than one output.
     """
-    overlap = np.einsum("nhw,nhw->n", masks, probabilities, dtype=np.float64)
-    areas = masks.sum(axis=(1, 2), dtype=np.float64) + probabilities.sum(axis=(1, 2), dtype=np.float64)
-    each = smoothed_dice(overlap, areas, smooth)
-    return each, float(smoothed_dice(overlap.sum(), areas.sum(), smooth))
+    names = {f"{part}probability_{name}": f"{part}{name}" for part in ("", "val_") for name in MASK_SCORES}
+    return {names.get(name, name): value for name, value in logs.items()}
 
 
-def smoothed_dice(overlap: Counts, areas: Counts, smooth: float) -> Scores:
-    """Return the soft Dice from its sums, (2 overlap + s) / (areas + s); 1 for 0 / 0; broadcasts.
-
-    Args:
-        overlap: sum(y p).
-        areas: sum y + sum p.
-        smooth: s, in pixels.
-    """
-    below = np.asarray(areas + smooth)
-    return np.divide(2 * overlap + smooth, below, out=np.ones_like(below), where=below > 0)
-
-
-def total_dice(overlap: Counts, truth: Counts, prediction: Counts) -> float:
-    """Return the Dice of all images taken as one, from the counts of each."""
-    return float(dice(np.sum(overlap), np.sum(truth), np.sum(prediction)))
+def _of_mask(function: Any) -> Any:
+    """Return a score of the mask alone, without what boundary puts behind it; finite for a `FILLED` one."""
+    return lambda truth, probability: function(ops.maximum(truth[..., :1], 0.0), probability)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pneumothorax.recipe import Recipe
 from pneumothorax.report.figures import draw_sheet, outlined
-from pneumothorax.report.wording import shorten
+from pneumothorax.report.page_text import shorten
 
 COLUMNS = 8  # tiles in a row: an original and seven draws
 

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.data.folds import patients_of
-from pneumothorax.inference.counting import Flags, Floats
 from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.inference.pixel_counts import Flags, Floats
 from pneumothorax.inference.predictions import STEPS
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.report.evaluation import Evaluation
+from pneumothorax.report.page_text import plain, printable, shorten
 from pneumothorax.report.svg import BLUE, DASHES, GREEN, GREY, ORANGE, RED, RUNS, case_link, cases_link
-from pneumothorax.report.wording import plain, printable, shorten
 
 Drawn = tuple[Figure, dict[str, str]]
 

@@ -13,9 +13,9 @@ from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.report.charts import Drawn
 from pneumothorax.report.evaluation import Evaluation
+from pneumothorax.report.page_text import plain, shorten
 from pneumothorax.report.summary import Table
 from pneumothorax.report.svg import BLUE, GREY, ORANGE, case_link
-from pneumothorax.report.wording import plain, shorten
 
 LISTED = 12  # cases that gained, and that lost, by name
 TIE = 1e-9

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.data.batches import positive_rate
 from pneumothorax.legs import legs_of
-from pneumothorax.training.averaging import best_epochs
 from pneumothorax.training.run import FoldFolder, monitored, read_history, read_recipe
 from pneumothorax.training.sessions import read_sessions, resumed_epochs
+from pneumothorax.training.weight_averaging import best_epochs
 
 MONITORS = {
     "val_gain": "gain over all-empty",

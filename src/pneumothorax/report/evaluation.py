@@ -14,9 +14,13 @@ from tqdm import tqdm
 from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
-from pneumothorax.data.sides import side_of
+from pneumothorax.data.laterality import side_of
+from pneumothorax.dice import dice, smoothed_dice, total_dice
 from pneumothorax.errors import UserError
-from pneumothorax.inference.counting import (
+from pneumothorax.inference.classification import image_scores
+from pneumothorax.inference.decision import Decision, decide, read_decision
+from pneumothorax.inference.ensemble import check_alike, out_of_fold_parts, read_ensemble
+from pneumothorax.inference.pixel_counts import (
     THRESHOLDS,
     Counts,
     Flags,
@@ -26,14 +30,10 @@ from pneumothorax.inference.counting import (
     join,
     measure_masks,
 )
-from pneumothorax.inference.decision import Decision, decide, read_decision
-from pneumothorax.inference.ensemble import check_alike, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
-from pneumothorax.inference.screening import image_scores
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.model.metrics import dice, smoothed_dice, total_dice
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.made_of import digest_note, read_note
+from pneumothorax.training.provenance import digest_note, read_note
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe
 
 SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble

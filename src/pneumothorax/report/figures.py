@@ -15,7 +15,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure  # without pyplot: needs no display, changes no notebook's settings
 from matplotlib.ticker import MaxNLocator
 
-from pneumothorax.report.wording import counted
+from pneumothorax.report.page_text import counted
 from pneumothorax.workspace import atomic
 
 TILE = 320  # longer side of one case on a sheet, in pixels

@@ -16,18 +16,18 @@ from pneumothorax.workspace import atomic
 WEB = Path(__file__).parent / "web"
 
 
-def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
+def write_page(path: Path, template: Path, context: Mapping[str, Any]) -> None:
     """Fill a template and write it in one step (see `atomic`).
 
     Text is escaped wherever it stands, so that no name in a file or tag becomes part of the page's code.
 
     Args:
         path: The HTML file.
-        template: A file of ``web/`` that extends ``base.html``.
+        template: Template that extends ``base.html`` of ``web/``; it may lie in another folder.
         context: What the template names.
     """
     environment = Environment(
-        loader=FileSystemLoader(WEB),
+        loader=FileSystemLoader([template.parent, WEB]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -38,7 +38,7 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
     environment.globals["source"] = read_source
     environment.globals["version"] = __version__
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(environment.get_template(template).generate(context))
+        file.writelines(environment.get_template(template.name).generate(context))
 
 
 def read_source(name: str) -> Markup:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pneumothorax.data import rle
 from pneumothorax.data.dicom import UnreadableImageError, read_radiograph
-from pneumothorax.inference.counting import true_mask
+from pneumothorax.inference.pixel_counts import true_mask
 
 LIMIT_BYTES = 28_000_000  # of all cases together, as base64; the rest of the page is small
 MOST_CASES = 400

@@ -6,10 +6,10 @@ import numpy as np
 
 from pneumothorax.data import rle
 from pneumothorax.data.dicom import read_radiograph
-from pneumothorax.inference.counting import judge
 from pneumothorax.inference.decision import Decision, decide
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
+from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import evaluated_parts, rule_of

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, scale, summary
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
-from pneumothorax.report.page import write_page
+from pneumothorax.report.page import WEB, write_page
+from pneumothorax.report.page_text import counted
 from pneumothorax.report.svg import to_svg
-from pneumothorax.report.wording import counted
 from pneumothorax.workspace import Workspace
 
 
@@ -70,7 +70,7 @@ def write_report(
             "pictures": partial(zip, chosen.tolist(), packed.cases, strict=True),
         },
     }
-    write_page(path, "run.html", context)
+    write_page(path, WEB / "run.html", context)
     return notes
 
 

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pneumothorax.report.evaluation import Evaluation
+from pneumothorax.report.page_text import plain, shorten
 from pneumothorax.report.svg import GREY, RED, RUNS
-from pneumothorax.report.wording import plain, shorten
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.legs import legs_of
-from pneumothorax.model.encoder_weights import read_note
+from pneumothorax.model.encoders.weights import read_note
 from pneumothorax.recipe import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number

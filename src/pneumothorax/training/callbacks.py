@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pneumothorax.data.batches import full_batches, gather
 from pneumothorax.errors import UserError
-from pneumothorax.model.scores import plain_names
+from pneumothorax.model.metrics import plain_names
 from pneumothorax.training import hosts
 from pneumothorax.training.feed import Feed
 from pneumothorax.training.hardware import predict_on_batch

@@ -6,7 +6,7 @@ import numpy as np
 from pneumothorax.model.devices import count_gpus, count_replicas, on_tensorflow
 from pneumothorax.model.gain import Gain, GainModel
 from pneumothorax.model.losses import find_losses
-from pneumothorax.model.scores import find_metrics
+from pneumothorax.model.metrics import find_metrics
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.feed import make_batch

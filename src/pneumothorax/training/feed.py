@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from pneumothorax.data.batches import draw_epoch, epoch_batches, epoch_size, gather
 from pneumothorax.data.cache import Cache
-from pneumothorax.data.distances import signed_distances
 from pneumothorax.data.folds import Rows
 from pneumothorax.loss_text import parse_loss
 from pneumothorax.model.losses import FILLED, boundary_weight
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.augmentation import augment, make_augmentation
+from pneumothorax.training.distances import signed_distances
 
 Arrays = npt.NDArray[np.float32]
 

@@ -15,11 +15,11 @@ from pneumothorax.errors import UserError
 from pneumothorax.legs import legs_of
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.training import hardware, hosts
-from pneumothorax.training.beginning import find_beginning
 from pneumothorax.training.fit_leg import find_leg, fit_leg
 from pneumothorax.training.resume import settle_weights
 from pneumothorax.training.run import FoldFolder, State, claim, load_state, monitored, write_history
 from pneumothorax.training.sessions import record_session
+from pneumothorax.training.warm_start import find_beginning
 
 
 def fit_fold(

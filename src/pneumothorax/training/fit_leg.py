@@ -12,11 +12,10 @@ import keras
 
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
-from pneumothorax.model.encoder_weights import find_weights, note_weights
+from pneumothorax.model.encoders.weights import find_weights, note_weights
 from pneumothorax.model.exhaustion import training_memory
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware, hosts
-from pneumothorax.training.beginning import load_beginning
 from pneumothorax.training.callbacks import (
     Clock,
     EpochDraw,
@@ -30,6 +29,7 @@ from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import Feed, FixedFeed
 from pneumothorax.training.resume import ExactResume
 from pneumothorax.training.run import FoldFolder, State, monitored
+from pneumothorax.training.warm_start import load_beginning
 
 
 @dataclass(frozen=True)

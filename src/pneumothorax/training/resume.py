@@ -15,9 +15,9 @@ import numpy as np
 
 from pneumothorax.model.unet import save_weights
 from pneumothorax.training import hosts
-from pneumothorax.training.averaging import average_weights, best_epochs
 from pneumothorax.training.callbacks import Clock
 from pneumothorax.training.run import FoldFolder, State, load_state, save_state, write_history
+from pneumothorax.training.weight_averaging import average_weights, best_epochs
 from pneumothorax.workspace import atomic
 
 # What Keras' own BackupAndRestore forgets: the memories of the callbacks that training's course depends on.

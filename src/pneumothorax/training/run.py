@@ -23,7 +23,7 @@ import pandas as pd
 from pneumothorax import __version__
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe, differences, from_json, to_json
-from pneumothorax.training.made_of import digest_weights, read_note
+from pneumothorax.training.provenance import digest_weights, read_note
 from pneumothorax.workspace import atomic, write_text
 
 DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history

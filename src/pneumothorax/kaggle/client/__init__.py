@@ -17,7 +17,7 @@ from pneumothorax.kaggle.client.datasets import Datasets
 from pneumothorax.kaggle.client.files import Files
 from pneumothorax.kaggle.client.notebooks import Notebooks
 from pneumothorax.kaggle.client.submissions import Submissions
-from pneumothorax.kaggle.faults import TOKEN_HELP, RefusedError
+from pneumothorax.kaggle.errors import TOKEN_HELP, RefusedError
 
 __all__ = ["Client", "connect"]
 

@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from pneumothorax.errors import UserError
-from pneumothorax.kaggle.faults import Fault, explain, read_fault
+from pneumothorax.kaggle.errors import Fault, explain, read_fault
 
 PAGE = 200  # the most rows that Kaggle puts on a page
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from pathlib import Path
 from kagglesdk.kaggle_env import get_access_token_from_env
 
 from pneumothorax.errors import UserError
-from pneumothorax.kaggle.faults import TOKEN_HELP
+from pneumothorax.kaggle.errors import TOKEN_HELP
 
 TOKEN_PREFIX = "KGAT_"  # of the tokens that Kaggle makes today; legacy keys are hexadecimal digits
 # Windows' editors and shells begin a file with a byte-order mark, which the client takes for content.

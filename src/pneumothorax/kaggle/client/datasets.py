@@ -8,7 +8,7 @@ from kagglesdk.blobs.types import blob_api_service as blobs
 from kagglesdk.datasets.types import dataset_api_service as datasets
 
 from pneumothorax.kaggle.client.uploads import Uploads
-from pneumothorax.kaggle.faults import RefusedError
+from pneumothorax.kaggle.errors import RefusedError
 
 
 class Datasets(Uploads):

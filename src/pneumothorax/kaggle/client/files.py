@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.client.connection import PAGE, Connection
-from pneumothorax.kaggle.faults import BUSY
+from pneumothorax.kaggle.errors import BUSY
 from pneumothorax.workspace import atomic
 
 CHUNK_BYTES = 1 << 18  # what a cut loses at most

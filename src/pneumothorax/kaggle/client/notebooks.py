@@ -5,9 +5,9 @@ from typing import Any
 
 from kagglesdk.kernels.types import kernels_api_service as kernels
 
-from pneumothorax.kaggle.answers import KernelState, OutputFile, Pushed, Quota
 from pneumothorax.kaggle.client.connection import PAGE, Connection
-from pneumothorax.kaggle.faults import RefusedError
+from pneumothorax.kaggle.errors import RefusedError
+from pneumothorax.kaggle.responses import KernelState, OutputFile, Pushed, Quota
 
 
 class Notebooks(Connection):

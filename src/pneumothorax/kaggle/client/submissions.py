@@ -6,9 +6,9 @@ from pathlib import Path
 
 from kagglesdk.competitions.types import competition_api_service as competitions
 
-from pneumothorax.kaggle.answers import Limits, Submission
 from pneumothorax.kaggle.client.connection import PAGE
 from pneumothorax.kaggle.client.uploads import Uploads
+from pneumothorax.kaggle.responses import Limits, Submission
 
 
 class Submissions(Uploads):

@@ -1,5 +1,0 @@
-"""A small artificial competition in the real one's exact shape: its own radiographs, files and truth."""
-
-from pneumothorax.data.phantom.competition import make_competition
-
-__all__ = ["make_competition"]

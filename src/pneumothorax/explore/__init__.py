@@ -1,0 +1,1 @@
+"""The page on the data: statistics, duplicates, outliers, samples."""

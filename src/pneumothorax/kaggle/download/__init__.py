@@ -1,0 +1,1 @@
+"""The competition's files: fetched, checked and unpacked."""

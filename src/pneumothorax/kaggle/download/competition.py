@@ -1,0 +1,169 @@
+"""The competition and a source of training images -> data/raw, whole or not at all.
+
+An archive is fetched into data/downloads, checked, unpacked into a folder of its own below data/raw, and
+removed. What is there already is not asked for again. Knows the counts that the real files should have.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pneumothorax.data.studies import find_studies
+from pneumothorax.errors import UserError
+from pneumothorax.kaggle import COMPETITION
+from pneumothorax.kaggle.download.archive import extract
+from pneumothorax.kaggle.download.zip_checks import CorruptArchiveError, check_sizes, gigabytes, read_members
+from pneumothorax.kaggle.errors import RefusedError
+from pneumothorax.workspace import Workspace
+
+if TYPE_CHECKING:  # the client is imported when a command needs it
+    from pneumothorax.kaggle.client import Client
+
+TEST_IMAGES, ANNOTATED, POSITIVE = 3205, 12047, 2669
+# What a dataset may unpack to, as a multiple of its archive: radiographs hardly shrink.
+MOST_EXPANSION = 20
+
+
+def is_complete(workspace: Workspace, source: str) -> bool:
+    """Tell whether nothing has to be downloaded, whoever put the files there.
+
+    Args:
+        workspace: Where.
+        source: Dataset 'owner/slug' with the training images, or 'none'.
+    """
+    return not _lacking(workspace, source)
+
+
+def download(workspace: Workspace, source: str, client: "Client") -> None:
+    """Fetch what is not there yet.
+
+    Raises:
+        UserError: Kaggle refuses, the disk is too small, or an archive is not what it should be.
+    """
+    with _alone(workspace.downloads):
+        for slug in _lacking(workspace, source):
+            archive = workspace.downloads / f"{slug}.zip"
+            if slug == COMPETITION:
+                listing = client.list_files(COMPETITION)
+                size = sum(listing.values())
+                if not size:
+                    raise UserError("Kaggle lists no files of the competition", "some", "try again later")
+                admit = partial(_admit, workspace.data, size)
+                client.fetch_competition(COMPETITION, archive, admit)
+                _unpack(archive, workspace.raw / slug, listing, size)
+            else:
+                _fetch_dataset(client, source, archive, workspace.data)
+                _unpack(archive, workspace.raw / slug, {}, MOST_EXPANSION * archive.stat().st_size)
+
+
+def check_counts(raw: Path, *, with_training: bool) -> tuple[dict[str, int], list[str]]:
+    """Count what is there.
+
+    Args:
+        raw: The folder.
+        with_training: Whether training images should be there, all of them.
+
+    Returns:
+        The counts by name, and what differs from the real competition, in words.
+    """
+    counts = find_studies(raw).counts
+    wanted = {"test": TEST_IMAGES}
+    if with_training:
+        wanted |= {"annotated": ANNOTATED, "positive": POSITIVE}
+    return counts, [
+        f"{counts[name]:,} {name} images, expected {number:,}"
+        for name, number in wanted.items()
+        if counts[name] != number
+    ]
+
+
+def _lacking(workspace: Workspace, source: str) -> list[str]:
+    """Name the archives whose content is not below data/raw."""
+    slugs = [COMPETITION] + ([] if source == "none" else [_folder(source)])
+    lacking = [slug for slug in slugs if not _has_files(workspace.raw / slug)]
+    if not lacking or not _has_files(workspace.raw):
+        return lacking
+    try:
+        counts = find_studies(workspace.raw).counts  # unpacked by hand, perhaps, under names of its own
+    except UserError:
+        return lacking
+    rows = counts["annotated"] + counts["annotated without an image"]
+    has_competition = counts["test"] >= TEST_IMAGES and rows >= ANNOTATED
+    has_training = counts["annotated"] >= ANNOTATED
+    return [slug for slug in lacking if not (has_competition if slug == COMPETITION else has_training)]
+
+
+def _folder(source: str) -> str:
+    """Name a dataset's folder: as Kaggle does, but for a dataset that is named like the competition."""
+    slug = source.split("/")[1]
+    return source.replace("/", "-") if slug == COMPETITION else slug
+
+
+@contextlib.contextmanager
+def _alone(downloads: Path) -> Iterator[None]:
+    """Keep a second download out: both would write the same files."""
+    downloads.mkdir(parents=True, exist_ok=True)
+    folder = os.open(downloads, os.O_RDONLY)  # the lock goes with the process, however that ends
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"another download is writing to {downloads}", "one at a time", "wait for it to end"
+        ) from None
+    finally:
+        os.close(folder)
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _fetch_dataset(client: "Client", source: str, archive: Path, data: Path) -> None:
+    try:
+        # An archive of radiographs unpacks to about its own size.
+        client.fetch_dataset(source, archive, partial(_admit, data, 0))
+    except RefusedError as error:
+        if error.status not in (403, 404):  # Kaggle tells neither whether a private dataset is there
+            raise
+        raise RefusedError(
+            error.status,
+            f"Kaggle has no dataset {source} that these credentials may see ({error.status})",
+            "a source of training images",
+            "choose another by --source: jesperdramsch, vbookshelf, or any OWNER/DATASET with stage-1 images",
+        ) from None
+
+
+def _admit(data: Path, unpacked: int, archive: int, missing: int) -> None:
+    """Refuse a download that the disk cannot hold, archive and content side by side."""
+    free, needed = shutil.disk_usage(data).free, missing + max(unpacked, archive)
+    if needed > free:
+        raise UserError(
+            f"{gigabytes(free)} free on the disk of {data}",
+            f"{gigabytes(needed)} for the archive and what it unpacks to",
+            "free some, or choose another --root; nothing more was downloaded",
+        )
+
+
+def _unpack(archive: Path, folder: Path, listing: dict[str, int], limit_bytes: int) -> None:
+    """Check an archive, unpack it, and remove it; a damaged one is removed as well."""
+    try:
+        members = read_members(archive)
+        try:
+            check_sizes(members, listing, limit_bytes)
+        except UserError as error:
+            remedy = "delete it and run the same command again"
+            raise UserError(f"{archive}: {error.found}", error.expected, remedy) from None
+        found = extract(archive, folder, title=f"unpack {folder.name}")
+    except CorruptArchiveError as error:
+        archive.unlink()
+        raise UserError(error.found, error.expected, "it was removed; run the same command again") from None
+    archive.unlink()
+    twice = f"; {found.copies:,} images were in it twice, and are here once" if found.copies else ""
+    print(f"{folder}: {found.files:,} files, {gigabytes(found.bytes)}{twice}", file=sys.stderr)

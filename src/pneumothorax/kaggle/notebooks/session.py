@@ -1,0 +1,272 @@
+"""What a notebook does inside a Kaggle session before the package's commands can run.
+
+Reports the machine, and gives mounted inputs the shape of a workspace.
+Without Kaggle the same calls work on any folder that `mounts` is told of.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from pneumothorax import mounts
+from pneumothorax.errors import UserError
+from pneumothorax.model.backend import choose_backend
+from pneumothorax.workspace import Workspace
+
+TPU_HOURS = 8.5  # Kaggle ends a session with a TPU after 9, any other after 12
+BEGAN = time.monotonic()  # imported at a notebook's start, so about when the session began
+
+
+def begin(accelerator: str) -> None:
+    """Choose Keras' backend; print versions, devices, free disk and the quota that is left.
+
+    Keras runs on JAX for a TPU, since TensorFlow has CPU support alone in Kaggle's TPU image. With 'cpu' it
+    runs on TensorFlow, or as KERAS_BACKEND says.
+
+    Args:
+        accelerator: 'gpu', 'tpu' or 'cpu': what the notebook needs.
+
+    Raises:
+        UserError: It needs a GPU or a TPU and the session has none, a package is missing, Keras was imported
+            on another backend before, or the word is another.
+    """
+    if accelerator not in ("gpu", "tpu", "cpu"):
+        raise UserError(f"accelerator {accelerator!r}", "'gpu', 'tpu' or 'cpu'")
+    backend = _choose_backend(accelerator)
+    import keras
+
+    kind = "TPU" if accelerator == "tpu" else "GPU"
+    version, names, reason = _list_devices(backend, kind.lower())
+    root, working = mounts.input_root(), mounts.working()
+    working.mkdir(parents=True, exist_ok=True)
+    places = (working, Path(tempfile.gettempdir()))
+    free = [f"{shutil.disk_usage(folder).free / 1e9:.0f} GB in {folder}" for folder in places]
+    for name, value in {
+        "Python": sys.version.split()[0],
+        {"jax": "JAX", "tensorflow": "TensorFlow"}[backend]: version,
+        "Keras": keras.__version__,
+        kind: ", ".join(f"{count} x {name}" for name, count in Counter(names).items()) or "none",
+        "free disk": ", ".join(free),
+        f"{kind} quota left": _quota(kind.lower()),
+        "inputs": ", ".join(path.relative_to(root).as_posix() for path in mounts.list_mounts()) or "none",
+    }.items():
+        print(f"{name:<15} {value}")
+    if accelerator == "tpu" and not names:
+        raise UserError(
+            f"JAX sees no TPU in this session{reason}",
+            "the accelerator TPU v5e-8 and its own image",
+            "choose TPU v5e-8 in the notebook's settings, with the latest environment instead of a pinned "
+            "one, or set ACCELERATOR to 'gpu' or 'cpu'",
+        )
+    if accelerator == "gpu" and not names:
+        raise UserError(
+            "TensorFlow sees no GPU in this session",
+            "the accelerator GPU T4 x2",
+            "choose GPU T4 x2 in the notebook's settings, or set ACCELERATOR to 'cpu' for a try",
+        )
+
+
+def most_hours(hours: float, accelerator: str) -> float:
+    """Return the hours that a session may train: those asked for, or on a TPU at most `TPU_HOURS`."""
+    return min(hours, TPU_HOURS) if accelerator == "tpu" else hours
+
+
+def hours_left(hours: float, accelerator: str = "gpu") -> float:
+    """Return how much is left of the hours that began with the session; a few seconds where nothing is.
+
+    Args:
+        hours: From the session's start; cut as `most_hours` says.
+        accelerator: 'gpu', 'tpu' or 'cpu'.
+    """
+    return max(0.001, most_hours(hours, accelerator) - (time.monotonic() - BEGAN) / 3600)
+
+
+def offer_weights() -> list[str]:
+    """Link mounted files of ImageNet weights without top into Keras' cache, where downloads would lie.
+
+    So ``encoder_weights="imagenet"`` works without internet, and the recipe stays the same. What lies in the
+    cache already is left alone. Other mounted files (`model.attached_weights`) and a mounted Kaggle Model are
+    found where they are (`model.encoder_weights`).
+
+    Returns:
+        The names of the files that are there now, and of the mounted models.
+    """
+    # They need what `libraries.install` may still have to install.
+    from pneumothorax.model.encoders import attached_weights, weights
+
+    cache = weights.keras_cache()
+    offered = []
+    for path in attached_weights.list_attached():
+        offered.append(path.name)
+        if not attached_weights.is_of_keras(path.name):
+            continue
+        link = cache / path.name
+        if link.is_symlink() and not link.exists():  # of an input that is attached no more
+            link.unlink()
+        if not link.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    root = mounts.input_root()
+    models = [folder.relative_to(root).as_posix() for folder in weights.list_models()]
+    return sorted(set(offered)) + models
+
+
+def make_workspace(competition: str, datasets: Sequence[str] = (), *, keep_runs: bool = False) -> Workspace:
+    """Make a workspace whose raw data are the session's inputs.
+
+    Everything else, such as the caches, lies in a temporary folder that ends with the session.
+
+    Args:
+        competition: Its slug.
+        datasets: Further sources of images, each ``owner/slug``.
+        keep_runs: Whether the runs belong to the notebook's output, in ``runs`` of the working folder.
+
+    Raises:
+        UserError: One of them is not mounted.
+    """
+    sources = [mounts.find_competition(competition), *map(mounts.find_dataset, datasets)]
+    workspace = Workspace(Path(tempfile.mkdtemp(prefix="workspace-")))
+    workspace.raw.mkdir(parents=True)
+    for number, source in enumerate(sources):
+        (workspace.raw / f"{number}-{source.name}").symlink_to(source)
+    if keep_runs:
+        kept = mounts.working() / "runs"
+        kept.mkdir(parents=True, exist_ok=True)
+        workspace.runs.symlink_to(kept)
+    else:
+        workspace.runs.mkdir()
+    return workspace
+
+
+def gather_runs(notebooks: Sequence[str], workspace: Workspace, run: str = "") -> list[Path]:
+    """Copy the folds that other notebooks, or this one's earlier versions, left in their outputs.
+
+    Args:
+        notebooks: Each ``owner/slug``; every input that holds runs when there is none.
+        workspace: Its runs receive them.
+        run: The run that must be among them, if there is any; '' for any.
+
+    Returns:
+        The folders of the folds.
+
+    Raises:
+        UserError: A notebook is not mounted or holds no run, or another one, or folds of one name differ.
+    """
+    from pneumothorax.training.import_runs import gather_folds
+
+    gathered = []
+    for output in map(mounts.find_notebook, notebooks):
+        if not (folds := gather_folds(output, workspace.runs)):
+            raise UserError(f"no runs/<run>/fold<k> in {output}", "the output of a train notebook")
+        gathered += folds
+    for output in [] if notebooks else mounts.list_mounts():
+        if (output / "runs").is_dir():
+            gathered += gather_folds(output, workspace.runs)
+    found = sorted({fold.parent.name for fold in gathered})
+    if run and found and run not in found:  # it would begin anew, and lose the hours of the last version
+        raise UserError(
+            f"the attached outputs hold the runs {', '.join(found)}",
+            f"the run {run}",
+            "set RUN, RECIPE and FLAGS as they were, or detach the outputs",
+        )
+    return sorted(set(gathered))
+
+
+def find_run(name: str, workspace: Workspace) -> Path:
+    """Return the folder of a run; of the only one where the name is ''.
+
+    Raises:
+        UserError: There is no such run, or several to choose from.
+    """
+    there = sorted(path.name for path in workspace.runs.iterdir() if path.is_dir())
+    if name in there or (not name and len(there) == 1):
+        return workspace.runs / (name or there[0])
+    raise UserError(
+        f"{'run ' + name if name else f'{len(there)} runs'} (there: {', '.join(there) or 'none'})",
+        "one trained run",
+        "attach the output of a train notebook, and name the run in RUN where there are several",
+    )
+
+
+def list_unfinished(run: Path) -> list[str]:
+    """Name the folds of a run whose training has begun and not ended, with the epochs done."""
+    from pneumothorax.training.run import FoldFolder, load_state
+
+    states = {path.name: load_state(FoldFolder(path), with_variables=False) for path in run.glob("fold*")}
+    return [
+        f"{name} ({state.epoch if state else 0} epochs)"
+        for name, state in sorted(states.items())
+        if state is None or not state.finished
+    ]
+
+
+def _choose_backend(accelerator: str) -> str:
+    """Set and return the backend that Keras will run on, once it is known to be installed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is first imported
+    if accelerator == "tpu":
+        os.environ["KERAS_BACKEND"] = "jax"
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    choose_backend()
+    if backend not in ("jax", "tensorflow"):
+        raise UserError(f"KERAS_BACKEND={backend}", "tensorflow or jax")
+    for name in (backend, "keras"):
+        if find_spec(name) is None:
+            raise UserError(
+                f"{name} is not installed in this session",
+                "Kaggle's own image for the accelerator",
+                "choose the latest environment in the notebook's settings instead of a pinned one",
+            )
+    if "keras" in sys.modules and (there := sys.modules["keras"].backend.backend()) != backend:
+        raise UserError(
+            f"Keras runs on {there} in this session already",
+            f"{backend}, for ACCELERATOR = {accelerator!r}",
+            "restart the session, and run the notebook from its first cell",
+        )
+    return backend
+
+
+def _list_devices(backend: str, kind: str) -> tuple[str, list[str], str]:
+    """List the devices of one kind.
+
+    Args:
+        backend: 'tensorflow' or 'jax'.
+        kind: 'gpu' or 'tpu'.
+
+    Returns:
+        The backend's version, each device's name, and why JAX cannot reach its devices, '' where it can.
+    """
+    if backend == "jax":
+        import jax
+
+        try:
+            devices = [one.device_kind for one in jax.devices() if one.platform == kind]
+        except RuntimeError as error:  # a TPU is asked for in JAX_PLATFORMS, or held by another process
+            return jax.__version__, [], f" ({(str(error).splitlines() or ['no reason given'])[0][:200]})"
+        return jax.__version__, devices, ""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    devices = [
+        details(one).get("device_name", one.name) for one in tf.config.list_physical_devices(kind.upper())
+    ]
+    return tf.__version__, devices, ""
+
+
+def _quota(accelerator: str = "gpu") -> str:
+    """Say what is left of this week's GPU or TPU hours; 'unknown' without internet or credentials."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the client prints its help where it has no token
+            from pneumothorax.kaggle.client import connect
+
+            hours, _ = connect(timeout_seconds=10, tries=1).quota().hours(accelerator)
+    except (Exception, SystemExit):
+        return "unknown"
+    return "unknown" if hours is None else f"{hours:.1f} hours"

@@ -1,0 +1,1 @@
+"""Encoders that segmentation-models lacks, and where ImageNet weights come from."""

@@ -1,0 +1,92 @@
+"""What `segment` is asked to do, and the folder of its results: checked before an image is read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumothorax.errors import UserError
+from pneumothorax.inference import plan as planning
+from pneumothorax.inference.decision import Decision
+from pneumothorax.segment import log, results
+from pneumothorax.workspace import LOCK_NAME, locked
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done with every image.
+
+    Attributes:
+        out: The folder of results.
+        source: Where the images are (see `log.digest_source`).
+        plan: Which networks look.
+        decision: The rule.
+        paths: Of each image's files, by its name.
+        objects: Which DICOM objects are wanted, 'dicom_seg' and 'dicom_sc'.
+        identify: Whether results name the patient.
+        made_by: What a mask follows from, apart from the image.
+    """
+
+    out: Path
+    source: str
+    plan: planning.Plan
+    decision: Decision
+    paths: dict[str, str]
+    objects: list[str]
+    identify: bool
+    made_by: str
+
+
+def check_rule(plan: planning.Plan, decision: Decision) -> None:
+    """Refuse a gate that nothing can pass."""
+    silent = planning.silent_runs(plan)
+    if silent and decision.gate:
+        raise UserError(
+            f"gate {decision.gate:g} for {', '.join(silent)}, which tells no presence",
+            "networks with an empty head",
+            "use --gate 0, or tune again",
+        )
+
+
+def need_highdicom() -> None:
+    """Make sure that DICOM objects can be written."""
+    try:
+        import pneumothorax.segment.dicom_objects  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "highdicom":
+            raise
+        raise UserError(
+            "--dicom-seg and --dicom-sc need highdicom, which is not installed",
+            remedy="pip install -e '.[dicom]', or leave them out",
+        ) from None
+
+
+def check_out(out: Path) -> None:
+    """Make sure that the folder of results is new, empty or an older one: nothing else is overwritten."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", "a folder for the results", "choose another --out")
+    others = out.is_dir() and any(not path.name.startswith(LOCK_NAME) for path in out.iterdir())
+    if others and not (out / log.LOG).is_file():
+        raise UserError(
+            f"{out} holds other files", "a new folder, or results of `segment`", "choose another --out"
+        )
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Let one command at a time write to the folder of results; it does not stay if nothing is written."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out, f"another command writes to {out}"):
+            yield
+    finally:
+        with suppress(OSError):  # it is not empty
+            out.rmdir()
+
+
+def make_room(task: Task) -> None:
+    """Make the folders; then the tables go, which will not be true for long and come again at the end."""
+    for kind in ("mask", "overlay", *task.objects):
+        (task.out / results.FILES[kind]).mkdir(parents=True, exist_ok=True)
+    for name in (results.CSV, results.JSON):
+        (task.out / name).unlink(missing_ok=True)
