@@ -57,7 +57,11 @@ STEPS: list[tuple[str, str, dict[str, object]]] = [
     ("seed", "`seed`", {}),
     ("studies", "+ all studies", {"positives_only": False, "monitor": "hard_dice"}),
     ("rate", "+ sliding positive rate", of_strong("positive_rate", "positive_rate_end")),
-    ("head", "+ empty head", {"empty_head": True, "loss": "bce + log_dice + 0.1 * empty"}),
+    (
+        "head",
+        "+ classification head",
+        {"classification_head": True, "loss": "bce + log_dice + 0.1 * classification"},
+    ),
     ("cosine", "+ warm-up, cosine, clipping", of_strong("schedule", "warmup_epochs", "clip_norm")),
     (
         "augmented",
@@ -79,9 +83,9 @@ ALTERNATIVES: list[tuple[str, str, dict[str, object]]] = [
     ("ema", "moving average", {"ema": EMA}),
     ("hard", "hard negatives", {"hard_negatives": True}),
     ("best3", "mean of the 3 best epochs", {"average_best": 3}),
-    ("boundary", "+ 0.1 boundary", {"loss": "bce + log_dice + 0.1 * boundary + 0.1 * empty"}),
-    ("focal", "3 bce + dice + 4 focal", {"loss": "3 * bce + dice + 4 * focal + 0.1 * empty"}),
-    ("lovasz", "bce + Lovasz", {"loss": "bce + lovasz + 0.1 * empty"}),
+    ("boundary", "+ 0.1 boundary", {"loss": "bce + log_dice + 0.1 * boundary + 0.1 * classification"}),
+    ("focal", "3 bce + dice + 4 focal", {"loss": "3 * bce + dice + 4 * focal + 0.1 * classification"}),
+    ("lovasz", "bce + Lovasz", {"loss": "bce + lovasz + 0.1 * classification"}),
     ("long", "twice the images", {}),
     ("long_plain", "twice the images, no augmentation", NO_AUGMENTATION),
 ]

@@ -46,7 +46,7 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
     from pneumothorax.training import hardware
     from pneumothorax.training.augmentation_preview import INGREDIENTS
     from pneumothorax.training.compiling import compile_model
-    from pneumothorax.training.feed import Feed
+    from pneumothorax.training.feed import TrainingBatches
 
     values = {
         name: getattr(RECIPES["strong"], name) for name in (*INGREDIENTS, "geometry_share", "tone_share")
@@ -54,7 +54,7 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
     recipe = replace(RECIPES["seed"], size=size, positives_only=False, encoder_weights="none", **values)
     images, masks = make_arrays(size)
     studies = pd.DataFrame({"ImageId": np.arange(IMAGES), "area": masks.sum(axis=(1, 2))})
-    feed = Feed(Cache(Path(), images, masks, studies), np.arange(IMAGES), recipe)
+    feed = TrainingBatches(Cache(Path(), images, masks, studies), np.arange(IMAGES), recipe)
     model = compile_model(recipe, hardware.choose_precision(recipe.precision))
     batch = feed[0]
     sides = {

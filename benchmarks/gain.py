@@ -35,7 +35,7 @@ def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float
     from pneumothorax.model.metrics import find_metrics
     from pneumothorax.recipe import RECIPES
     from pneumothorax.training.compiling import compile_model
-    from pneumothorax.training.feed import FixedFeed
+    from pneumothorax.training.feed import ValidationBatches
 
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (number, size, size), dtype=np.uint8)
@@ -45,7 +45,7 @@ def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float
         masks[row, y : y + size // 4, x : x + size // 8] = 255
     studies = pd.DataFrame({"area": (masks.sum(axis=(1, 2)) > 0) * 1})
     recipe = replace(RECIPES["strong"], encoder="efficientnetlite0", encoder_weights="none", size=size)
-    feed = FixedFeed(Cache(Path(), images, masks, studies), np.arange(number), recipe)
+    feed = ValidationBatches(Cache(Path(), images, masks, studies), np.arange(number), recipe)
     keras.utils.set_random_seed(0)
     measuring = compile_model(recipe, "float32", trained=True)
     plain = keras.Model(measuring.input, measuring.output)

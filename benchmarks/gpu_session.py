@@ -108,7 +108,7 @@ class Session:
         """Start a side that takes training steps."""
         options, known = self.options, find_recipe(recipe)
         peer = {
-            "head": known.empty_head,
+            "head": known.classification_head,
             "clip": known.clip_norm,
             "smooth": known.smooth,
             "reduction": known.loss_reduction,

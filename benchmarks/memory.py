@@ -64,7 +64,7 @@ def measure(recipe: Recipe, batch: int, precision: str, side: str) -> None:
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     model = compiling.compile_model(recipe, precision)
     model.jit_compile = False
-    truth = {"probability": masks, "presence": masks.max(axis=(1, 2))}
+    truth = {"probability": masks, "image_probability": masks.max(axis=(1, 2))}
     for _ in range(2):
         model.train_on_batch(images, truth if isinstance(model.output, dict) else masks)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)

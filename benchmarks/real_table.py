@@ -158,8 +158,10 @@ def write_table(results: Sequence[Result], number: int) -> str:
 def write_row(result: Result, base: Result | None) -> list[str]:
     """Write the cells of one row; the mean Dice of images without a pneumothorax is the specificity."""
     tuned, positive = result.tuned, result.tuned.positive
-    maps_alone = replace(result.part, studies=result.part.studies.drop(columns="presence", errors="ignore"))
-    of_head = None if result.part.presence is None else tuned.scores
+    maps_alone = replace(
+        result.part, studies=result.part.studies.drop(columns="image_probability", errors="ignore")
+    )
+    of_head = None if result.part.image_probability is None else tuned.scores
     against = "-"
     if base is not None:
         difference = interval(tuned.each - base.tuned.each, tuned.patients, signed=True)

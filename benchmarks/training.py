@@ -111,13 +111,15 @@ def measure_waiting() -> float:
 
     from pneumothorax.data.cache import Cache
     from pneumothorax.recipe import Recipe
-    from pneumothorax.training.feed import Feed
+    from pneumothorax.training.feed import TrainingBatches
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "images.npy")
         np.save(path, np.random.default_rng(0).integers(0, 256, (640, SIZE, SIZE), dtype=np.uint8))
         images = np.load(path, mmap_mode="r")
-        feed = Feed(Cache(Path(folder), images, images, pd.DataFrame()), np.arange(640), Recipe(size=SIZE))
+        feed = TrainingBatches(
+            Cache(Path(folder), images, images, pd.DataFrame()), np.arange(640), Recipe(size=SIZE)
+        )
         step = make_our_step("float32", fast=True)
         for _ in range(WARM):
             step()

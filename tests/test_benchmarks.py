@@ -38,7 +38,7 @@ def finish(root, name, **options):
 def made(tmp_path_factory):
     """A folder with two trained rows, and the labels of their images."""
     root = tmp_path_factory.mktemp("real")
-    fold = finish(root, "near", shift=1, presence=True)
+    fold = finish(root, "near", shift=1, image_probability=True)
     finish(root, "far", shift=5)
     table = pd.read_csv(fold / "out_of_fold" / "studies.csv")
     names = [Path(path).stem for path in table["path"]]

@@ -23,7 +23,7 @@ def test_a_leg_takes_from_the_one_before_what_it_does_not_change():
     assert (first.size, first.epochs, first.legs) == (256, 40, "")
     assert (second.size, second.epochs, second.learning_rate, second.flip) == (512, 15, 1e-4, True)
     assert (third.size, third.epochs, third.positive_rate, third.flip) == (512, 15, 1.0, False)
-    assert third.loss == "bce + dice + 0.1 * empty"
+    assert third.loss == "bce + dice + 0.1 * classification"
     assert last_leg(recipe) == third
     assert len({leg.seed for leg in (first, second, third)}) == 3
 
@@ -63,7 +63,7 @@ def test_a_later_leg_does_not_begin_with_the_other_run():
         ("epochs=few", "leg 2: epochs 'few'; expected a value such as 40"),
         ("epochs=1", "leg 2: warmup_epochs 1 of 1 epochs"),
         ("learning_rate=0", "leg 2: learning_rate 0"),
-        ("loss=bce", "leg 2: an empty head that the loss 'bce' does not train"),
+        ("loss=bce", "leg 2: a classification head that the loss 'bce' does not train"),
         ("schedule=steps", "leg 2: schedule 'steps'"),
     ],
 )

@@ -94,7 +94,7 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
     assert {"gate", "auc"} <= set(json.loads((strong / "decision.json").read_text()))
     run("predict", "--run=strong")
     studies = read_predictions(strong / "predictions" / "test").studies
-    assert studies["presence"].between(0, 1).all()
+    assert studies["image_probability"].between(0, 1).all()
     csv = root / "submissions" / "strong.csv"
     run("submit", "--run=strong", "--gate=0.01", "--write-only", f"--out={csv}")
     assert len(pd.read_csv(csv)) == 9

@@ -240,10 +240,10 @@ def test_differences_name_each_field_with_both_values():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"loss": "bce + empty"}, "--empty-head"),
-        ({"empty_head": True}, "bce \\+ log_dice \\+ 0.1 \\* empty"),
+        ({"loss": "bce + classification"}, "--classification-head"),
+        ({"classification_head": True}, "bce \\+ log_dice \\+ 0.1 \\* classification"),
         ({"loss": "boundary"}, "judges every mask"),
-        ({"loss": "boundary + empty", "empty_head": True}, "judges every mask"),
+        ({"loss": "boundary + classification", "classification_head": True}, "judges every mask"),
         ({"loss": "bce + boundary", "boundary_schedule": "rebalanced"}, "a weight below 1"),
         ({"positive_rate": 0.5}, "--no-positives-only"),
         ({"positives_only": False, "positive_rate_end": 0.5}, "--positive-rate 0.8"),
@@ -277,7 +277,7 @@ LATER = (
         "elastic",
         "tone_share",
         "geometry_share",
-        "empty_head",
+        "classification_head",
         "init_from",
         "boundary_schedule",
         "boundary_rise",

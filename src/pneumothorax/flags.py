@@ -211,7 +211,7 @@ def rule(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--gate",
         type=float,
-        help="probability from 0 to 1: an image whose presence is below it is empty (default: tuned)",
+        help="least image-level probability, from 0 to 1; an image below it is empty (default: tuned)",
     )
 
 

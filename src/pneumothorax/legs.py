@@ -15,7 +15,15 @@ EXAMPLE = "size=512, epochs=15, learning_rate=1e-4"
 # All legs share these: one network, one split, one way to choose the best epoch.
 SHARED = (
     *("name", "interpolation", "positives_only", "split", "folds", "seed", "deterministic", "precision"),
-    *("architecture", "encoder", "encoder_weights", "decoder_filters", "empty_head", "prior", "flip_tta"),
+    *(
+        "architecture",
+        "encoder",
+        "encoder_weights",
+        "decoder_filters",
+        "classification_head",
+        "prior",
+        "flip_tta",
+    ),
     *("init_from", "monitor", "average_best", "legs"),
 )
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pneumothorax.errors import UserError
 
-TERMS = ("bce", "dice", "log_dice", "focal", "lovasz", "boundary", "empty")
+TERMS = ("bce", "dice", "log_dice", "focal", "lovasz", "boundary", "classification")
 EXAMPLE = "3 * bce + dice + 4 * focal"
 
 

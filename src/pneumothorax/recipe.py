@@ -26,7 +26,7 @@ _ADDED = {
     "elastic": 0.0,
     "tone_share": 1.0,
     "geometry_share": 1.0,
-    "empty_head": False,
+    "classification_head": False,
     "init_from": "",
     "boundary_schedule": "constant",
     "boundary_rise": 0.01,
@@ -105,8 +105,9 @@ class Recipe:
         "filters of unet's five blocks, deepest first; linknet uses the last alone, fpn (256) and "
         "pspnet (512) have their own",
     )
-    empty_head: bool = _option(
-        False, "also judge from the encoder's output whether there is a pneumothorax (loss term 'empty')"
+    classification_head: bool = _option(
+        False,
+        "add a classification head to the encoder: is there a pneumothorax (term 'classification')",
     )
     init_from: str = _option("", "begin with the weights of the same fold of this run, of any size")
     prior: float = _option(0.5, "probability that the untrained network gives a pixel")
@@ -228,11 +229,11 @@ _STRONG = Recipe(
     elastic=0.02,
     geometry_share=0.5,
     tone_share=0.3,
-    empty_head=True,
+    classification_head=True,
     prior=0.01,
     batch_norm_momentum=0.9,
     flip_tta=True,
-    loss="bce + log_dice + 0.1 * empty",
+    loss="bce + log_dice + 0.1 * classification",
     learning_rate=3e-4,
     clip_norm=1.0,
     schedule="cosine",

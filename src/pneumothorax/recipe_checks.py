@@ -92,23 +92,23 @@ def _check_size(recipe: Recipe) -> None:
 
 def _check_loss(recipe: Recipe) -> None:
     terms = parse_loss(recipe.loss)
-    if "empty" in terms and not recipe.empty_head:
+    if "classification" in terms and not recipe.classification_head:
         raise UserError(
-            f"loss {recipe.loss!r} without an empty head",
-            "the head that its term 'empty' judges",
-            "use --empty-head",
+            f"loss {recipe.loss!r} without a classification head",
+            "the head that its term 'classification' trains",
+            "use --classification-head",
         )
-    if recipe.empty_head and "empty" not in terms:
+    if recipe.classification_head and "classification" not in terms:
         raise UserError(
-            f"an empty head that the loss {recipe.loss!r} does not train",
-            "a term 'empty' in it",
-            f"use --loss '{recipe.loss} + 0.1 * empty', or --no-empty-head",
+            f"a classification head that the loss {recipe.loss!r} does not train",
+            "a term 'classification' in it",
+            f"use --loss '{recipe.loss} + 0.1 * classification', or --no-classification-head",
         )
-    if not set(terms) - {"empty", "boundary"}:
+    if not set(terms) - {"classification", "boundary"}:
         raise UserError(
             f"loss {recipe.loss!r} in the recipe",
             "a term that judges every mask",
-            "add one, such as bce: 'boundary' is 0 for an empty mask, and 'empty' sees no pixel",
+            "add one, such as bce: 'boundary' is 0 for an empty mask, and 'classification' sees no pixel",
         )
     if terms.get("boundary", 0) >= 1 and recipe.boundary_schedule == "rebalanced":
         raise UserError(

@@ -19,7 +19,7 @@ from pneumothorax.training.run import find_folds
 NUMBER, SIDE = 6, 32
 
 
-def make_studies(images, presence=None):
+def make_studies(images, image_probability=None):
     """Return studies of which every other one has a pneumothorax, with an image on disk each."""
     mask = np.zeros((1024, 1024), np.uint8)
     mask[256:512, 256:512] = 1
@@ -30,14 +30,14 @@ def make_studies(images, presence=None):
         code, area = (rle.encode(mask), 65536) if row % 2 else (rle.EMPTY, 0)
         rows.append({"ImageId": path.stem, "path": str(path), "EncodedPixels": code, "area": area})
     studies = pd.DataFrame(rows).assign(height=1024, width=1024)
-    return studies if presence is None else studies.assign(presence=presence)
+    return studies if image_probability is None else studies.assign(image_probability=image_probability)
 
 
-def make_run(root, name, *, size=SIDE, folds=2, seed=0, presence=None, test=True):
+def make_run(root, name, *, size=SIDE, folds=2, seed=0, image_probability=None, test=True):
     """Make a run folder by hand, its images spread over its folds."""
     generator = np.random.default_rng([seed, size])
     (root / "images").mkdir(exist_ok=True)
-    studies, run = make_studies(root / "images", presence), root / "runs" / name
+    studies, run = make_studies(root / "images", image_probability), root / "runs" / name
     maps = generator.integers(0, 100, (NUMBER, size, size), dtype=np.uint8)
     maps[1::2, size // 4 : size // 2, size // 4 : size // 2] = 220
     for fold in range(folds):
@@ -123,15 +123,17 @@ def test_an_ensemble_can_be_a_member(root):
     assert parts[1].shape == parts[0].shape == (NUMBER, 64, 64)
 
 
-def test_a_gate_is_tuned_on_the_mean_presence(capsys, root):
-    presence = [0.2, 0.8] * (NUMBER // 2)
+def test_a_gate_is_tuned_on_the_mean_image_probability(capsys, root):
+    image_probability = [0.2, 0.8] * (NUMBER // 2)
     for name, seed in (("a", 5), ("b", 6)):
-        make_run(root, name, seed=seed, presence=presence)
+        make_run(root, name, seed=seed, image_probability=image_probability)
     assert call(root, "ensemble", "--runs", "a,b,one", "--run", "mixed") == 0
-    assert "one tells no presence" in capsys.readouterr().err
-    assert read_predictions(root / "runs/mixed/out_of_fold").presence is None
+    assert "one has no classification head" in capsys.readouterr().err
+    assert read_predictions(root / "runs/mixed/out_of_fold").image_probability is None
     assert call(root, "ensemble", "--runs", "a,b", "--run", "ab") == 0
-    assert sorted(read_predictions(root / "runs/ab/out_of_fold").presence) == sorted(presence)
+    assert sorted(read_predictions(root / "runs/ab/out_of_fold").image_probability) == sorted(
+        image_probability
+    )
     assert call(root, "tune", "--run", "ab") == 0
     out = capsys.readouterr().out
     assert "without the gate" in out

@@ -18,7 +18,9 @@ LESION = np.zeros((1024, 1024), bool)
 LESION[256:512, 256:512] = True
 
 
-def make_fold(root, number, positives, negatives, *, size=SIDE, presence=None, recipe=RECIPES["smoke"]):
+def make_fold(
+    root, number, positives, negatives, *, size=SIDE, image_probability=None, recipe=RECIPES["smoke"]
+):
     """Make a fold whose network finds every lesion, and nothing else."""
     folder = root / "runs" / "hand" / f"fold{number}"
     folder.mkdir(parents=True)
@@ -36,8 +38,8 @@ def make_fold(root, number, positives, negatives, *, size=SIDE, presence=None, r
             "width": 1024,
         }
     )
-    if presence is not None:
-        studies["presence"] = presence
+    if image_probability is not None:
+        studies["image_probability"] = image_probability
     return write_predictions(folder / "out_of_fold", [maps], studies, size)
 
 
@@ -86,12 +88,12 @@ def test_folds_of_several_sizes_are_refused(capsys, tmp_path):
     assert "pneumothorax ensemble" in line
 
 
-def test_folds_of_which_only_one_tells_a_presence_are_refused(capsys, tmp_path):
+def test_folds_of_which_only_one_tells_a_image_probability_are_refused(capsys, tmp_path):
     make_fold(tmp_path, 0, 1, 1)
-    make_fold(tmp_path, 1, 1, 1, presence=[0.9, 0.1])
+    make_fold(tmp_path, 1, 1, 1, image_probability=[0.9, 0.1])
     code, _, (line,) = tune(capsys, tmp_path)
     assert code == 2
-    assert "fold0 without a presence, and folds with one, in" in line
+    assert "fold0 without a classification head, and folds with one, in" in line
 
 
 def test_folds_of_two_recipes_do_not_predict_together(capsys, tmp_path):
@@ -106,8 +108,8 @@ def test_folds_of_two_recipes_do_not_predict_together(capsys, tmp_path):
 @pytest.fixture
 def gated(tmp_path):
     """Return a root whose run has a gate that closes before one lesion, and a test set."""
-    presence = [0.9, 0.3, 0.1, 0.2]
-    part = make_fold(tmp_path, 0, 2, 2, presence=presence)
+    image_probability = [0.9, 0.3, 0.1, 0.2]
+    part = make_fold(tmp_path, 0, 2, 2, image_probability=image_probability)
     write_predictions(
         tmp_path / "runs/hand/predictions/test", [np.array(part.probabilities)], part.studies, SIDE
     )
@@ -127,17 +129,19 @@ def submit(root, *words):
 
 def test_the_gate_is_submitted_by_and_a_flag_goes_before_it(capsys, gated):
     assert submit(gated) == (0, [True, False, False, False])
-    assert "presence 0.5 or more" in capsys.readouterr().out
+    assert "image_probability 0.5 or more" in capsys.readouterr().out
     assert submit(gated, "--gate", "0") == (0, [True, True, False, False])
     assert submit(gated, "--gate", "0.95") == (0, [False] * 4)
     assert submit(gated, "--gate", "1.5") == (2, None)
     assert "gate 1.5; expected a probability" in capsys.readouterr().err
 
 
-def test_a_gate_for_predictions_without_a_presence_is_one_line_and_no_file(capsys, gated):
+def test_a_gate_for_predictions_without_a_image_probability_is_one_line_and_no_file(capsys, gated):
     test = gated / "runs/hand/predictions/test"
     part = read_predictions(test)
-    write_predictions(test, [np.array(part.probabilities)], part.studies.drop(columns="presence"), SIDE)
+    write_predictions(
+        test, [np.array(part.probabilities)], part.studies.drop(columns="image_probability"), SIDE
+    )
     assert submit(gated) == (2, None)
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
@@ -147,8 +151,10 @@ def test_a_gate_for_predictions_without_a_presence_is_one_line_and_no_file(capsy
 
 
 def test_tune_tells_the_gate_and_what_it_is_worth(capsys, tmp_path):
-    part = make_fold(tmp_path, 0, 10, 10, presence=[0.9] * 10 + [0.1] * 10)
-    full = np.tile(part.probabilities[:1], (20, 1, 1))  # a lesion everywhere: only the presence tells
+    part = make_fold(tmp_path, 0, 10, 10, image_probability=[0.9] * 10 + [0.1] * 10)
+    full = np.tile(
+        part.probabilities[:1], (20, 1, 1)
+    )  # a lesion everywhere: only the image-level probability tells
     write_predictions(part.folder, [full], part.studies, SIDE)
     code, out, _ = tune(capsys, tmp_path)
     assert code == 0

@@ -10,12 +10,12 @@ from pneumothorax.recipe import RECIPES, to_json
 
 SIDE = 32
 BUILDER = "pneumothorax.inference.fold_networks.build_model"  # what a test puts `build_echo` in the place of
-PLAIN = replace(RECIPES["smoke"], size=SIDE, flip_tta=False, empty_head=False, interpolation="area")
+PLAIN = replace(RECIPES["smoke"], size=SIDE, flip_tta=False, classification_head=False, interpolation="area")
 
 
 def headed(recipe):
-    """Return the recipe of a network that also tells a presence."""
-    return replace(recipe, empty_head=True, loss="bce + empty")
+    """Return the recipe of a network that also has a classification head."""
+    return replace(recipe, classification_head=True, loss="bce + classification")
 
 
 def build_echo(recipe, precision="float32", *, trained=False):
@@ -24,10 +24,10 @@ def build_echo(recipe, precision="float32", *, trained=False):
     scaled = keras.layers.Rescaling(1 / 255)(images)
     gain = keras.layers.Conv2D(1, 1, use_bias=False, kernel_initializer="ones", name="gain")
     probability = gain(scaled)
-    if not recipe.empty_head:
+    if not recipe.classification_head:
         return keras.Model(images, probability)
-    presence = keras.layers.Flatten()(keras.layers.GlobalAveragePooling2D()(probability))
-    return keras.Model(images, {"probability": probability, "presence": presence})
+    image_probability = keras.layers.Flatten()(keras.layers.GlobalAveragePooling2D()(probability))
+    return keras.Model(images, {"probability": probability, "image_probability": image_probability})
 
 
 def make_run(root, name="echo", gains=(1.0,), recipe=PLAIN):

@@ -24,14 +24,14 @@ def make_mask(generator, probability):
     return moved > generator.uniform(20, 240)
 
 
-def make_predictions(seed, size=64, number=4, presence=False):
+def make_predictions(seed, size=64, number=4, image_probability=False):
     generator = np.random.default_rng([seed, size])
     maps = [smooth_map(generator, size) for _ in range(number)]
     masks = [make_mask(generator, part) if at % 2 else np.zeros(SHAPE, bool) for at, part in enumerate(maps)]
     predictions = predictions_of(maps, masks, seed)
-    if presence:  # higher where there is something, as a rule
+    if image_probability:  # higher where there is something, as a rule
         positive = predictions.studies["area"].to_numpy() > 0
-        predictions.studies["presence"] = np.clip(generator.normal(0.35 + 0.3 * positive, 0.2), 0, 1)
+        predictions.studies["image_probability"] = np.clip(generator.normal(0.35 + 0.3 * positive, 0.2), 0, 1)
     return predictions
 
 

@@ -12,14 +12,14 @@ from pneumothorax.inference.predictions import Predictions
 IDS = ["a", "b", "c", "d"]
 
 
-def make_part(ids, seed=0, size=8, presence=None):
+def make_part(ids, seed=0, size=8, image_probability=None):
     """Draw the maps of some images; an image has the same truth in all of them."""
     generator = np.random.default_rng([seed, size])
     studies = pd.DataFrame({"ImageId": ids, "EncodedPixels": [f"{ord(name)} 5" for name in ids]})
     studies["height"] = studies["width"] = 1024
     studies["area"] = 5
-    if presence is not None:
-        studies["presence"] = presence
+    if image_probability is not None:
+        studies["image_probability"] = image_probability
     return Predictions(None, generator.integers(0, 256, (len(ids), size, size), dtype=np.uint8), studies)
 
 
@@ -40,7 +40,7 @@ def test_the_mean_is_weighted_and_keyed_by_image_whatever_fold_and_order_it_lies
     for image_id, mean in zip(found.studies["ImageId"], found.probabilities, strict=True):
         expected = (map_of(one, image_id) + 3 * map_of(two, image_id)) / 4
         np.testing.assert_allclose(mean, expected, atol=0.5001)
-    assert found.presence is None
+    assert found.image_probability is None
 
 
 def test_smaller_maps_are_brought_to_the_largest_size_before_the_mean(tmp_path):
@@ -55,20 +55,22 @@ def test_smaller_maps_are_brought_to_the_largest_size_before_the_mean(tmp_path):
         np.testing.assert_allclose(mean, (small + 2 * map_of(sources[1], image_id)) / 3, atol=0.501)
 
 
-def test_the_presence_is_the_weighted_mean_where_all_runs_tell_it(tmp_path):
-    one = Source("one", 1.0, [make_part(["a", "b"], presence=[0.1, 0.5])])
-    two = Source("two", 3.0, [make_part(["b"], presence=[0.9]), make_part(["a"], presence=[0.3])])
+def test_the_image_probability_is_the_weighted_mean_where_all_runs_tell_it(tmp_path):
+    one = Source("one", 1.0, [make_part(["a", "b"], image_probability=[0.1, 0.5])])
+    two = Source(
+        "two", 3.0, [make_part(["b"], image_probability=[0.9]), make_part(["a"], image_probability=[0.3])]
+    )
     found = average([one, two], tmp_path / "out")
-    assert found.presence.tolist() == [0.25, 0.8]
+    assert found.image_probability.tolist() == [0.25, 0.8]
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_presence_that_only_some_runs_tell_is_left_out_and_warned_of(tmp_path, capsys, first):
-    told = Source("told", 1.0, [make_part(["a", "b"], presence=[0.1, 0.5])])
-    half = Source("half", 1.0, [make_part(["a"], presence=[0.1]), make_part(["b"])])
+def test_a_image_probability_that_only_some_runs_tell_is_left_out_and_warned_of(tmp_path, capsys, first):
+    told = Source("told", 1.0, [make_part(["a", "b"], image_probability=[0.1, 0.5])])
+    half = Source("half", 1.0, [make_part(["a"], image_probability=[0.1]), make_part(["b"])])
     found = average([told, half] if first else [half, told], tmp_path / "out")
-    assert found.presence is None
-    assert "half tells no presence" in capsys.readouterr().err
+    assert found.image_probability is None
+    assert "half has no classification head" in capsys.readouterr().err
 
 
 def test_a_run_that_lacks_images_is_named_with_their_number_and_one_of_them():

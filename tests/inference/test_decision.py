@@ -210,7 +210,7 @@ def test_decision_file_is_readable_json(tmp_path):
             Decision(0.35, 800, 0.7, 100),
             "threshold 0.35, minimum area 800 pixels above 0.7, components of 100 pixels or more",
         ),
-        (Decision(0.35, gate=0.05), "threshold 0.35, minimum area 0 pixels, presence 0.05 or more"),
+        (Decision(0.35, gate=0.05), "threshold 0.35, minimum area 0 pixels, image_probability 0.05 or more"),
     ],
 )
 def test_a_decision_is_told_in_words(decision, words):
@@ -218,26 +218,26 @@ def test_a_decision_is_told_in_words(decision, words):
 
 
 def test_below_the_gate_an_image_is_empty_whatever_its_map_says():
-    part = make_predictions(1, presence=True)
-    gate = float(part.presence[1:3].max())
+    part = make_predictions(1, image_probability=True)
+    gate = float(part.image_probability[1:3].max())
     codes = dict(encode_all(part, Decision(0.3, gate=gate)))
     plain = dict(encode_all(part, Decision(0.3)))
     for row, image_id in enumerate(part.studies["ImageId"]):
-        open_gate = part.presence[row] >= gate
+        open_gate = part.image_probability[row] >= gate
         assert codes[image_id] == (plain[image_id] if open_gate else rle.EMPTY)
-        presence = float(part.presence[row])
-        mask = decide(part.probabilities[row], Decision(0.3, gate=gate), presence=presence)
+        image_probability = float(part.image_probability[row])
+        mask = decide(part.probabilities[row], Decision(0.3, gate=gate), image_probability=image_probability)
         assert mask.any() == open_gate
     assert 1 <= sum(code == rle.EMPTY for code in codes.values()) < len(codes)
     assert rle.EMPTY not in plain.values()
 
 
-def test_a_gate_without_a_presence_is_a_mistake_in_one_line():
-    with pytest.raises(UserError, match=r"gate 0\.2 for .*, which tells no presence.*--gate 0"):
+def test_a_gate_without_a_image_probability_is_a_mistake_in_one_line():
+    with pytest.raises(UserError, match=r"gate 0\.2 for .*, which has no classification head.*--gate 0"):
         list(encode_all(make_predictions(1), Decision(gate=0.2)))
-    with pytest.raises(UserError, match="tells no presence"):
+    with pytest.raises(UserError, match="has no classification head"):
         judge(make_predictions(1), Decision(gate=0.2))
-    with pytest.raises(ValueError, match="expected a presence"):
+    with pytest.raises(ValueError, match="expected an image-level probability"):
         decide(np.zeros((32, 32), np.uint8), Decision(gate=0.2))
 
 

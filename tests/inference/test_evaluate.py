@@ -67,13 +67,15 @@ def count_pairs(positive, scores):
     return sum(pairs) / len(pairs)
 
 
-@pytest.mark.parametrize("presence", [None, [0.5, 0.1, 0.2, 0.3, 0.9, 0.4, 0.5]])
-def test_images_are_told_apart_by_their_presence_or_else_by_their_highest_probability(presence):
+@pytest.mark.parametrize("image_probability", [None, [0.5, 0.1, 0.2, 0.3, 0.9, 0.4, 0.5]])
+def test_images_are_ranked_by_their_image_probability_or_else_by_their_map(
+    image_probability,
+):
     predictions, soft, _ = make(5, 3, 4)
     predictions.probabilities[0] = 0
     scores = predictions.probabilities.max(axis=(1, 2)).tolist()
-    if presence is not None:
-        predictions.studies["presence"] = scores = presence
+    if image_probability is not None:
+        predictions.studies["image_probability"] = scores = image_probability
     found = evaluate(predictions, soft, 0.1)
     assert found.auc == pytest.approx(count_pairs([4, 5, 6], scores))
     marked = [

@@ -35,9 +35,11 @@ def see(run, images, expected=COUNT, first=0):
         (row, {look: shrink(image, *look) for look in looks_of(plan)})
         for row, image in enumerate(images[first:], first)
     )
-    keys, maps, presence = zip(*predict_views(plan, load_networks(plan), views, expected), strict=True)
+    keys, maps, image_probability = zip(
+        *predict_views(plan, load_networks(plan), views, expected), strict=True
+    )
     assert list(keys) == list(range(first, len(images)))
-    return np.stack(maps), list(presence)
+    return np.stack(maps), list(image_probability)
 
 
 def stored(run, images, folder):
@@ -55,10 +57,12 @@ def stored(run, images, folder):
 @pytest.mark.parametrize("recipe", [PLAIN, headed(replace(PLAIN, flip_tta=True))], ids=["plain", "headed"])
 def test_a_run_of_folds_gives_what_predict_stores(tmp_path, images, recipe):
     run = make_run(tmp_path, gains=(1.0, 0.5, 0.3), recipe=recipe)
-    maps, presence = see(run, images)
+    maps, image_probability = see(run, images)
     wanted = stored(run, images, tmp_path / "stored")
     np.testing.assert_array_equal(maps, wanted.probabilities)
-    assert presence == ([None] * COUNT if wanted.presence is None else wanted.presence.tolist())
+    assert image_probability == (
+        [None] * COUNT if wanted.image_probability is None else wanted.image_probability.tolist()
+    )
 
 
 def test_an_ensemble_of_several_sizes_gives_what_ensemble_stores(tmp_path, images):
@@ -71,13 +75,13 @@ def test_an_ensemble_of_several_sizes_gives_what_ensemble_stores(tmp_path, image
         for name, weight in weights.items()
     ]
     wanted = average(sources, tmp_path / "mean")
-    maps, presence = see(make_ensemble(tmp_path, weights), images)
+    maps, image_probability = see(make_ensemble(tmp_path, weights), images)
     assert maps.shape == (COUNT, 64, 64)
     np.testing.assert_array_equal(maps, wanted.probabilities)
-    np.testing.assert_array_equal(presence, wanted.presence)
+    np.testing.assert_array_equal(image_probability, wanted.image_probability)
 
 
-def test_an_ensemble_tells_a_presence_only_if_all_its_members_do(tmp_path, images):
+def test_an_ensemble_tells_a_image_probability_only_if_all_its_members_do(tmp_path, images):
     make_run(tmp_path, "tells", recipe=headed(PLAIN))
     make_run(tmp_path, "silent")
     assert see(make_ensemble(tmp_path, {"tells": 1, "silent": 1}), images)[1] == [None] * COUNT
@@ -86,11 +90,11 @@ def test_an_ensemble_tells_a_presence_only_if_all_its_members_do(tmp_path, image
 
 def test_what_is_left_to_do_changes_no_map(tmp_path, images):
     run = make_run(tmp_path, gains=(0.7, 0.9), recipe=headed(PLAIN))
-    maps, presence = see(run, images)
+    maps, image_probability = see(run, images)
     for first in (1, 7, COUNT - 1):
         rest, told = see(run, images, first=first)
         np.testing.assert_array_equal(rest, maps[first:])
-        assert told == presence[first:]
+        assert told == image_probability[first:]
 
 
 def test_weights_and_outputs_that_are_no_numbers_name_their_fold(tmp_path, images):

@@ -21,12 +21,12 @@ def test_parts_are_all_rows_in_order_and_nearly_equal(count, number):
     assert max(lengths) - min(lengths) <= 1
 
 
-@pytest.mark.parametrize("with_presence", [False, True])
-def test_joined_parts_are_the_predictions_of_one_process_to_the_byte(tmp_path, monkeypatch, with_presence):
+@pytest.mark.parametrize("with_head", [False, True])
+def test_joined_parts_are_the_predictions_of_one_process_to_the_byte(tmp_path, monkeypatch, with_head):
     monkeypatch.setattr(parts, "AT_ONCE", 3)
     generator = np.random.default_rng(0)
     maps = generator.integers(0, 256, (11, SIDE, SIDE), dtype=np.uint8)
-    presence = generator.random(11)
+    image_probability = generator.random(11)
     studies = pd.DataFrame(
         {
             "ImageId": [f"i{row}" for row in range(11)],
@@ -38,7 +38,7 @@ def test_joined_parts_are_the_predictions_of_one_process_to_the_byte(tmp_path, m
     )
 
     def write(folder, first=0, end=11):
-        batch = (maps[first:end], presence[first:end]) if with_presence else maps[first:end]
+        batch = (maps[first:end], image_probability[first:end]) if with_head else maps[first:end]
         write_predictions(folder, [batch], studies.iloc[first:end].reset_index(drop=True), SIDE)
 
     write(tmp_path / "whole")

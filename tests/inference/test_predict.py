@@ -29,20 +29,20 @@ def make_cache(folder, number=5):
     return Cache(folder, images, np.zeros_like(images), studies)
 
 
-def make_networks(*gains, size=SIZE, presence=False):
+def make_networks(*gains, size=SIZE, image_probability=False):
     """Make folds that see left and right differently: brightness, times a ramp, times the fold's gain.
 
-    The presence is the mean brightness of the left half, times the gain.
+    The image-level probability is the mean brightness of the left half, times the gain.
     """
     images = keras.Input((size, size, 1), dtype="uint8")
     ramp = np.linspace(0, 1 / 255, size, dtype=np.float32)[None, None, :, None]
     bright = keras.ops.cast(images, "float32")
     output = keras.layers.Conv2D(1, 1, use_bias=False, name="probability")(bright * ramp)
-    if presence:
+    if image_probability:
         left = keras.ops.mean(bright[:, :, : size // 2], axis=(1, 2)) / 255  # (N, 1)
         output = {
             "probability": output,
-            "presence": keras.layers.Dense(1, use_bias=False, name="presence")(left),
+            "image_probability": keras.layers.Dense(1, use_bias=False, name="image_probability")(left),
         }
     model = keras.Model(images, output)
     values = [[keras.ops.full(weight.shape, gain) for weight in model.weights] for gain in gains]
@@ -73,16 +73,16 @@ def test_a_mirror_image_is_predicted_and_turned_back(tmp_path):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_the_presence_is_averaged_as_the_map_is_and_stored_beside_it(tmp_path, flip):
+def test_the_image_probability_is_averaged_as_the_map_is_and_stored_beside_it(tmp_path, flip):
     cache, rows = make_cache(tmp_path), np.array([3, 0, 4])
-    networks = make_networks(0.2, 0.6, presence=True)
+    networks = make_networks(0.2, 0.6, image_probability=True)
     found = predict_rows(networks, cache, rows, tmp_path / "out", flip=flip)
     seen = cache.images[rows] if flip else cache.images[rows][:, :, : SIZE // 2]
-    np.testing.assert_allclose(found.presence, 0.4 * seen.mean(axis=(1, 2)) / 255, atol=2e-6)
+    np.testing.assert_allclose(found.image_probability, 0.4 * seen.mean(axis=(1, 2)) / 255, atol=2e-6)
     same = predict_rows(make_networks(0.2, 0.6), cache, rows, tmp_path / "plain", flip=flip)
     np.testing.assert_array_equal(found.probabilities, same.probabilities)
-    assert same.presence is None
-    assert "presence" not in same.studies
+    assert same.image_probability is None
+    assert "image_probability" not in same.studies
 
 
 def test_a_network_of_another_size_is_refused(tmp_path):
@@ -92,10 +92,10 @@ def test_a_network_of_another_size_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("gain", [np.nan, np.inf])
-@pytest.mark.parametrize("part", ["probability", "presence"])
+@pytest.mark.parametrize("part", ["probability", "image_probability"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_an_output_that_is_no_finite_number_is_never_stored_as_empty(tmp_path, gain, part, flip):
-    networks = make_networks(0.5, 0.7, 0.9, presence=True)
+    networks = make_networks(0.5, 0.7, 0.9, image_probability=True)
     index = [weight.path.split("/")[0] for weight in networks.model.weights].index(part)
     networks._values[1][index] = keras.ops.full(networks.model.weights[index].shape, gain)
     with pytest.raises(UserError, match=f"network of fold1 tells a {part} that is no finite number"):
@@ -138,7 +138,7 @@ def test_all_folds_and_batches_are_one_trace_and_give_the_mean_of_networks_loade
     cache, rows = make_cache(tmp_path, number), np.arange(number)[::-1]
     found = predict_rows(load_folds(folds), cache, rows, tmp_path / "out", flip=True)
     assert traces == [min(4, number)]
-    total, presence = np.zeros((number, SIZE, SIZE, 1), np.float32), np.zeros(number)
+    total, image_probability = np.zeros((number, SIZE, SIZE, 1), np.float32), np.zeros(number)
     for fold in folds:
         alone = build_echo(recipe)
         alone.load_weights(fold.weights)
@@ -146,10 +146,10 @@ def test_all_folds_and_batches_are_one_trace_and_give_the_mean_of_networks_loade
             outputs = alone.predict_on_batch(np.ascontiguousarray(cache.images[rows][:, :, ::step, None]))
             outputs = outputs if isinstance(outputs, dict) else {"probability": outputs}
             total += outputs["probability"][:, :, ::step]
-            presence += outputs["presence"][:, 0] if recipe.empty_head else 0
+            image_probability += outputs["classification"][:, 0] if recipe.classification_head else 0
     np.testing.assert_array_equal(found.probabilities, quantise(total[..., 0] / 6))
-    if recipe.empty_head:
-        np.testing.assert_allclose(found.presence, presence / 6, atol=1e-6)
+    if recipe.classification_head:
+        np.testing.assert_allclose(found.image_probability, image_probability / 6, atol=1e-6)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -227,9 +227,9 @@ run = echo.make_run(Path(sys.argv[1]), gains=(1.0, 0.25, 0.5), recipe=echo.heade
 networks = load_folds(find_folds(run))
 images = np.random.default_rng(0).integers(0, 256, (7, 32, 32), dtype=np.uint8)
 for _ in range(2):
-    maps, presence = see(networks, images, flip=True, batch=3)
+    maps, image_probability = see(networks, images, flip=True, batch=3)
     assert np.abs(maps - images * (1.75 / 3)).max() < 0.51
-    assert np.allclose(presence, images.mean(axis=(1, 2)) / 255 * (1.75 / 3), atol=1e-5)
+    assert np.allclose(image_probability, images.mean(axis=(1, 2)) / 255 * (1.75 / 3), atol=1e-5)
 assert len(traced) == 1, traced
 """
 

@@ -67,16 +67,16 @@ def test_writing_again_replaces_the_folder(tmp_path):
     assert not (folder / "stray").exists()
 
 
-def test_the_presence_of_each_batch_becomes_a_column(tmp_path):
-    maps, presence = make_maps(5), np.array([0.0, 0.25, 1.0, 1 / 3, 0.5])
-    batches = [(maps[:2], presence[:2]), (maps[2:], presence[2:])]
+def test_the_image_probabilities_each_batch_becomes_a_column(tmp_path):
+    maps, image_probability = make_maps(5), np.array([0.0, 0.25, 1.0, 1 / 3, 0.5])
+    batches = [(maps[:2], image_probability[:2]), (maps[2:], image_probability[2:])]
     for found in (
         write_predictions(tmp_path / "test", batches, make_studies(5), SIZE),
         read_predictions(tmp_path / "test"),
     ):
         np.testing.assert_array_equal(found.probabilities, maps)
-        np.testing.assert_allclose(found.presence, presence, atol=1e-6)
-    assert write_predictions(tmp_path / "none", [maps], make_studies(5), SIZE).presence is None
+        np.testing.assert_allclose(found.image_probability, image_probability, atol=1e-6)
+    assert write_predictions(tmp_path / "none", [maps], make_studies(5), SIZE).image_probability is None
 
 
 @pytest.mark.parametrize("number", [0, 2, 4], ids=["none", "too few", "too many"])
@@ -151,8 +151,8 @@ def test_an_array_that_is_no_maps_is_a_mistake_in_one_line(tmp_path, array):
         ({"EncodedPixels": "1 2 x"}, "image 001: 'x' as number 3 of run-length text"),
         ({"EncodedPixels": ""}, "image 001: empty run-length text"),
         ({"EncodedPixels": "1048570 200"}, "image 001: a run to pixel"),
-        ({"presence": "1.5"}, "a presence that is no probability"),
-        ({"presence": ""}, "a presence that is no probability"),
+        ({"image_probability": "1.5"}, "an image-level probability that is no probability"),
+        ({"image_probability": ""}, "an image-level probability that is no probability"),
     ],
 )
 def test_a_table_that_cannot_be_scored_names_its_file_and_what_is_wrong(tmp_path, change, found):
@@ -172,7 +172,15 @@ def test_a_table_that_cannot_be_scored_names_its_file_and_what_is_wrong(tmp_path
 
 @pytest.mark.parametrize(
     "damage",
-    ["no array", "cut array", "no array at all", "row lost", "table empty", "presence 1.5", "presence "],
+    [
+        "no array",
+        "cut array",
+        "no array at all",
+        "row lost",
+        "table empty",
+        "image_probability 1.5",
+        "image_probability ",
+    ],
 )
 def test_damaged_probabilities_are_a_mistake_in_one_line(tmp_path, damage):
     folder = tmp_path / "test"
@@ -184,8 +192,10 @@ def test_damaged_probabilities_are_a_mistake_in_one_line(tmp_path, damage):
         array.write_bytes(array.read_bytes()[:-5])
     elif damage == "no array at all":
         array.write_bytes(b"")
-    elif damage.startswith("presence"):
-        table.write_text(table.read_text().replace(",0.25\n", f",{damage.removeprefix('presence ')}\n"))
+    elif damage.startswith("image_probability"):
+        table.write_text(
+            table.read_text().replace(",0.25\n", f",{damage.removeprefix('image_probability ')}\n")
+        )
     elif damage == "row lost":
         table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
     else:

@@ -24,10 +24,10 @@ def without_gate(decision):
 
 def draw_all(predictions, decision):
     """Yield every image's mask under one rule, and its truth."""
-    presence = predictions.presence
+    image_probability = predictions.image_probability
     for row, code in enumerate(predictions.studies["EncodedPixels"]):
         mask = decide(predictions.probabilities[row], without_gate(decision))
-        if presence is not None and presence[row] < decision.gate:
+        if image_probability is not None and image_probability[row] < decision.gate:
             mask[:] = False
         yield mask, rle.decode(code).astype(bool)
 
@@ -56,7 +56,7 @@ def score_rule(part, counts, rule):
     return apply(counts, rule, find_pieces([part], float(THRESHOLDS[rule.threshold]), kept))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["map alone", "presence"])
+@pytest.fixture(scope="module", params=[False, True], ids=["map alone", "image_probability"])
 def parts(request):
     return [make_predictions(seed, 64, number, request.param) for seed, number in ((1, 4), (2, 4), (3, 3))]
 
@@ -73,7 +73,7 @@ def whole(parts):
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([32, 64, 96, 224]), data=st.data())
 def test_counts_score_any_rule_as_its_masks_would(seed, size, data):
-    predictions = make_predictions(seed, size, number=2, presence=True)
+    predictions = make_predictions(seed, size, number=2, image_probability=True)
     counts = count(predictions)
     for _ in range(4):
         top = data.draw(st.integers(0, len(THRESHOLDS) - 1))
@@ -115,8 +115,8 @@ def best_mean(counts):
     empty, best = (counts.truth == 0).astype(float), -1.0
     for gate, top, area in product(GATES, range(len(THRESHOLDS)), MIN_AREAS):
         kept = (counts.area[:, top] >= area) & (counts.area[:, top] > 0)
-        if counts.presence is not None:
-            kept &= counts.presence >= gate
+        if counts.image_probability is not None:
+            kept &= counts.image_probability >= gate
         means = np.where(kept[:, None], each[:, : top + 1], empty[:, None]).mean(axis=0)
         best = max(best, means.max())
     return best
@@ -129,28 +129,30 @@ def test_search_finds_the_best_of_all_rules(whole):
     assert apply(counts, found).mean() == pytest.approx(best_mean(counts), abs=1e-12)
 
 
-def random_counts(generator, number=200, presence=False):
+def random_counts(generator, number=200, image_probability=False):
     area = np.sort(generator.integers(0, 60_000, (number, len(THRESHOLDS))), axis=1)[:, ::-1]
     area[generator.random(number) < 0.4] = 0
     truth = np.where(generator.random(number) < 0.3, generator.integers(1, 60_000, number), 0)
     overlap = np.minimum(area, truth[:, None]) * generator.random((number, 1))
-    told = np.clip(generator.normal(0.4 + 0.2 * (truth > 0), 0.2), 0, 1).round(2) if presence else None
+    told = (
+        np.clip(generator.normal(0.4 + 0.2 * (truth > 0), 0.2), 0, 1).round(2) if image_probability else None
+    )
     return Counts(area.copy(), overlap.astype(np.int64), truth, told)
 
 
-@pytest.mark.parametrize("presence", [False, True])
+@pytest.mark.parametrize("image_probability", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_search_by_sums_equals_the_search_one_by_one(seed, presence):
-    counts = random_counts(np.random.default_rng(seed), presence=presence)
+def test_the_search_by_sums_equals_the_search_one_by_one(seed, image_probability):
+    counts = random_counts(np.random.default_rng(seed), image_probability=image_probability)
     found = search(counts)
     assert apply(counts, found).mean() == pytest.approx(best_mean(counts), abs=1e-9)
-    assert (found.gate > 0) == presence  # it pays in these counts
+    assert (found.gate > 0) == image_probability  # it pays in these counts
 
 
-def test_a_presence_at_the_gate_is_let_through():
+def test_a_image_probability_at_the_gate_is_let_through():
     ones = np.full((1, len(THRESHOLDS)), 5000)
-    for presence, gate, kept in ((0.05, 0.05, True), (0.05, 0.1, False), (0.0, 0.0, True)):
-        counts = Counts(ones, ones, np.array([5000]), np.array([presence]))
+    for image_probability, gate, kept in ((0.05, 0.05, True), (0.05, 0.1, False), (0.0, 0.0, True)):
+        counts = Counts(ones, ones, np.array([5000]), np.array([image_probability]))
         rule = Rule(10, 10, 0, gate=int(np.flatnonzero(gate == GATES)[0]))
         assert apply(counts, rule)[0] == float(kept)
 
@@ -159,26 +161,29 @@ def test_the_gate_is_raised_only_as_far_as_it_pays():
     lung = np.zeros((64, 64), np.uint8)
     lung[10:30, 10:30] = 255
     predictions = predictions_of([lung, lung], [np.zeros(SHAPE, bool), decide(lung, Decision())])
-    predictions.studies["presence"] = [0.1, 0.9]
+    predictions.studies["image_probability"] = [0.1, 0.9]
     found = tune([predictions])
     assert (found.gate, found.fitted) == (0.15, 1.0)  # at .1 the first image would pass
-    predictions.studies["presence"] = [0.9, 0.1]
+    predictions.studies["image_probability"] = [0.9, 0.1]
     assert tune([predictions]).gate == 0.0
 
 
 def test_what_the_best_rules_without_a_gate_score_is_told_beside(parts):
     found = tune(parts)
-    if parts[0].presence is None:
+    if parts[0].image_probability is None:
         assert found.without_gate is None
         return
-    silent = [Predictions(None, part.probabilities, part.studies.drop(columns="presence")) for part in parts]
+    silent = [
+        Predictions(None, part.probabilities, part.studies.drop(columns="image_probability"))
+        for part in parts
+    ]
     assert found.without_gate == tune(silent).score
     assert found.without_gate != found.score
 
 
 def test_folds_of_two_kinds_are_refused():
-    parts = [make_predictions(1, presence=True), make_predictions(2)]
-    with pytest.raises(UserError, match="tells no presence, other folds do"):
+    parts = [make_predictions(1, image_probability=True), make_predictions(2)]
+    with pytest.raises(UserError, match="has no classification head, other folds do"):
         tune(parts)
 
 
@@ -187,7 +192,7 @@ def test_of_equal_rules_the_simplest_wins(value):
     maps = [np.full((32, 32), value, np.uint8)] * 2
     masks = [np.full(SHAPE, bool(value))] * 2
     predictions = predictions_of(maps, masks)
-    predictions.studies["presence"] = [0.2, 0.6]
+    predictions.studies["image_probability"] = [0.2, 0.6]
     found = tune([predictions])
     assert without_evidence(found) == Decision(0.5, 0, 0.5, 0, 0.0)
     assert found.score == found.fitted == 1.0

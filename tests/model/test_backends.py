@@ -59,7 +59,7 @@ from pneumothorax.model.scores import plain_names
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import compiling, fit, fit_leg
 from pneumothorax.training.callbacks import TimeLimit
-from pneumothorax.training.feed import FixedFeed
+from pneumothorax.training.feed import ValidationBatches
 from pneumothorax.training.run import FoldFolder, load_state, monitored
 
 def build_small(recipe, precision="float32", *, trained=False):
@@ -68,8 +68,8 @@ def build_small(recipe, precision="float32", *, trained=False):
     hidden = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(hidden))
     pooled = keras.layers.GlobalMaxPooling2D()(hidden)
     map = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")(hidden)
-    presence = keras.layers.Dense(1, activation="sigmoid", name="presence")(pooled)
-    return keras.Model(images, {"probability": map, "presence": presence})
+    image_probability = keras.layers.Dense(1, activation="sigmoid", name="image_probability")(pooled)
+    return keras.Model(images, {"probability": map, "image_probability": image_probability})
 
 compiling.build_model = build_small
 images = np.random.default_rng(0).integers(0, 256, (24, 32, 32), dtype=np.uint8)
@@ -83,9 +83,9 @@ split = Split(np.arange(16), np.arange(16, 24), np.arange(16, 24), np.arange(0))
 recipe = Recipe(
     size=32, epochs=3, batch_size=4, precision="float32", learning_rate=0.01, flip=True, shift=0.05,
     rotation_degrees=10.0, elastic=0.02, gamma=0.2, positives_only=False, positive_rate=0.8,
-    positive_rate_end=0.6, hard_negatives=True, empty_head=True, schedule="cosine", warmup_epochs=0.5,
-    loss="bce + log_dice + lovasz + focal + 0.1 * boundary + 0.1 * empty", ema=0.9, accumulate=2,
-    clip_norm=1.0,
+    positive_rate_end=0.6, hard_negatives=True, classification_head=True, schedule="cosine",
+    warmup_epochs=0.5, loss="bce + log_dice + lovasz + focal + 0.1 * boundary + 0.1 * classification",
+    ema=0.9, accumulate=2, clip_norm=1.0,
 )
 straight, stopped = (FoldFolder(Path(sys.argv[1], name, "fold0")) for name in ("straight", "stopped"))
 assert fit.fit_fold(recipe, cache, split, straight)
@@ -103,7 +103,7 @@ assert losses[0] == losses[1] and len(set(losses[0])) == 3, losses
 model = compiling.compile_model(recipe, "float32", steps=[4])
 model.load_weights(straight.weights)
 assert not np.array_equal(model.trainable_variables[0], one.variables[0])
-scored = plain_names(model.evaluate(FixedFeed(cache, split.validation, recipe), return_dict=True, verbose=0))
+scored = plain_names(model.evaluate(ValidationBatches(cache, split.validation, recipe), return_dict=True, verbose=0))
 best = max(one.history, key=lambda row: row[monitored(recipe)])
 for name in ("loss", "mean_dice"):
     assert np.isclose(scored[name], best[f"val_{name}"], rtol=1e-5), (name, scored, best)

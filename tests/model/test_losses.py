@@ -12,7 +12,7 @@ from pneumothorax.model.metrics import find_metrics
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.distances import signed_distances
 
-MASK_TERMS = [term for term in TERMS if term not in ("boundary", "empty")]
+MASK_TERMS = [term for term in TERMS if term not in ("boundary", "classification")]
 GENERATOR = np.random.default_rng(3)
 MASK = (GENERATOR.random((4, 8, 8, 1)) < 0.3).astype(np.float32)
 MASK[3] = 0
@@ -317,10 +317,12 @@ def test_the_weight_of_boundary_follows_its_schedule(schedule, wanted):
 
 
 def test_the_empty_head_has_a_weighted_cross_entropy_of_its_own():
-    recipe = Recipe(loss="bce + 0.25 * empty", empty_head=True)
-    label, presence = np.array([[1], [0]], np.float32), np.array([[0.8], [0.3]], np.float32)
+    recipe = Recipe(loss="bce + 0.25 * classification", classification_head=True)
+    label, image_probability = np.array([[1], [0]], np.float32), np.array([[0.8], [0.3]], np.float32)
     losses = find_losses(recipe)
-    np.testing.assert_allclose(losses["presence"](label, presence), -0.25 * np.log([0.8, 0.7]), rtol=1e-5)
+    np.testing.assert_allclose(
+        losses["classification"](label, image_probability), -0.25 * np.log([0.8, 0.7]), rtol=1e-5
+    )
     np.testing.assert_allclose(
         losses["probability"](MASK, PROBABILITY), numpy_bce(MASK, PROBABILITY), rtol=1e-5
     )

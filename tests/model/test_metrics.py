@@ -12,7 +12,7 @@ MASK = (GENERATOR.random((4, 8, 8, 1)) < 0.3).astype(np.float32)
 MASK[2:] = 0
 PROBABILITY = GENERATOR.random(MASK.shape).astype(np.float32)
 PROBABILITY[3] *= 0.4  # a negative that stays empty
-HEADED = Recipe(empty_head=True, loss="bce + 0.1 * empty")
+HEADED = Recipe(classification_head=True, loss="bce + 0.1 * classification")
 
 
 def test_hard_dice_counts_the_masks_cut_at_one_half():
@@ -34,7 +34,7 @@ def test_a_distance_map_behind_the_mask_changes_no_score():
 def test_with_an_empty_head_each_output_has_its_own():
     metrics = find_metrics(HEADED)
     assert [metric.name for metric in metrics["probability"]] == list(MASK_SCORES)
-    assert [metric.name for metric in metrics["presence"]] == ["auc"]
+    assert [metric.name for metric in metrics["classification"]] == ["auc"]
 
 
 def test_balanced_dice_gives_each_kind_half_whatever_the_batches_and_all_empty_one_half():
@@ -54,5 +54,15 @@ def test_balanced_dice_gives_each_kind_half_whatever_the_batches_and_all_empty_o
 
 
 def test_names_are_plain_whatever_the_heads():
-    logs = {"loss": 3.0, "probability_mean_dice": 1.0, "val_probability_hard_dice": 2.0, "presence_auc": 4.0}
-    assert plain_names(logs) == {"loss": 3.0, "mean_dice": 1.0, "val_hard_dice": 2.0, "presence_auc": 4.0}
+    logs = {
+        "loss": 3.0,
+        "probability_mean_dice": 1.0,
+        "val_probability_hard_dice": 2.0,
+        "classification_auc": 4.0,
+    }
+    assert plain_names(logs) == {
+        "loss": 3.0,
+        "mean_dice": 1.0,
+        "val_hard_dice": 2.0,
+        "classification_auc": 4.0,
+    }

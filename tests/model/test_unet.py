@@ -31,20 +31,20 @@ def test_grey_bytes_go_in_and_float32_probabilities_come_out():
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_the_empty_head_is_a_float32_sigmoid_on_the_encoders_output(precision):
-    recipe = replace(TINY, empty_head=True, loss="bce + 0.1 * empty")
+    recipe = replace(TINY, classification_head=True, loss="bce + 0.1 * classification")
     model = build_model(recipe, precision)
     found = model.predict_on_batch(IMAGES)
     assert found["probability"].shape == IMAGES.shape
-    assert found["presence"].shape == (len(IMAGES), 1)
+    assert found["classification"].shape == (len(IMAGES), 1)
     assert {output.dtype for output in found.values()} == {np.dtype("float32")}
-    assert 0 < found["presence"].min() <= found["presence"].max() < 1
+    assert 0 < found["classification"].min() <= found["classification"].max() < 1
     encoded = inner(model).outputs[1]
     assert encoded.shape[1:3] == (1, 1)  # 32 pixels, halved five times
 
 
 def test_the_empty_head_leaves_the_rest_of_the_network_as_it_is(tmp_path):
     keras.utils.set_random_seed(2)
-    headed = build_model(replace(TINY, empty_head=True, loss="bce + 0.1 * empty"))
+    headed = build_model(replace(TINY, classification_head=True, loss="bce + 0.1 * classification"))
     plain = build_model(TINY)
     inner(plain).set_weights(inner(headed).get_weights())
     np.testing.assert_allclose(

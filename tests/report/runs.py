@@ -58,7 +58,7 @@ def make_run(
     number=8,
     *,
     shift=2,
-    presence=False,
+    image_probability=False,
     decision=None,
     size=SIZE,
     names=None,
@@ -82,10 +82,10 @@ def make_run(
         )
         studies = make_studies(root / "images", number, 100 + fold, shape, names)
         write_predictions(folder / "out_of_fold", [make_maps(studies, size, shift)], studies, size)
-        if presence:
+        if image_probability:
             table = folder / "out_of_fold" / "studies.csv"
             told = np.linspace(0.2, 0.9, number).round(6)
-            studies.assign(presence=told).to_csv(table, index=False)
+            studies.assign(image_probability=told).to_csv(table, index=False)
     if decision is not None:
         write_decision(run / "decision.json", decision)
     return run

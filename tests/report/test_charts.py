@@ -17,7 +17,7 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("odd")
     found = []
     for name in NAMES:
-        path = make_run(root, name, number=6, presence=True, decision=TRIPLET)
+        path = make_run(root, name, number=6, image_probability=True, decision=TRIPLET)
         found.append(evaluate_run(path, *open_run(path)))
     return found
 

@@ -25,7 +25,7 @@ from pneumothorax.workspace import write_text
 
 @pytest.fixture
 def run(tmp_path):
-    path = make_run(tmp_path, presence=True, decision=replace(TRIPLET, min_component=0, gate=0.3))
+    path = make_run(tmp_path, image_probability=True, decision=replace(TRIPLET, min_component=0, gate=0.3))
     return evaluate_run(path, *open_run(path))
 
 
@@ -95,7 +95,7 @@ def test_reliability_is_that_of_every_pixel_once(run):
 
 
 def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
-    path = make_run(tmp_path, presence=True, decision=Decision(0.2, 20_000, min_component=500))
+    path = make_run(tmp_path, image_probability=True, decision=Decision(0.2, 20_000, min_component=500))
     run = evaluate_run(path, *open_run(path))
     (part,) = run.parts
     marked = (run.truth == 0) & (run.area > 0)
@@ -103,17 +103,17 @@ def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
     assert marked.any()
     assert empty.any()
     for row in np.flatnonzero(marked):
-        mask = decide(part.probabilities[row], run.decision, presence=part.presence[row])
+        mask = decide(part.probabilities[row], run.decision, image_probability=part.image_probability[row])
         assert run.studies["side"][row] == side_of(mask)
     assert (run.studies["side"][empty] == "").all()
     assert (run.studies["side"][run.positive] != "").all()
 
 
-def test_images_are_reliable_where_the_share_of_ill_ones_is_the_presence():
-    presence = np.array([0.05] * 20 + [0.95] * 20)
+def test_images_are_reliable_where_the_share_of_ill_ones_is_the_image_probability():
+    image_probability = np.array([0.05] * 20 + [0.95] * 20)
     positive = np.arange(40) % 20 == 0
     positive[20:] = ~positive[20:]
-    told, true = image_reliability(positive, presence)
+    told, true = image_reliability(positive, image_probability)
     np.testing.assert_allclose(told, [0.05, 0.95])
     np.testing.assert_allclose(true, [0.05, 0.95])
 

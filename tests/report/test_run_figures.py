@@ -112,7 +112,7 @@ def test_the_papers_test_part_goes_before_the_held_out_one(tmp_path, monkeypatch
 def test_below_the_gate_a_case_is_drawn_empty(tmp_path, monkeypatch):
     run = make_run(tmp_path, positives=3)
     table = run / "fold0" / "out_of_fold" / "studies.csv"
-    pd.read_csv(table).assign(presence=[0.9, 0.1, 0.5, 0.6]).to_csv(table, index=False)
+    pd.read_csv(table).assign(image_probability=[0.9, 0.1, 0.5, 0.6]).to_csv(table, index=False)
     write_decision(run / "decision.json", Decision(gate=0.5))
     seen = {}
     monkeypatch.setattr(run_figures, "draw_cases", lambda groups, path: seen.update(groups))

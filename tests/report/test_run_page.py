@@ -82,7 +82,7 @@ def dice_of(data, run=0):
 def root(tmp_path_factory):
     """Two runs on the same images, the first of two folds and with a rule of every part."""
     root = tmp_path_factory.mktemp("report")
-    make_run(root, "one", 2, presence=True, decision=Decision(0.35, 800, 0.55, 200, 0.25))
+    make_run(root, "one", 2, image_probability=True, decision=Decision(0.35, 800, 0.55, 200, 0.25))
     make_run(root, "two", 2, shift=0)
     make_run(root, "odd", size=96, shape=(700, 1100), decision=TRIPLET)
     return root
@@ -539,7 +539,7 @@ def test_the_rule_of_a_copied_run_keeps_its_nested_metric_until_a_fold_changes(
     assert "The rule of hand is older than fold0;" in report(tmp_path, "hand").read_text()
 
 
-@pytest.mark.parametrize("damage", ["recipe", "size", "presence"])
+@pytest.mark.parametrize("damage", ["recipe", "size", "image_probability"])
 def test_folds_of_several_kinds_are_one_line(tmp_path, capsys, damage):
     run = make_run(tmp_path, folds=2, number=2)
     fold = run / "fold1"
@@ -550,7 +550,7 @@ def test_folds_of_several_kinds_are_one_line(tmp_path, capsys, damage):
         write_predictions(part.folder, [part.probabilities[:, ::2, ::2].copy()], part.studies, 32)
     else:
         part = read_predictions(fold / "out_of_fold")
-        part.studies.assign(presence=0.5).to_csv(part.folder / "studies.csv", index=False)
+        part.studies.assign(image_probability=0.5).to_csv(part.folder / "studies.csv", index=False)
     report(tmp_path, "hand", code=2)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert "one recipe in all folds of a run" in line

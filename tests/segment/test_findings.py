@@ -119,7 +119,7 @@ def test_the_left_of_a_frontal_image_is_the_patients_right(facts, sides):
     assert see(np.zeros((48, 80), bool), **facts)[0].side == ""
 
 
-def test_probability_is_the_presence_where_it_is_told_and_confidence_that_of_the_mask():
+def test_probability_is_the_image_probability_where_it_is_told_and_confidence_that_of_the_mask():
     probability = np.zeros((S, S), np.uint8)
     probability[4:8] = 204
     findings, _ = find(radiograph((S, S)), probability, None, HALF)

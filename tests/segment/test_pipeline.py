@@ -629,7 +629,7 @@ def test_an_ensemble_of_two_sizes_sees_as_one(root, images, capsys):
     np.testing.assert_array_equal(mask_of(out, row), MASK)
 
 
-def test_the_presence_goes_before_the_map_and_through_the_gate(root, images, capsys):
+def test_the_image_probability_goes_before_the_map_and_through_the_gate(root, images, capsys):
     write_decision(make_run(root, "head", recipe=headed(PLAIN)) / "decision.json", Decision(0.5, gate=0.1))
     write_png(images / "a.png")
     _, out = segment(root, images, run="head")
@@ -641,7 +641,7 @@ def test_the_presence_goes_before_the_map_and_through_the_gate(root, images, cap
     capsys.readouterr()
     assert segment(root, images, "--gate=0.9")[0] == 2
     (line,) = errors(capsys)
-    assert "gate 0.9 for echo, which tells no presence" in line
+    assert "gate 0.9 for echo, which has no classification head" in line
 
 
 def test_dicom_objects_are_written_where_there_is_a_dicom_file(root, images, capsys):

@@ -57,11 +57,13 @@ def _build_small(recipe: Recipe, precision: str = "float32", *, trained: bool = 
         hidden = keras.layers.BatchNormalization(momentum=0.8, name=f"{name}_norm")(hidden)
         hidden = keras.layers.SpatialDropout2D(0.1)(keras.layers.Activation("relu")(hidden))
     probability = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")(hidden)
-    if not recipe.empty_head:
+    if not recipe.classification_head:
         return keras.Model(images, probability, name="small")
     pooled = keras.layers.GlobalAveragePooling2D()(hidden)
-    presence = keras.layers.Dense(1, activation="sigmoid", name="presence")(pooled)
-    return keras.Model(images, {"probability": probability, "presence": presence}, name="small")
+    image_probability = keras.layers.Dense(1, activation="sigmoid", name="image_probability")(pooled)
+    return keras.Model(
+        images, {"probability": probability, "image_probability": image_probability}, name="small"
+    )
 
 
 def _make_discs(folder: Path, count: int = 24, size: int = 32, seed: int = 0) -> Cache:

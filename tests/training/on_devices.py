@@ -36,7 +36,9 @@ RECIPE = Recipe(
 )
 VARIANTS = {
     "batch": RECIPE,
-    "image": replace(RECIPE, loss_reduction="image", empty_head=True, loss="bce + log_dice + 0.1 * empty"),
+    "image": replace(
+        RECIPE, loss_reduction="image", classification_head=True, loss="bce + log_dice + 0.1 * classification"
+    ),
 }
 
 

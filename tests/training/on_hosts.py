@@ -29,11 +29,11 @@ if __name__ == "__main__":
     host_place.JOIN_SECONDS = int(os.environ.get("JOIN_SECONDS", host_place.JOIN_SECONDS))
     use_small_network()
     if pause := float(os.environ.get("PAUSE", "0")):  # seconds that a batch takes, so that a kill meets one
-        make = feed.Feed.make
+        make = feed.TrainingBatches.make
 
-        def make_slowly(self: feed.Feed, *given: Any) -> Any:
+        def make_slowly(self: feed.TrainingBatches, *given: Any) -> Any:
             time.sleep(pause)
             return make(self, *given)
 
-        feed.Feed.make = make_slowly  # type: ignore[method-assign]
+        feed.TrainingBatches.make = make_slowly  # type: ignore[method-assign]
     sys.exit(main([*WORDS.split(), *sys.argv[1:]]))

@@ -140,7 +140,11 @@ def steps(monkeypatch):
 @pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"accumulate": 2, "ema": 0.9}, {"empty_head": True, "loss": "bce + 0.1 * boundary + 0.1 * empty"}],
+    [
+        {},
+        {"accumulate": 2, "ema": 0.9},
+        {"classification_head": True, "loss": "bce + 0.1 * boundary + 0.1 * classification"},
+    ],
     ids=["plain", "accumulated", "headed"],
 )
 def test_a_step_that_exhausts_the_memory_halves_the_batch(tmp_path, tiny, machine, steps, changes):

@@ -22,7 +22,7 @@ from pneumothorax.model.losses import find_losses, soft_dice
 from pneumothorax.model.metrics import find_metrics
 from pneumothorax.recipe import to_json
 from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume
-from pneumothorax.training.feed import Feed
+from pneumothorax.training.feed import TrainingBatches
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
 from pneumothorax.training.sessions import read_sessions
@@ -146,8 +146,8 @@ STRONG = {
     "positive_rate": 0.9,
     "positive_rate_end": 0.5,
     "hard_negatives": True,
-    "empty_head": True,
-    "loss": "bce + log_dice + 0.2 * boundary + 0.1 * empty",
+    "classification_head": True,
+    "loss": "bce + log_dice + 0.2 * boundary + 0.1 * classification",
     "boundary_schedule": "rebalanced",
     "schedule": "cosine",
     "warmup_epochs": 1.5,
@@ -186,13 +186,13 @@ def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_not
     discs, tiny, tmp_path, monkeypatch
 ):
     drawn = []
-    begin = fit_leg.Feed.begin
+    begin = fit_leg.TrainingBatches.begin
 
     def watched(self, epoch, hard=()):
         begin(self, epoch, hard)
         drawn.append((epoch, len(np.concatenate(self.batches))))
 
-    monkeypatch.setattr(fit_leg.Feed, "begin", watched)
+    monkeypatch.setattr(fit_leg.TrainingBatches, "begin", watched)
     seen = []
     monkeypatch.setattr(fit_leg, "Progress", lambda *_: Steps(seen))
     fold = FoldFolder(tmp_path / "fold0")
@@ -211,7 +211,7 @@ def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_not
 def test_a_first_epoch_of_one_batch_begins_a_training_of_longer_ones(discs, tiny, tmp_path):
     recipe = replace(tiny, positive_rate=0.9, positive_rate_end=0.1, batch_size=14)
     split = divide(discs.studies, recipe, 0)
-    lengths = fit_leg.Feed(discs, split.train, recipe).lengths()
+    lengths = fit_leg.TrainingBatches(discs, split.train, recipe).lengths()
     assert (lengths[0], max(lengths)) == (1, 2)
     assert fit_fold(recipe, discs, split, FoldFolder(tmp_path / "fold0"))
 
@@ -232,14 +232,14 @@ class Steps(keras.callbacks.Callback):
 
 def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, tiny, tmp_path):
     from pneumothorax.inference.predict import load_folds
-    from pneumothorax.training.feed import FixedFeed
+    from pneumothorax.training.feed import ValidationBatches
 
     recipe, fold = replace(tiny, **STRONG | {"average_best": 1}), FoldFolder(tmp_path / "fold0")
     train(recipe, discs, fold)
     model = load_folds([fold]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
-    scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
+    scores = model.evaluate(ValidationBatches(discs, split.validation, recipe), return_dict=True, verbose=0)
     history = read_history(fold)
     best = history.loc[history["val_hard_dice"].idxmax()]
     assert scores["probability_mean_dice"] == pytest.approx(best["val_mean_dice"], rel=1e-4)
@@ -272,10 +272,10 @@ def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
     with pytest.raises(KeyboardInterrupt):
         train(recipe, discs, fold)
     assert load_state(fold).epoch == (3 if step == "settle_weights" else 2)
-    noise = fit_leg.Feed.make
+    noise = fit_leg.TrainingBatches.make
     done = load_state(fold).epoch
     monkeypatch.setattr(  # another third epoch, if it has to come again: none of the first one's may be left
-        fit_leg.Feed,
+        fit_leg.TrainingBatches,
         "make",
         lambda self, epoch, number, rows: noise(self, epoch + 7 * (epoch == done), number, rows),
     )
@@ -284,7 +284,9 @@ def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
     assert len(history) == 4
     model = load_fold_of(fold, recipe)
     split = divide(discs.studies, recipe, 0)
-    scores = model.evaluate(fit_leg.FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
+    scores = model.evaluate(
+        fit_leg.ValidationBatches(discs, split.validation, recipe), return_dict=True, verbose=0
+    )
     if average == 1:
         assert scores["mean_dice"] == pytest.approx(history["val_mean_dice"].max(), rel=1e-5)
     assert [path.name for path in fold.path.glob("*.weights.h5")] == ["best.weights.h5"]
@@ -380,38 +382,42 @@ def test_each_function_is_traced_once_however_long_the_epochs_are(
 @pytest.mark.parametrize("reduction", ["batch", "image"])
 @pytest.mark.parametrize("headed", [False, True])
 def test_images_that_fill_a_batch_weigh_nothing(headed, reduction, discs, tiny):
-    head = {"empty_head": True, "loss": "bce + log_dice + lovasz + 0.3 * empty"} if headed else {}
+    head = (
+        {"classification_head": True, "loss": "bce + log_dice + lovasz + 0.3 * classification"}
+        if headed
+        else {}
+    )
     recipe = replace(tiny, loss_reduction=reduction, batch_size=8, **head)
     model = compiling.compile_model(recipe, "float32")
     rows = np.arange(1, 20)  # batches of seven, six and six
-    found = model.evaluate(fit_leg.FixedFeed(discs, rows, recipe), return_dict=True, verbose=0)
-    assert [len(batch[0]) for batch in fit_leg.FixedFeed(discs, rows, recipe)] == [8, 8, 8]
+    found = model.evaluate(fit_leg.ValidationBatches(discs, rows, recipe), return_dict=True, verbose=0)
+    assert [len(batch[0]) for batch in fit_leg.ValidationBatches(discs, rows, recipe)] == [8, 8, 8]
 
     losses = losses if isinstance(losses := find_losses(recipe), dict) else {"probability": losses}
-    sums, values, labels, presences = 0.0, [], [], []
+    sums, values, labels, image_probabilities = 0.0, [], [], []
     for part in (rows[:7], rows[7:13], rows[13:]):  # as they are, without any filling
         images, masks = gather(discs, part)
         seen = model.predict_on_batch(images)
         seen = seen if isinstance(seen, dict) else {"probability": seen}
         label = (discs.studies["area"].to_numpy()[part] > 0).astype(np.float32)[:, None]
-        truth = {"probability": masks, "presence": label}
+        truth = {"probability": masks, "image_probability": label}
         for name, loss in losses.items():
             sums += np.sum(keras.ops.convert_to_numpy(loss(truth[name], seen[name])))
         values += np.asarray(soft_dice(masks, seen["probability"], smooth=recipe.smooth)).tolist()
         labels += label[:, 0].tolist()
-        presences += seen["presence"][:, 0].tolist() if headed else []
+        image_probabilities += seen["image_probability"][:, 0].tolist() if headed else []
     assert found["loss"] == pytest.approx(sums / len(rows), rel=1e-5)
     named = callbacks.plain_names(found)
     assert named["mean_dice"] == pytest.approx(np.mean(values), rel=1e-5)
     if headed:
         area = keras.metrics.AUC()
-        area.update_state(labels, presences)
-        assert named["presence_auc"] == pytest.approx(float(area.result()), abs=1e-5)
+        area.update_state(labels, image_probabilities)
+        assert named["classification_auc"] == pytest.approx(float(area.result()), abs=1e-5)
 
 
 def test_batches_are_ready_before_they_are_asked_for_and_belong_to_their_epoch(discs, tiny):
     recipe = replace(tiny, flip=True, shift=0.1, batch_size=2)
-    feed = fit_leg.Feed(discs, np.arange(24), recipe)
+    feed = fit_leg.TrainingBatches(discs, np.arange(24), recipe)
     feed[0]  # eight more are being made
     feed.begin(1)
     for number in range(len(feed)):
@@ -444,7 +450,7 @@ def test_hard_negatives_are_those_that_the_network_got_wrong(discs, tiny, tmp_pa
     )
     train(recipe, discs, fold)
     rows = divide(discs.studies, recipe, 0).train
-    feed = Feed(discs, rows, recipe)
+    feed = TrainingBatches(discs, rows, recipe)
     drawn = np.concatenate(feed.batches)
     expected = [int(row) for row in sorted(drawn) if row % 3 == 0 and discs.images[row].mean() > 44]
     assert load_state(fold).callbacks["HardNegatives"]["hard"] == expected
@@ -459,13 +465,13 @@ def test_a_finished_run_is_left_alone(straight, discs, tiny):
 
 def test_the_weights_are_those_of_the_best_epoch(straight, discs, tiny):
     from pneumothorax.inference.predict import load_folds
-    from pneumothorax.training.feed import FixedFeed
+    from pneumothorax.training.feed import ValidationBatches
 
     recipe = replace(tiny, **IMPATIENT)
     model = load_folds([straight]).model
     model.compile(loss=find_losses(recipe), weighted_metrics=find_metrics(recipe))
     split = divide(discs.studies, recipe, 0)
-    scores = model.evaluate(FixedFeed(discs, split.validation, recipe), return_dict=True, verbose=0)
+    scores = model.evaluate(ValidationBatches(discs, split.validation, recipe), return_dict=True, verbose=0)
     assert scores["mean_dice"] == pytest.approx(read_history(straight)["val_mean_dice"].max(), rel=1e-5)
 
 
@@ -522,7 +528,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
     def poisoned(mask, probability):
         return loss(mask, probability) * keras.ops.where(keras.ops.max(mask) > 1.5, np.nan, 1.0)
 
-    make = fit_leg.Feed.make
+    make = fit_leg.TrainingBatches.make
 
     def spoilt(self, epoch, number, rows):
         images, masks = make(self, epoch, number, rows)
@@ -532,7 +538,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
         return images, masks
 
     monkeypatch.setattr(compiling, "find_losses", lambda recipe: poisoned)
-    monkeypatch.setattr(fit_leg.Feed, "make", spoilt)
+    monkeypatch.setattr(fit_leg.TrainingBatches, "make", spoilt)
     with pytest.raises(UserError, match=r"loss nan in epoch 2, batch 2 \(disc\d\d"):
         train(recipe, discs, fold)
     assert poison["calls"]
@@ -561,10 +567,14 @@ def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path,
 
     monkeypatch.setattr(
         fit_leg,
-        "Feed",
-        lambda cache, rows, recipe, first: seen.update(train=rows) or Feed(cache, rows, recipe, first),
+        "TrainingBatches",
+        lambda cache, rows, recipe, first: (
+            seen.update(train=rows) or TrainingBatches(cache, rows, recipe, first)
+        ),
     )
-    monkeypatch.setattr(fit_leg, "FixedFeed", lambda cache, rows, recipe: seen.update(validation=rows))
+    monkeypatch.setattr(
+        fit_leg, "ValidationBatches", lambda cache, rows, recipe: seen.update(validation=rows)
+    )
     monkeypatch.setattr(keras.Model, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         train(replace(tiny, positives_only=True), discs, FoldFolder(tmp_path / "fold0"))

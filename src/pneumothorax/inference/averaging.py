@@ -39,9 +39,9 @@ class Source:
         return table.set_index("ImageId", drop=False)
 
     @property
-    def tells_presence(self) -> bool:
-        """Whether all parts tell the presence."""
-        return all(part.presence is not None for part in self.parts)
+    def has_head(self) -> bool:
+        """Whether all parts have a classification head."""
+        return all(part.image_probability is not None for part in self.parts)
 
     def places_of(self, ids: pd.Index) -> npt.NDArray[np.int64]:
         """Return part and row of each image, shape (N, 2)."""
@@ -90,18 +90,18 @@ def check_agreement(sources: Sequence[Source], name: str, remedy: str) -> None:
 def average(sources: Sequence[Source], folder: Path) -> Predictions:
     """Write the weighted mean of runs that agree, in the order of the first, at the largest size.
 
-    Smaller maps are brought to that size by bilinear interpolation. The presence is averaged where all runs
-    tell it; where only some do it is left out, with a warning.
+    Smaller maps are brought to that size by bilinear interpolation. The image-level probability is averaged
+    where all runs have one; where only some do it is left out, with a warning.
     """
     size = max(part.probabilities.shape[1] for source in sources for part in source.parts)
-    studies = sources[0].studies.drop(columns="presence", errors="ignore")
-    silent = [source.run for source in sources if not source.tells_presence]
+    studies = sources[0].studies.drop(columns="image_probability", errors="ignore")
+    silent = [source.run for source in sources if not source.has_head]
     if not silent:
-        told = [source.studies["presence"].loc[studies.index] for source in sources]
+        told = [source.studies["image_probability"].loc[studies.index] for source in sources]
         mean = np.average(told, axis=0, weights=[source.weight for source in sources])
-        studies = studies.assign(presence=mean.round(6))
+        studies = studies.assign(image_probability=mean.round(6))
     elif len(silent) < len(sources):
-        warn(f"{', '.join(silent)} tells no presence: {folder.name} is left without, and so without a gate")
+        warn(f"{', '.join(silent)} has no classification head: {folder.name} has none, and no gate")
     maps = _mean_maps(sources, studies.index, size, f"average {folder.name}")
     return write_predictions(folder, maps, studies.reset_index(drop=True), size)
 

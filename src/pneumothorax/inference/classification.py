@@ -25,9 +25,9 @@ class Screening:
 
 
 def image_scores(predictions: Predictions) -> Floats:
-    """Return each image's score, shape (N,): its presence, else the highest probability of its map."""
-    if predictions.presence is not None:
-        return predictions.presence
+    """Return each image's score, shape (N,): its image-level probability, else its map's highest."""
+    if predictions.image_probability is not None:
+        return predictions.image_probability
     return np.array([part.max() for part in predictions.probabilities], np.float64) / STEPS
 
 

@@ -4,8 +4,8 @@ Probabilities are upsampled first and cut then, so every area is in pixels at 10
 competition's 1st place called it the triplet rule): an image with fewer than `min_area` pixels above `top` is
 empty; any other's mask is where the probability exceeds `threshold`, without pieces of fewer than
 `min_component` pixels. Where the network also tells how probable a pneumothorax is in the image at all, its
-presence, an image below `gate` is empty whatever its map says. An image of another size is decided at its
-own, with the areas in proportion.
+image_probability, an image below `gate` is empty whatever its map says. An image of another size is decided
+at its own, with the areas in proportion.
 """
 
 import json
@@ -35,17 +35,18 @@ class Decision:
         min_area: With fewer pixels above `top`, at 1024x1024, an image is empty.
         top: The probability that counts for that; `threshold` itself when None.
         min_component: Connected components of fewer pixels, at 1024x1024, are left out.
-        gate: An image whose presence is below it is empty; 0 lets all through.
+        gate: An image whose image-level probability is below it is empty; 0 lets all through.
         score: Mean Dice on images that had no part in choosing their rule (nested by fold), or None.
         low: Lower end of the score's 95 % bootstrap interval, over patients.
         high: Upper end of it.
         fitted: What the rule scores on the images it was chosen on: a little too high.
         all_empty: What leaving every image empty would have scored.
         ungated: What the threshold alone would have scored.
-        without_gate: What the best rules of gate 0 score, nested as `score` is; None without a presence.
+        without_gate: What the best rules of gate 0 score, nested as `score` is; None without a
+            classification head.
         ceiling: What it would have scored if someone told which images are empty.
         auc: Area under the ROC curve of telling images with a pneumothorax from those without, by the
-            presence, else by the highest probability of the map; None where there is only one kind.
+            image_probability, else by the highest probability of the map; None where there is only one kind.
         sensitivity: Share of the images with a pneumothorax whose mask, nested as `score` is, is not empty.
         specificity: Share of those without whose mask is empty.
         images: How many images it was chosen on.
@@ -94,7 +95,7 @@ class Decision:
         """Say the rule in words."""
         top = "" if self.top in (None, self.threshold) else f" above {self.top:g}"
         pieces = f", components of {self.min_component} pixels or more" if self.min_component else ""
-        gate = f", presence {self.gate:g} or more" if self.gate else ""
+        gate = f", image-level probability {self.gate:g} or more" if self.gate else ""
         return f"threshold {self.threshold:g}, minimum area {self.min_area} pixels{top}{pieces}{gate}"
 
 
@@ -118,7 +119,7 @@ def decide(
     probability: npt.NDArray[np.uint8],
     decision: Decision,
     shape: tuple[int, int] = rle.SHAPE,
-    presence: float | None = None,
+    image_probability: float | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Turn a stored probability into a mask at full size.
 
@@ -126,14 +127,15 @@ def decide(
         probability: uint8 array of shape (S, S), values 255 p.
         decision: The rule.
         shape: (H, W) of the mask in pixels.
-        presence: The probability that the image shows a pneumothorax; a decision with a gate needs it.
+        image_probability: The probability that the image shows a pneumothorax; a decision with a gate needs
+            it.
 
     Returns:
         bool array of shape (H, W).
     """
-    if decision.gate and presence is None:
-        raise ValueError(f"expected a presence for the gate {decision.gate}; found none")
-    if presence is not None and presence < decision.gate:
+    if decision.gate and image_probability is None:
+        raise ValueError(f"expected an image-level probability for the gate {decision.gate}; found none")
+    if image_probability is not None and image_probability < decision.gate:
         return np.zeros(shape, dtype=bool)
     top = (decision.threshold if decision.top is None else decision.top) * STEPS
     if probability.max(initial=0) <= top:  # interpolation stays between its neighbours
@@ -155,17 +157,17 @@ def keep_large(mask: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.bool
     return kept
 
 
-def presences(predictions: Predictions, decision: Decision) -> Iterator[float | None]:
-    """Yield what `decide` needs to know of each image's presence.
+def image_probabilities(predictions: Predictions, decision: Decision) -> Iterator[float | None]:
+    """Yield the image-level probability of each image, for `decide`.
 
     Raises:
-        UserError: The decision has a gate, and the predictions tell no presence.
+        UserError: The decision has a gate, and the predictions have no classification head.
     """
-    found = predictions.presence
+    found = predictions.image_probability
     if found is None and decision.gate:
         raise UserError(
-            f"gate {decision.gate:g} for {predictions.folder}, which tells no presence",
-            "predictions of a network with an empty head",
+            f"gate {decision.gate:g} for {predictions.folder}, which has no classification head",
+            "predictions of a network with a classification head",
             "use --gate 0, or predict and tune with such a network",
         )
     return iter([None] * len(predictions.studies) if found is None else found.tolist())
@@ -175,7 +177,8 @@ def encode_all(predictions: Predictions, decision: Decision) -> Iterator[tuple[s
     """Decide on every image; yield its ImageId and run-length text.
 
     Raises:
-        UserError: An image is not of the competition's size, or tells no presence where there is a gate.
+        UserError: An image is not of the competition's size, or has no classification head where there is a
+            gate.
     """
     sizes = predictions.studies[["height", "width"]].to_numpy()
     if (strange := (sizes != rle.SHAPE).any(axis=1)).any():
@@ -183,9 +186,9 @@ def encode_all(predictions: Predictions, decision: Decision) -> Iterator[tuple[s
         name, found = predictions.studies["ImageId"].iloc[row], "x".join(map(str, sizes[row]))
         raise UserError(f"image {name} of {found} pixels", "the competition's 1024x1024")
     ids = tqdm(predictions.studies["ImageId"], desc="decide", unit="image", disable=None)
-    told = presences(predictions, decision)
-    for image_id, probability, presence in zip(ids, predictions.probabilities, told, strict=True):
-        yield image_id, rle.encode(decide(probability, decision, presence=presence))
+    told = image_probabilities(predictions, decision)
+    for image_id, probability, image_probability in zip(ids, predictions.probabilities, told, strict=True):
+        yield image_id, rle.encode(decide(probability, decision, image_probability=image_probability))
 
 
 def without_evidence(decision: Decision) -> Decision:

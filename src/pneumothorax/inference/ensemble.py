@@ -72,7 +72,7 @@ def out_of_fold_parts(run: Path) -> list[Predictions]:
     """Open the out-of-fold probabilities of a run: of each fold, or of an ensemble in one part.
 
     Raises:
-        UserError: There are none, or they are of several sizes, or only some tell a presence.
+        UserError: There are none, or they are of several sizes, or only some have a classification head.
     """
     if read_ensemble(run) is not None:
         return [read_predictions(run / OUT_OF_FOLD)]
@@ -82,17 +82,17 @@ def out_of_fold_parts(run: Path) -> list[Predictions]:
 
 
 def check_alike(run: Path, parts: Sequence[Predictions]) -> None:
-    """Make sure that the folds of a run have probabilities of one size, and that all tell a presence or none.
+    """Check that a run's folds have maps of one size, and all a classification head or none.
 
     Raises:
         UserError: They differ.
     """
     sizes = sorted({part.probabilities.shape[1] for part in parts})
-    silent = [part.folder.parent.name for part in parts if part.presence is None]
+    silent = [part.folder.parent.name for part in parts if part.image_probability is None]
     if len(sizes) > 1:
         found = f"folds of {' and '.join(map(str, sizes))} pixels in {run}"
     elif 0 < len(silent) < len(parts):
-        found = f"{', '.join(silent)} without a presence, and folds with one, in {run}"
+        found = f"{', '.join(silent)} without a classification head, and folds with one, in {run}"
     else:
         return
     raise UserError(

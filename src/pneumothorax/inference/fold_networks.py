@@ -52,8 +52,8 @@ class Networks:
             images: uint8 array of shape (B, S, S, 1).
 
         Returns:
-            float32 arrays: "probability" of shape (B, S, S, 1) and, of a network with an empty head,
-            "presence" of shape (B, 1).
+            float32 arrays: "probability" of shape (B, S, S, 1) and, of a network with a classification head,
+            "classification" of shape (B, 1).
 
         Raises:
             UserError: The device has too little memory.

@@ -36,7 +36,7 @@ def load_networks(plan: Plan) -> Models:
 def predict_views(
     plan: Plan, models: Models, images: Iterable[tuple[Key, Views]], expected: int
 ) -> Iterator[tuple[Key, Maps, float | None]]:
-    """Yield the map of each image, and its presence where all networks tell one, in their order.
+    """Yield each image's map, and its image-level probability where all networks have one, in their order.
 
     Every batch has the same number of images, so that an image's map does not depend on how many others are
     left to do.
@@ -48,7 +48,7 @@ def predict_views(
         expected: How many there are in all, those of an earlier try included.
 
     Yields:
-        Key, uint8 array of shape (S, S) with values 255 p, and the presence or None.
+        Key, uint8 array of shape (S, S) with values 255 p, and the image-level probability or None.
     """
     number = max(1, min(MOST_AT_ONCE, expected, *(images_at_once(one.model) for one in models.values())))
     stream = iter(images)
@@ -56,21 +56,21 @@ def predict_views(
         views = [view for _, view in batch]
         full = [*views, *[views[-1]] * (number - len(views))]
         stacked = {look: np.stack([view[look] for view in full]) for look in views[0]}
-        maps, presence = _see(plan, models, stacked)
-        told = [None] * len(batch) if presence is None else presence.tolist()
+        maps, image_probability = _see(plan, models, stacked)
+        told = [None] * len(batch) if image_probability is None else image_probability.tolist()
         yield from ((key, one, tells) for (key, _), one, tells in zip(batch, maps, told, strict=False))
 
 
 def _see(plan: Plan, models: Models, images: Mapping[Look, Maps]) -> tuple[Maps, Floats | None]:
-    """Return the maps of a batch, uint8 of shape (B, S, S), and their presences if all tell them."""
+    """Return a batch's maps, uint8 of shape (B, S, S), and image-level probabilities if all have them."""
     if not isinstance(plan, Ensemble):
-        maps, presence = see(models[plan.run.name], images[plan.look], flip=plan.recipe.flip_tta)
-        return maps, None if presence is None else presence.round(6)
+        maps, image_probability = see(models[plan.run.name], images[plan.look], flip=plan.recipe.flip_tta)
+        return maps, None if image_probability is None else image_probability.round(6)
     weights = [weight for weight, _ in plan.members]
     seen = [_see(member, models, images) for _, member in plan.members]
     size = size_of(plan)
     means = [mean_map(of_image, weights, size) for of_image in zip(*(maps for maps, _ in seen), strict=True)]
-    told = [presence for _, presence in seen if presence is not None]
+    told = [image_probability for _, image_probability in seen if image_probability is not None]
     if len(told) < len(seen):
         return np.stack(means), None
     return np.stack(means), np.average(told, axis=0, weights=weights).round(6)

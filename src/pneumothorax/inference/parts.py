@@ -55,11 +55,11 @@ def join_parts(folder: Path, spans: Sequence[Span], studies: pd.DataFrame, size:
 def _read(folder: Path, spans: Sequence[Span]) -> Iterator[Maps | tuple[Maps, Floats]]:
     for span in spans:
         part = read_predictions(part_folder(folder, span))
-        presence = part.presence
+        image_probability = part.image_probability
         for first in range(0, len(part.studies), AT_ONCE):
             chosen = slice(first, first + AT_ONCE)
             maps = part.probabilities[chosen]
-            yield maps if presence is None else (maps, presence[chosen])
+            yield maps if image_probability is None else (maps, image_probability[chosen])
 
 
 def _parts_of(folder: Path) -> Path:

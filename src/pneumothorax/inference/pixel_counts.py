@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pneumothorax.data import rle
 from pneumothorax.dice import dice
-from pneumothorax.inference.decision import Decision, decide, presences, upsample
+from pneumothorax.inference.decision import Decision, decide, image_probabilities, upsample
 from pneumothorax.inference.predictions import STEPS, Floats, Predictions
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
@@ -27,27 +27,28 @@ class Counts:
         area: int64 array of shape (N, T): pixels above each threshold.
         overlap: int64 array of shape (N, T): those of them inside the true mask.
         truth: int64 array of shape (N,): pixels of the true mask.
-        presence: float64 array of shape (N,), the probability of a pneumothorax; None where it is not told.
+        image_probability: float64 array of shape (N,), the probability of a pneumothorax; None where it is
+        not told.
     """
 
     area: Integers
     overlap: Integers
     truth: Integers
-    presence: Floats | None = None
+    image_probability: Floats | None = None
 
     def take(self, rows: Flags | Integers) -> "Counts":
         """Return the counts of some images."""
-        presence = None if self.presence is None else self.presence[rows]
-        return Counts(self.area[rows], self.overlap[rows], self.truth[rows], presence)
+        image_probability = None if self.image_probability is None else self.image_probability[rows]
+        return Counts(self.area[rows], self.overlap[rows], self.truth[rows], image_probability)
 
 
 def join(counts: Sequence[Counts]) -> Counts:
-    """Return the counts of all images together; all of them tell the presence, or none."""
+    """Return the counts of all images together; all of them have a classification head, or none."""
     area, overlap, truth = (
         np.concatenate([getattr(one, name) for one in counts]) for name in ("area", "overlap", "truth")
     )
-    presence = [one.presence for one in counts if one.presence is not None]
-    return Counts(area, overlap, truth, np.concatenate(presence) if presence else None)
+    image_probability = [one.image_probability for one in counts if one.image_probability is not None]
+    return Counts(area, overlap, truth, np.concatenate(image_probability) if image_probability else None)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
         if mask is not None:
             truth[row] = np.count_nonzero(mask)
             overlap[row] = _above(above[mask & candidates], edges)
-    return Counts(area, overlap, truth, predictions.presence)
+    return Counts(area, overlap, truth, predictions.image_probability)
 
 
 def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -> Pieces:
@@ -122,12 +123,12 @@ def measure_masks(predictions: Predictions, decision: Decision) -> tuple[Integer
         Pixels in both masks, in the true mask and in the predicted mask, each int64 of shape (N,).
     """
     each = []
-    told = presences(predictions, decision)
+    told = image_probabilities(predictions, decision)
     images = zip(_with_truth(predictions), told, strict=True)
-    for (probability, truth), presence in tqdm(
+    for (probability, truth), image_probability in tqdm(
         images, "decide", len(predictions.studies), unit="image", disable=None
     ):
-        mask = decide(probability, decision, presence=presence)
+        mask = decide(probability, decision, image_probability=image_probability)
         true = np.zeros_like(mask) if truth is None else truth
         each.append(tuple(map(np.count_nonzero, (mask & true, true, mask))))
     overlap, truths, areas = np.array(each, dtype=np.int64).reshape(-1, 3).T

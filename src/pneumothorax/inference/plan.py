@@ -81,8 +81,8 @@ def size_of(plan: Plan) -> int:
 
 
 def silent_runs(plan: Plan) -> list[str]:
-    """Name the runs that tell no presence; where there are some, the whole plan tells none."""
-    return list(dict.fromkeys(one.run.name for one in trained_of(plan) if not one.recipe.empty_head))
+    """Name the runs that have no classification head; where there are some, the whole plan tells none."""
+    return list(dict.fromkeys(one.run.name for one in trained_of(plan) if not one.recipe.classification_head))
 
 
 def digest_plan(plan: Plan) -> str:

@@ -35,7 +35,8 @@ def predict_rows(
 ) -> Predictions:
     """Predict some rows of a cache by the mean of several folds, and write the result.
 
-    Networks that also tell how probable a pneumothorax is in the image leave that mean as its presence.
+    Networks that also tell how probable a pneumothorax is in the image leave that mean as its
+    image_probability.
 
     Args:
         networks: The folds.
@@ -58,7 +59,7 @@ def predict_rows(
 def _probabilities(
     networks: Networks, cache: Cache, rows: Rows, title: str, flip: bool
 ) -> Iterator[Maps | tuple[Maps, Floats]]:
-    """Yield the maps of the rows, uint8 of shape (N, S, S), and their presences, some batches at a time."""
+    """Yield the rows' maps, uint8 of shape (N, S, S), and image-level probabilities, a part at a time."""
     batches = max(1, -(-len(rows) // images_at_once(networks.model)))
     batch = max(1, -(-len(rows) // batches))  # so that hardly an image fills the last one
     together = max(1, SUMS // (4 * networks.size**2) // batch) * batch
@@ -72,8 +73,8 @@ def _probabilities(
 
         for start in range(0, len(rows), together):
             images = np.asarray(cache.images[rows[start : start + together]])
-            maps, presence = see(networks, images, flip=flip, batch=batch, advance=advance)
-            yield maps if presence is None else (maps, presence)
+            maps, image_probability = see(networks, images, flip=flip, batch=batch, advance=advance)
+            yield maps if image_probability is None else (maps, image_probability)
 
 
 def see(
@@ -97,8 +98,8 @@ def see(
         advance: Is called after each pass over a batch, with its number of images.
 
     Returns:
-        Quantised probabilities, uint8 of shape (N, S, S), and presences of shape (N,), None where the
-        networks have no empty head.
+        Quantised probabilities, uint8 of shape (N, S, S), and image-level probabilities of shape (N,), None
+        where the networks have no classification head.
 
     Raises:
         UserError: An output is no finite number, or the device has too little memory.
@@ -120,7 +121,7 @@ def see(
             advance(part.stop - part.start)
         if adding is not None:
             adding.result()
-    return sums.maps, sums.presence
+    return sums.maps, sums.image_probability
 
 
 class _Sums:
@@ -133,7 +134,7 @@ class _Sums:
 
     Attributes:
         maps: Quantised mean probabilities, uint8 of shape (N, S, S).
-        presence: Mean presences of shape (N,), or None.
+        image_probability: Mean image-level probabilities of shape (N,), or None.
     """
 
     def __init__(self, networks: Networks, shape: tuple[int, ...], passes: int) -> None:
@@ -141,7 +142,7 @@ class _Sums:
         self.total = np.zeros(shape, np.float32)
         self.left = np.full(shape[0], passes)  # passes of each image
         self.maps = np.zeros(shape, np.uint8)
-        self.presence: Floats | None = None
+        self.image_probability: Floats | None = None
 
     def add(self, fold: int, part: slice, step: int, outputs: dict[str, np.ndarray]) -> None:
         """Add one pass over a batch, of which images beyond the part only fill it.
@@ -153,16 +154,16 @@ class _Sums:
         outputs = {name: array[:count] for name, array in outputs.items()}
         self.networks.check(fold, outputs)
         self.total[part] += outputs["probability"][:, :, ::step, 0]
-        if "presence" in outputs:
-            if self.presence is None:
-                self.presence = np.zeros(len(self.maps))
-            self.presence[part] += outputs["presence"][:, 0]
+        if "classification" in outputs:
+            if self.image_probability is None:
+                self.image_probability = np.zeros(len(self.maps))
+            self.image_probability[part] += outputs["classification"][:, 0]
         self.left[part] -= 1
         if self.left[part.start]:
             return
         self.maps[part] = quantise(self.total[part] / self.passes)
-        if self.presence is not None:
-            self.presence[part] /= self.passes
+        if self.image_probability is not None:
+            self.image_probability[part] /= self.passes
 
 
 def _fill(images: Maps, number: int) -> Maps:

@@ -34,7 +34,8 @@ class Predictions:
         folder: Where they lie.
         probabilities: uint8 array of shape (N, S, S), 255 p, memory-mapped.
         studies: Table of N rows, as in `data.cache.Cache`; EncodedPixels holds the truth where it is known,
-            and `presence` the probability that an image shows a pneumothorax, where the network tells it.
+            and `image_probability` the probability that an image shows a pneumothorax, where the network
+            tells it.
     """
 
     folder: Path
@@ -42,11 +43,11 @@ class Predictions:
     studies: pd.DataFrame
 
     @property
-    def presence(self) -> Floats | None:
+    def image_probability(self) -> Floats | None:
         """The probability that each image shows a pneumothorax, shape (N,); None where it is not told."""
-        if "presence" not in self.studies:
+        if "image_probability" not in self.studies:
             return None
-        return self.studies["presence"].to_numpy(np.float64)
+        return self.studies["image_probability"].to_numpy(np.float64)
 
 
 def quantise(probabilities: npt.NDArray[np.floating]) -> Maps:
@@ -62,7 +63,7 @@ def write_predictions(
     Args:
         folder: Replaced if it is there, and only by a complete one.
         batches: uint8 arrays of shape (B, S, S), together N images in the order of `studies`; each alone, or
-            in a pair with the presence of its images, shape (B,).
+            in a pair with the image-level probability of its images, shape (B,).
         studies: N rows.
         size: S, in pixels.
 
@@ -73,17 +74,17 @@ def write_predictions(
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     shape = (len(studies), size, size)
-    written, presence = 0, []
+    written, image_probability = 0, []
     with (build / "probabilities.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for batch in batches:
             maps, *told = batch if isinstance(batch, tuple) else (batch,)
             written += file.write(maps.tobytes())
-            presence += told
+            image_probability += told
     if written != np.prod(shape):
         raise ValueError(f"found {written} bytes of probabilities; expected {np.prod(shape)}")
-    if presence:
-        studies = studies.assign(presence=np.concatenate(presence).round(6))
+    if image_probability:
+        studies = studies.assign(image_probability=np.concatenate(image_probability).round(6))
     write_text(build / "studies.csv", studies.to_csv(index=False))
     shutil.rmtree(folder, ignore_errors=True)
     build.rename(folder)
@@ -119,7 +120,7 @@ def read_predictions(folder: Path) -> Predictions:
 
 
 def _check(studies: pd.DataFrame) -> None:
-    """Check what is read of each study: its mask above all, and its presence where it is told.
+    """Check what is read of each study: its mask above all, and its image-level probability where it is told.
 
     Raises:
         ValueError: Something is missing or wrong.
@@ -131,8 +132,8 @@ def _check(studies: pd.DataFrame) -> None:
     for name in ("area", "height", "width"):
         if studies[name].dtype.kind != "i" or studies[name].min() < (name != "area"):
             raise ValueError(f"a {name} that is no number of pixels")
-    if "presence" in studies and not studies["presence"].between(0, 1).all():
-        raise ValueError("a presence that is no probability from 0 to 1")
+    if "image_probability" in studies and not studies["image_probability"].between(0, 1).all():
+        raise ValueError("an image-level probability that is no probability from 0 to 1")
     for name, code, height, width in studies[["ImageId", "EncodedPixels", "height", "width"]].itertuples(
         index=False, name=None
     ):

@@ -41,16 +41,16 @@ def to_decision(rule: Rule) -> Decision:
 def search(counts: Counts) -> Rule:
     """Find the best of all rules of gate, top, threshold (not above it) and minimum area.
 
-    Without a presence only the gate 0 is tried. Of rules that score the same the one with the lower gate
-    wins, then the one with the smaller area, then the one whose top is nearer to its threshold, then the one
-    with the threshold nearer to 0.5.
+    Without an image-level probability only the gate 0 is tried. Of rules that score the same the one with
+    the lower gate wins, then the one with the smaller area, then the one whose top is nearer to its
+    threshold, then the one with the threshold nearer to 0.5.
     """
     each = dice(counts.overlap, counts.truth[:, None], counts.area)  # (N, T)
     empty = (counts.truth == 0).astype(np.float64)  # what leaving an image empty scores
     gain = each - empty[:, None]
-    gates = GATES if counts.presence is not None else GATES[:1]
+    gates = GATES if counts.image_probability is not None else GATES[:1]
     through = np.searchsorted(
-        gates, _presence_of(counts), side="right"
+        gates, _image_probabilities(counts), side="right"
     )  # how many gates let an image through
     areas = np.maximum(MIN_AREAS, 1)
     shape = (len(gates) + 1, len(areas) + 1)
@@ -73,7 +73,7 @@ def search(counts: Counts) -> Rule:
 def is_kept(counts: Counts, rule: Rule) -> Flags:
     """Tell which images a rule does not leave empty, before it looks at pieces."""
     kept = counts.area[:, rule.top] >= max(MIN_AREAS[rule.area], 1)
-    return np.asarray(kept & (_presence_of(counts) >= GATES[rule.gate]), dtype=np.bool_)
+    return np.asarray(kept & (_image_probabilities(counts) >= GATES[rule.gate]), dtype=np.bool_)
 
 
 def measure(counts: Counts, rule: Rule, pieces: Pieces | None = None) -> tuple[Integers, Integers]:
@@ -115,5 +115,5 @@ def with_component(counts: Counts, rule: Rule, pieces: Pieces, choosing: Flags) 
     return rules[next(at for at, mean in enumerate(means) if mean >= max(means) - TIE)]
 
 
-def _presence_of(counts: Counts) -> Floats:
-    return np.zeros(len(counts.truth)) if counts.presence is None else counts.presence
+def _image_probabilities(counts: Counts) -> Floats:
+    return np.zeros(len(counts.truth)) if counts.image_probability is None else counts.image_probability

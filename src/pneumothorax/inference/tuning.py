@@ -66,7 +66,7 @@ def tune(parts: Sequence[Predictions]) -> Decision:
         of a single fold, the other patients), so that no image judges a rule it has chosen.
 
     Raises:
-        UserError: Only some of the folds tell a presence.
+        UserError: Only some of the folds have a classification head.
     """
     return tune_images(parts).decision
 
@@ -75,12 +75,12 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
     """Do what `tune` does, and also return how each image fared, in the order of the parts.
 
     Raises:
-        UserError: Only some of the folds tell a presence.
+        UserError: Only some of the folds have a classification head.
     """
-    if len({part.presence is None for part in parts}) > 1:
-        silent = next(part.folder for part in parts if part.presence is None)
+    if len({part.image_probability is None for part in parts}) > 1:
+        silent = next(part.folder for part in parts if part.image_probability is None)
         raise UserError(
-            f"{silent} tells no presence, other folds do",
+            f"{silent} has no classification head, other folds do",
             "one kind of network in all folds of a run",
             "train them by one recipe",
         )
@@ -88,7 +88,9 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
     patients = np.concatenate([patients_of(part.studies).to_numpy() for part in parts])
     rounds = _rounds(_groups(parts, patients), counts.truth > 0)
     # Without the gate the search is repeated: the best of those rules is what the gate must beat.
-    searched = [counts] if counts.presence is None else [counts, replace(counts, presence=None)]
+    searched = (
+        [counts] if counts.image_probability is None else [counts, replace(counts, image_probability=None)]
+    )
     chosen = [[search(one.take(choosing)) for choosing, _ in rounds] for one in searched]
     pieces = _pieces_of(parts, counts, list(itertools.chain(*chosen)))
     chosen = [_with_components(counts, rules, rounds, pieces) for rules in chosen]

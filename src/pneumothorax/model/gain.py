@@ -118,7 +118,9 @@ class GainModel(keras.Model):
         if not training:
             if isinstance(y_pred, dict):
                 weight = None if sample_weight is None else sample_weight["probability"]
-                self.gain.update_state(y["probability"], y_pred["probability"], y_pred["presence"], weight)
+                self.gain.update_state(
+                    y["probability"], y_pred["probability"], y_pred["classification"], weight
+                )
             else:
                 self.gain.update_state(y, y_pred, sample_weight=sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)

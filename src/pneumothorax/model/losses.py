@@ -114,20 +114,20 @@ def boundary_weight(recipe: Recipe, epoch: int) -> tuple[float, float]:
 def find_losses(recipe: Recipe) -> Any:
     """Return the recipe's loss as `compile` takes it: a function, or one for each output by its name.
 
-    The function of "presence" takes labels and probabilities of shape (N, 1). That of "probability" takes
-    masks of shape (N, H, W, 1); with the term boundary (N, H, W, 2), the signed distances times its weight
-    behind them. Each returns one value an image, shape (N,).
+    The function of "classification" takes labels and probabilities of shape (N, 1). That of "probability"
+    takes masks of shape (N, H, W, 1); with the term boundary (N, H, W, 2), the signed distances times its
+    weight behind them. Each returns one value an image, shape (N,).
     """
     loss = find_loss(recipe)
-    if not recipe.empty_head:
+    if not recipe.classification_head:
         return loss
-    weight = parse_loss(recipe.loss)["empty"]
+    weight = parse_loss(recipe.loss)["classification"]
 
-    def empty(label: Tensor, presence: Tensor) -> Tensor:
-        entropy = ops.binary_crossentropy(ops.cast(label, "float32"), ops.cast(presence, "float32"))
+    def classification(label: Tensor, probability: Tensor) -> Tensor:
+        entropy = ops.binary_crossentropy(ops.cast(label, "float32"), ops.cast(probability, "float32"))
         return weight * ops.mean(entropy, axis=1)
 
-    return {"probability": loss, "presence": empty}
+    return {"probability": loss, "classification": classification}
 
 
 def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:

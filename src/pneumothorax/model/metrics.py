@@ -1,4 +1,4 @@
-"""What Keras reports of each epoch: the Dice of the images, soft, hard and balanced; the empty head's AUC.
+"""Metrics of an epoch: Dice of the images, soft, hard and balanced; AUC of the classification head.
 
 Means over images at network size; sums are divided once, at the end of the epoch.
 """
@@ -60,13 +60,13 @@ def find_metrics(recipe: Recipe) -> Any:
         keras.metrics.MeanMetricWrapper(_of_mask(hard_dice), name="hard_dice"),
         BalancedDice(),
     ]
-    if not recipe.empty_head:
+    if not recipe.classification_head:
         return masks
-    return {"probability": masks, "presence": [keras.metrics.AUC(name="auc")]}
+    return {"probability": masks, "classification": [keras.metrics.AUC(name="auc")]}
 
 
 def plain_names(logs: dict[str, float]) -> dict[str, float]:
-    """Return Keras' logs with the names that a network without an empty head gives them.
+    """Return Keras' logs with the names that a network without a classification head gives them.
 
     Keras puts the output's name before a score's when there is more than one output.
     """

@@ -32,8 +32,8 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
 
     Returns:
         A model from uint8 images of shape (N, S, S, 1), values 0-255, to float32 probabilities of shape
-        (N, S, S, 1), values [0, 1]. With an empty head to a dict: those under "probability", and under
-        "presence" the probability of shape (N, 1) that the image shows a pneumothorax.
+        (N, S, S, 1), values [0, 1]. With a classification head to a dict: those under "probability", and
+        under "classification" the probability of shape (N, 1) that the image shows a pneumothorax.
 
     Raises:
         UserError: There is no such encoder, it takes no images so small, or its weights cannot be had or do
@@ -59,12 +59,14 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         if origin is not None and not origin.by_keras:
             _load_encoder(network, recipe, origin.path)
         name = f"{recipe.architecture}_{recipe.encoder}"
-        if not recipe.empty_head:
+        if not recipe.classification_head:
             return keras.Model(images, _to_probability(_fastest(network)(scaled)), name=name)
         both = keras.Model(network.input, [network.output, find_encoder(network).output], name=network.name)
         logits, encoded = _fastest(both)(scaled)
         return keras.Model(
-            images, {"probability": _to_probability(logits), "presence": _to_presence(encoded)}, name=name
+            images,
+            {"probability": _to_probability(logits), "classification": _to_classification(encoded)},
+            name=name,
         )
 
 
@@ -73,12 +75,12 @@ def _to_probability(logits: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
 
 
-def _to_presence(encoded: keras.KerasTensor) -> keras.KerasTensor:
-    """Add the empty head to the encoder's output: mean and maximum of each channel, one sigmoid, float32."""
-    mean = keras.layers.GlobalAveragePooling2D(dtype="float32", name="presence_mean")(encoded)
-    largest = keras.layers.GlobalMaxPooling2D(dtype="float32", name="presence_max")(encoded)
-    pooled = keras.layers.Concatenate(dtype="float32", name="presence_pooled")([mean, largest])
-    return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="presence")(pooled)
+def _to_classification(encoded: keras.KerasTensor) -> keras.KerasTensor:
+    """Add the classification head to the encoder: mean and maximum of each channel, one sigmoid, float32."""
+    mean = keras.layers.GlobalAveragePooling2D(dtype="float32", name="classification_mean")(encoded)
+    largest = keras.layers.GlobalMaxPooling2D(dtype="float32", name="classification_max")(encoded)
+    pooled = keras.layers.Concatenate(dtype="float32", name="classification_pooled")([mean, largest])
+    return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="classification")(pooled)
 
 
 def input_scale(encoder: str) -> tuple[np.ndarray, np.ndarray]:

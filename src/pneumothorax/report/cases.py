@@ -116,7 +116,7 @@ def describe_cases(
 
 def _results(run: Evaluation, order: np.ndarray) -> dict[str, Any]:
     names = ("threshold", "top", "min_area", "min_component", "gate")
-    presence = run.counts.presence
+    image_probability = run.counts.image_probability
     return {
         "name": run.name,
         "size": run.parts[0].probabilities.shape[1],
@@ -124,5 +124,5 @@ def _results(run: Evaluation, order: np.ndarray) -> dict[str, Any]:
         "overlap": run.overlap[order].tolist(),
         "area": run.area[order].tolist(),
         "score": run.scores[order].round(4).tolist(),
-        "presence": None if presence is None else presence[order].tolist(),
+        "image_probability": None if image_probability is None else image_probability[order].tolist(),
     }

@@ -179,16 +179,16 @@ def draw_precision(runs: Sequence[Evaluation]) -> Drawn:
 
 
 def draw_reliability(runs: Sequence[Evaluation]) -> Drawn:
-    """Draw how often pixels, and images where a presence is told, are what their probability says."""
+    """Draw the reliability of pixels and, with a classification head, of images."""
     figure, axis = _start()
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     for number, run in enumerate(runs):
         told, true = pixel_reliability(run)
         _line(axis, number, told, true, f"{plain(run.name)}: pixels", marker=".")
-        if run.counts.presence is not None:
-            told, true = image_reliability(run.positive, run.counts.presence)
+        if run.counts.image_probability is not None:
+            told, true = image_reliability(run.positive, run.counts.image_probability)
             style = {"marker": "s", "markersize": 4, "alpha": 0.6}
-            _line(axis, number, told, true, f"{plain(run.name)}: images, by presence", **style)
+            _line(axis, number, told, true, f"{plain(run.name)}: images, by image-level probability", **style)
     axis.set(xlabel="probability", ylabel="share that is truly pneumothorax")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axis.legend(loc="upper left", frameon=False, fontsize=8)
@@ -207,10 +207,10 @@ def pixel_reliability(run: Evaluation) -> tuple[Floats, Floats]:
     return told[there] / number[there], found[there] / number[there]
 
 
-def image_reliability(positive: Flags, presence: Floats) -> tuple[Floats, Floats]:
-    """Return the mean presence of each tenth of its range that has images, and the share that is positive."""
-    bins = np.minimum((presence * 10).astype(int), 9)
-    table = pd.DataFrame({"bin": bins, "told": presence, "true": positive}).groupby("bin").mean()
+def image_reliability(positive: Flags, image_probability: Floats) -> tuple[Floats, Floats]:
+    """Return the mean image-level probability and the positive share of each tenth that has images."""
+    bins = np.minimum((image_probability * 10).astype(int), 9)
+    table = pd.DataFrame({"bin": bins, "told": image_probability, "true": positive}).groupby("bin").mean()
     return table["told"].to_numpy(np.float64), table["true"].to_numpy(np.float64)
 
 

@@ -17,7 +17,7 @@ TITLES = {
     "threshold": "threshold",
     "top": "top: probability that counts",
     "area": "least area above the top, pixels",
-    "gate": "gate: least presence",
+    "gate": "gate: least image-level probability",
 }
 
 
@@ -58,7 +58,7 @@ def sweep(run: Evaluation, part: str) -> list[tuple[float, Floats, float]]:
 
 def draw_sweeps(run: Evaluation) -> Figure:
     """Draw how the metric moves with each part of the rule, and the share of images that it leaves empty."""
-    panels = [part for part, _ in PANELS if part != "gate" or run.counts.presence is not None]
+    panels = [part for part, _ in PANELS if part != "gate" or run.counts.image_probability is not None]
     figure = Figure(figsize=(3.4 * len(panels), 3.6), layout="constrained")
     chosen = nearest_rule(run.decision)
     for axis, part in zip(
@@ -128,13 +128,15 @@ def emptied(run: Evaluation) -> list[tuple[str, ...]]:
     Returns:
         Rows of a table: what, positives, negatives, all.
     """
-    decision, presence = run.decision, run.counts.presence
+    decision, image_probability = run.decision, run.counts.image_probability
     half = int(np.abs(THRESHOLDS - decision.threshold).argmin())
     rule = nearest_rule(decision)
     left = np.ones(len(run.positive), bool)
     steps: list[tuple[str, np.ndarray]] = []
-    if presence is not None:
-        steps.append((f"presence below the gate {decision.gate:g}", presence < decision.gate))
+    if image_probability is not None:
+        steps.append(
+            (f"image-level probability below the gate {decision.gate:g}", image_probability < decision.gate)
+        )
     top = decision.threshold if decision.top is None else decision.top
     area = run.counts.area[:, rule.top]
     steps.append((f"no pixel above {top:g}", area == 0))

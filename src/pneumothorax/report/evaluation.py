@@ -174,7 +174,7 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         parts: The probabilities, with the truth.
 
     Raises:
-        UserError: An image is there twice, or the rule has a gate and the parts tell no presence.
+        UserError: An image is there twice, or the rule has a gate and the parts have no classification head.
     """
     studies = _join_studies(run, parts)
     decision = rule_of(run, folds)
@@ -294,6 +294,6 @@ def _with_sides_of_masks(
     filled = list(sides)
     for at in marked:
         part, row = whole[at]
-        presence = None if part.presence is None else float(part.presence[row])
-        filled[at] = side_of(decide(part.probabilities[row], decision, presence=presence))
+        image_probability = None if part.image_probability is None else float(part.image_probability[row])
+        filled[at] = side_of(decide(part.probabilities[row], decision, image_probability=image_probability))
     return filled

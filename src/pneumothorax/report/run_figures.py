@@ -73,7 +73,7 @@ def make_case(part: Predictions, row: int, decision: Decision, score: float) -> 
     """
     study = part.studies.iloc[row]
     image = read_radiograph(Path(study["path"])).pixels
-    presence = None if part.presence is None else float(part.presence[row])
-    prediction = decide(part.probabilities[row], decision, image.shape, presence)
+    image_probability = None if part.image_probability is None else float(part.image_probability[row])
+    prediction = decide(part.probabilities[row], decision, image.shape, image_probability)
     title = f"Dice {score:.2f}, truth {study['area']:,} px"
     return Case(title, image, rle.decode(study["EncodedPixels"], image.shape), prediction)

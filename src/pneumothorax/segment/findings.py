@@ -33,8 +33,8 @@ class Findings:
     """What a network found in one image.
 
     Attributes:
-        probability: That the image shows a pneumothorax: the presence where the network tells it, else the
-            highest probability of the map.
+        probability: That the image shows a pneumothorax: the image-level probability where the network tells
+            it, else the highest probability of the map.
         pneumothorax: Whether the mask has any pixel.
         confidence: Mean probability of the mask's pixels; of an empty mask 1 - `probability`.
         side: The patient's: 'left', 'right', 'both', 'unknown' in a view that is not frontal, '' of none.
@@ -60,22 +60,23 @@ class Findings:
 
 
 def find(
-    radiograph: Radiograph, probability: Maps, presence: float | None, decision: Decision
+    radiograph: Radiograph, probability: Maps, image_probability: float | None, decision: Decision
 ) -> tuple[Findings, Mask]:
     """Decide on one image, and describe what was found.
 
     Args:
         radiograph: The image; its mask has its shape (H, W).
         probability: The map of the image stretched to a square, uint8 of shape (S, S), values 255 p.
-        presence: The probability that the image shows a pneumothorax; None where the network tells none.
+        image_probability: The probability that the image shows a pneumothorax; None where the network tells
+            none.
         decision: The rule.
 
     Returns:
         The findings, and the mask: bool of shape (H, W).
     """
     height, width = radiograph.pixels.shape
-    mask = decide(probability, decision, (height, width), presence)
-    score = float(probability.max()) / STEPS if presence is None else presence
+    mask = decide(probability, decision, (height, width), image_probability)
+    score = float(probability.max()) / STEPS if image_probability is None else image_probability
     area = int(np.count_nonzero(mask))
     within = float(upsample(probability, (height, width))[mask].mean()) / STEPS if area else 1 - score
     spacing, regions = _spacing(radiograph), _regions(mask)

@@ -174,10 +174,12 @@ def _work(
                 else:
                     yield (one, radiograph), views
 
-        for (one, radiograph), probability, presence in predict_views(
+        for (one, radiograph), probability, image_probability in predict_views(
             task.plan, models, readable(), expected
         ):
-            writing.append((one.name, pool.submit(_write, one, radiograph, probability, presence, task)))
+            writing.append(
+                (one.name, pool.submit(_write, one, radiograph, probability, image_probability, task))
+            )
             while writing and (writing[0][1].done() or len(writing) > AHEAD):
                 name, row = writing.popleft()
                 yield name, row.result()
@@ -200,9 +202,11 @@ def _reason(error: UserError, one: Input) -> str:
     return str(error).removeprefix(f"cannot read {one.path}: ")
 
 
-def _write(one: Input, radiograph: Radiograph, probability: Maps, presence: float | None, task: Task) -> Row:
+def _write(
+    one: Input, radiograph: Radiograph, probability: Maps, image_probability: float | None, task: Task
+) -> Row:
     """Decide on an image and write its files."""
-    findings, mask = find(radiograph, probability, presence, task.decision)
+    findings, mask = find(radiograph, probability, image_probability, task.decision)
     drawn, path, warnings = results.draw(radiograph.pixels, mask), task.paths[one.name], doubts(radiograph)
     files = results.write_pictures(task.out, path, mask, drawn)
     if task.objects:

@@ -42,8 +42,8 @@ def check_rule(plan: planning.Plan, decision: Decision) -> None:
     silent = planning.silent_runs(plan)
     if silent and decision.gate:
         raise UserError(
-            f"gate {decision.gate:g} for {', '.join(silent)}, which tells no presence",
-            "networks with an empty head",
+            f"gate {decision.gate:g} for {', '.join(silent)}, which has no classification head",
+            "networks with a classification head",
             "use --gate 0, or tune again",
         )
 

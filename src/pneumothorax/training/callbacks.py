@@ -15,7 +15,7 @@ from pneumothorax.data.batches import full_batches, gather
 from pneumothorax.errors import UserError
 from pneumothorax.model.metrics import plain_names
 from pneumothorax.training import hosts
-from pneumothorax.training.feed import Feed
+from pneumothorax.training.feed import TrainingBatches
 from pneumothorax.training.hardware import predict_on_batch
 
 WORTH_SAYING = 0.05  # of an epoch, in which the device waited for data
@@ -31,7 +31,7 @@ class EpochDraw(keras.callbacks.Callback):
         hard: Knows which negatives to draw more often, or None.
     """
 
-    def __init__(self, feed: Feed, hard: "HardNegatives | None" = None) -> None:
+    def __init__(self, feed: TrainingBatches, hard: "HardNegatives | None" = None) -> None:
         super().__init__()
         self.feed, self.hard = feed, hard
 
@@ -83,7 +83,7 @@ class HardNegatives(keras.callbacks.Callback):
         hard: Their rows.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: TrainingBatches) -> None:
         super().__init__()
         self.feed = feed
         self.hard: list[int] = []
@@ -119,7 +119,7 @@ class Clock(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: TrainingBatches) -> None:
         super().__init__()
         self.feed = feed
         self.start_up = 0.0
@@ -191,7 +191,7 @@ class StopAtNaN(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, feed: Feed, names: np.ndarray, before: int = 0) -> None:
+    def __init__(self, feed: TrainingBatches, names: np.ndarray, before: int = 0) -> None:
         super().__init__()
         self.feed, self.names, self.before = feed, names, before
 
@@ -223,7 +223,7 @@ class Progress(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, feed: Feed, clock: Clock, before: int, planned: int) -> None:
+    def __init__(self, feed: TrainingBatches, clock: Clock, before: int, planned: int) -> None:
         super().__init__()
         self.feed, self.clock, self.before, self.planned = feed, clock, before, planned
 

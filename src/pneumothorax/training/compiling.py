@@ -27,7 +27,7 @@ def compile_model(
     network = build_model(recipe, precision, trained=trained)
     freeze(network, recipe)
     model = GainModel(network.input, network.output, name=network.name)
-    model.gain = Gain(recipe.size, headed=recipe.empty_head)
+    model.gain = Gain(recipe.size, headed=recipe.classification_head)
     # Under mixed_float16 compile() itself scales the loss. XLA pays on a GPU; on a CPU it is several times
     # slower, and with several GPUs the strategy does the work.
     model.compile(

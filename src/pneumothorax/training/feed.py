@@ -29,7 +29,7 @@ Arrays = npt.NDArray[np.float32]
 AHEAD = 8  # batches that are made before they are asked for
 
 
-class Feed(keras.utils.PyDataset):
+class TrainingBatches(keras.utils.PyDataset):
     """Shuffled, augmented batches to train on.
 
     Every batch follows from (seed, epoch, number of the batch) and, if the recipe asks for hard negatives,
@@ -110,7 +110,7 @@ class Feed(keras.utils.PyDataset):
         return [max(1, -(-size // self.recipe.batch_size)) for size in sizes]
 
 
-class FixedFeed(keras.utils.PyDataset):
+class ValidationBatches(keras.utils.PyDataset):
     """The same batches every time, not augmented, to validate on.
 
     Batches have nearly equal numbers of images, since a batch of few, perhaps without a lesion, would upset a
@@ -174,10 +174,10 @@ def make_batch(
             distances = signed_distances(masks) * np.float32(weight / share)
         truth = np.concatenate([masks, distances], axis=-1)  # (B, S, S, 2)
     weights = np.full(len(images), share, np.float32)
-    if not recipe.empty_head:
+    if not recipe.classification_head:
         return (images, truth, weights) if share != 1 else (images, truth)
     labels = positive.astype(np.float32)[:, None]
-    whole = {"probability": truth, "presence": labels}
+    whole = {"probability": truth, "classification": labels}
     if share == 1:
         return images, whole
-    return images, whole, {"probability": weights, "presence": np.ones_like(weights)}
+    return images, whole, {"probability": weights, "classification": np.ones_like(weights)}

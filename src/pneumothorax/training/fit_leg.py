@@ -26,7 +26,7 @@ from pneumothorax.training.callbacks import (
     TimeLimit,
 )
 from pneumothorax.training.compiling import compile_model
-from pneumothorax.training.feed import Feed, FixedFeed
+from pneumothorax.training.feed import TrainingBatches, ValidationBatches
 from pneumothorax.training.resume import ExactResume
 from pneumothorax.training.run import FoldFolder, State, monitored
 from pneumothorax.training.warm_start import load_beginning
@@ -107,7 +107,7 @@ def fit_leg(
         print(f"leg {leg.number + 1} from epoch {leg.before + 1}: {recipe.size} pixels", file=sys.stderr)
     gc.collect()  # the network of the leg before, which would keep its memory on a GPU
     hardware.begin(recipe)
-    feed = Feed(cache, split.train, recipe, leg.done)
+    feed = TrainingBatches(cache, split.train, recipe, leg.done)
     with hardware.scope_of(strategy):
         loaded = leg.before + leg.done > 0 or begin_with is not None
         origin = None if loaded else find_weights(recipe)  # before a download puts the file into the cache
@@ -129,7 +129,7 @@ def fit_leg(
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
                 feed,
-                validation_data=FixedFeed(cache, split.validation, recipe),
+                validation_data=ValidationBatches(cache, split.validation, recipe),
                 epochs=recipe.epochs,
                 initial_epoch=leg.done,
                 callbacks=callbacks,
@@ -142,7 +142,7 @@ def fit_leg(
 
 
 def _callbacks(
-    leg: Leg, feed: Feed, fold: FoldFolder, clock: Clock
+    leg: Leg, feed: TrainingBatches, fold: FoldFolder, clock: Clock
 ) -> tuple[ExactResume, list[keras.callbacks.Callback]]:
     """List a leg's callbacks in the order that each of them needs; the exact resume comes last."""
     recipe, monitor = leg.recipe, monitored(leg.recipe)

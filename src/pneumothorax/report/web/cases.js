@@ -37,11 +37,11 @@ function contentOf(at) {
 /** What a run predicts by its own rule in a case. */
 async function predictionOf(at, run, rule = report.runs[run].rule) {
   const map = await contentOf(at).maps[run];
-  return decide(upsample(map, report.runs[run].size), rule, presenceOf(at, run));
+  return decide(upsample(map, report.runs[run].size), rule, imageProbabilityOf(at, run));
 }
 
-/** A case's presence in a run, null where its network tells none. */
-const presenceOf = (at, run) => (report.runs[run].presence ? report.runs[run].presence[at] : null);
+/** A case's image-level probability in a run, null where its network tells none. */
+const imageProbabilityOf = (at, run) => (report.runs[run].image_probability ? report.runs[run].image_probability[at] : null);
 
 const grid = document.getElementById("grid");
 const filters = document.getElementById("filters");

@@ -96,11 +96,11 @@ function keepLarge(mask, least) {
 
 /**
  * Decide on one image.
- * rule: {threshold, top (or null), min_area, min_component, gate}; presence: a probability, or null.
+ * rule: {threshold, top (or null), min_area, min_component, gate}; imageProbability: of the image, or null.
  */
-function decide(full, rule, presence) {
+function decide(full, rule, imageProbability) {
   const mask = new Uint8Array(full.length);
-  if (presence !== null && presence < rule.gate) return mask;
+  if (imageProbability !== null && imageProbability < rule.gate) return mask;
   const top = Math.fround((rule.top === null ? rule.threshold : rule.top) * STEPS);
   if (countAbove(full, top) < Math.max(rule.min_area, 1)) return mask;
   const threshold = Math.fround(rule.threshold * STEPS);

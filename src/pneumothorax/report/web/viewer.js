@@ -68,8 +68,8 @@ async function judgeCase() {
   }
   part("trouble").hidden = true;
   if (asked.fullOf !== run) Object.assign(asked, { full: upsample(map, report.runs[run].size), fullOf: run });
-  const rule = rules[run], presence = presenceOf(asked.at, run);
-  asked.mask = decide(asked.full, rule, presence);
+  const rule = rules[run], imageProbability = imageProbabilityOf(asked.at, run);
+  asked.mask = decide(asked.full, rule, imageProbability);
   const result = compare(asked.content.truth, asked.mask);
   viewer.dataset.dice = result.dice;
   viewer.dataset.area = result.found;
@@ -77,7 +77,7 @@ async function judgeCase() {
   part("area").textContent = `${result.found.toLocaleString("en")} px`;
   part("truth-area").textContent = `${result.truth.toLocaleString("en")} px`;
   part("overlap").textContent = `${result.overlap.toLocaleString("en")} px`;
-  part("presence").textContent = presence === null ? "–" : presence.toFixed(3);
+  part("image-probability").textContent = imageProbability === null ? "–" : imageProbability.toFixed(3);
   part("highest").textContent = (map.reduce((most, value) => Math.max(most, value), 0) / STEPS).toFixed(3);
   for (const name of RULE) showRule(name, rule);
   const same = RULE.every((name) => rule[name] === report.runs[run].rule[name]);
@@ -98,7 +98,7 @@ function wipe() {
   outline("truth", open.content.truth);
   outline("prediction", null);
   outline("other", null);
-  for (const name of ["dice", "area", "truth-area", "overlap", "presence", "highest"]) part(name).textContent = "–";
+  for (const name of ["dice", "area", "truth-area", "overlap", "image-probability", "highest"]) part(name).textContent = "–";
   for (const name of ["fills", "heat"]) part(name).hidden = true;
   delete viewer.dataset.dice;
   delete viewer.dataset.area;
