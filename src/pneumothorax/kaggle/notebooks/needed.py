@@ -60,6 +60,8 @@ def _imported(tree: ast.AST, called: set[str], trees: dict[Path, ast.Module]) ->
     """Yield the package's files that a tree imports, without those of commands that are not called."""
     if isinstance(tree, ast.FunctionDef) and _is_command(tree) and not _names(tree, called):
         return
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+        return  # for type checkers alone
     if isinstance(tree, ast.Import):
         yield from (found for name in tree.names for found in _files(name.name, trees))
     elif isinstance(tree, ast.ImportFrom):

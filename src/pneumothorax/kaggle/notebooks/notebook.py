@@ -122,9 +122,8 @@ def is_stale(folder: Path) -> bool:
 
 
 def _count_uploaded(notebook: Mapping[str, Any]) -> int:
-    """Count the bytes that Kaggle's client sends of a notebook: it joins the lines of each cell."""
-    cells = [{**cell, "source": "".join(cell["source"])} for cell in notebook["cells"]]
-    return len(json.dumps({**notebook, "cells": cells}).encode("utf-8"))
+    """Count the bytes that Kaggle's client sends of a notebook: it writes the JSON without indentation."""
+    return len(json.dumps(notebook).encode("utf-8"))
 
 
 def _path(folder: Path) -> Path:
@@ -197,13 +196,12 @@ def _check_value(name: str, old: object, new: object, source: Path) -> None:
 
 
 def _number(cells: Iterable[Cell]) -> list[Cell]:
-    """Give every cell an id that follows from its content, and its source as a list of lines."""
+    """Give every cell an id that follows from its content."""
     seen: dict[str, int] = {}
     numbered = []
     for cell in cells:
         name = hashlib.sha256(f"{cell['cell_type']}\0{cell['source']}".encode()).hexdigest()[:12]
         seen[name] = seen.get(name, 0) + 1
         again = f"-{seen[name]}" if seen[name] > 1 else ""
-        lines = cell["source"].splitlines(keepends=True)
-        numbered.append({**cell, "id": name + again, "source": lines})
+        numbered.append({**cell, "id": name + again})
     return numbered
