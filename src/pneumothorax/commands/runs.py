@@ -57,7 +57,7 @@ def train(options: Namespace) -> int:
         if find_place().count > 1:
             raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
         with processes.seeing(slots):
-            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies))
+            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies), options.xla)
         recipe = replace(recipe, batch_size=options.batch_size)
         print(line)
     if slots:
@@ -76,6 +76,7 @@ def train(options: Namespace) -> int:
             fold,
             later=later,
             strategy=make_strategy(),
+            xla=options.xla,
             tensorboard=options.tensorboard,
             deadline=deadline,
         )
@@ -86,7 +87,7 @@ def train(options: Namespace) -> int:
             return 0
         if hosts.is_first():
             with hosts.alone():
-                _score_fold(fold, (later or [cache])[-1], split, last_leg(recipe))
+                _score_fold(fold, (later or [cache])[-1], split, last_leg(recipe), options.xla)
             warn_if_useless([fold])
             print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
@@ -211,7 +212,7 @@ def _name_of(images: Path) -> str:
     return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
-def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
+def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe, xla: str = AUTO) -> None:
     """Store a fold's held-out probabilities, and print the paper's table for them."""
     from pneumothorax.inference.evaluate import evaluate, table_1
     from pneumothorax.inference.predict import load_folds, predict_rows
@@ -231,7 +232,7 @@ def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Reci
                     "prepare those again, or choose another --run",
                 )
         else:
-            networks = networks or load_folds([fold])
+            networks = networks or load_folds([fold], xla)
             title = name.replace("_", "-")
             predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
             write_note(folder, digest_folds([fold.weights]))
