@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class Side:
                 start_new_session=True,  # so that its own children end with it
             )
         self.answers: queue.Queue[Answer | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
@@ -85,7 +87,7 @@ class Side:
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # it has ended, or was ended
             pass
 
     def receive(self, seconds: float) -> Answer | None:
@@ -128,6 +130,10 @@ class Side:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.reader.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # of what was written to a process that had ended
+                pipe.close()
 
 
 def wait_until_ready(

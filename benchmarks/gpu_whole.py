@@ -125,7 +125,6 @@ class Whole:
         self.options = options
         self.ready = start_keras(options)
         self.imported = time.time()
-        report("building")
         from pneumothorax.data.cache import open_cache
         from pneumothorax.training.run import FoldFolder
 
@@ -146,6 +145,7 @@ class Whole:
         from pneumothorax.training.fit import fit_fold
 
         options, began = self.options, time.time()
+        report("building")
         recipe = find_recipe(
             "strong",
             legs="",
@@ -224,6 +224,7 @@ class Whole:
 
         from pneumothorax.inference import predict
 
+        report("loading")
         reset_peak()
         networks = predict.load_folds([self.fold])
         model = networks.model
@@ -238,6 +239,7 @@ class Whole:
         began = time.time()
         predict.predict_rows(networks, self.cache, rows, self.folder / "warm")
         warm, batch = time.time() - began, max(shapes)
+        report("predicting")
         forward = bare_pass(model, np.asarray(self.cache.images[:batch])[..., None])
         calls = max(1, len(rows) // batch)
         seconds: list[tuple[float, float]] = []
