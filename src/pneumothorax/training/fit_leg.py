@@ -30,6 +30,7 @@ from pneumothorax.training.feed import TrainingBatches, ValidationBatches
 from pneumothorax.training.resume import ExactResume
 from pneumothorax.training.run import FoldFolder, State, monitored
 from pneumothorax.training.warm_start import load_beginning
+from pneumothorax.training.xla import AUTO, announce, uses_xla
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def fit_leg(
     begin_with: FoldFolder | None,
     precision: str,
     strategy: Any = None,
+    xla: str = AUTO,
     tensorboard: bool = False,
     deadline: float | None = None,
 ) -> None:
@@ -99,6 +101,7 @@ def fit_leg(
         begin_with: The fold whose weights the leg begins with, or None.
         precision: A Keras dtype policy.
         strategy: A `tf.distribute` strategy for several devices.
+        xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
         tensorboard: Also write TensorBoard's logs.
         deadline: When to have stopped at an epoch's end, by `time.monotonic`, or None.
     """
@@ -106,12 +109,12 @@ def fit_leg(
     if leg.number and not leg.done:
         print(f"leg {leg.number + 1} from epoch {leg.before + 1}: {recipe.size} pixels", file=sys.stderr)
     gc.collect()  # the network of the leg before, which would keep its memory on a GPU
-    hardware.begin(recipe)
+    hardware.begin(recipe, xla)
     feed = TrainingBatches(cache, split.train, recipe, leg.done)
     with hardware.scope_of(strategy):
         loaded = leg.before + leg.done > 0 or begin_with is not None
         origin = None if loaded else find_weights(recipe)  # before a download puts the file into the cache
-        model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
+        model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded, xla=xla)
     if origin is not None:
         hosts.of_first(partial(note_weights, fold.path, origin))
     if begin_with is not None:
@@ -123,6 +126,8 @@ def fit_leg(
         callbacks.insert(-1, keras.callbacks.TensorBoard(str(logs), write_graph=False))
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, leg.longest, clock))
+    if uses_xla(recipe, xla):
+        announce("step")
     try:
         with training_memory(recipe), warnings.catch_warnings():
             # An epoch may be shorter than the longest, which Keras expects.

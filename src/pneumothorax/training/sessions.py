@@ -29,6 +29,7 @@ class Session:
         images: How many train.
         positives: How many of them show a pneumothorax.
         patients: How many known patients they are of.
+        xla: Whether XLA compiled the steps, 'true' or 'false'; '' where an earlier version trained.
     """
 
     began: str
@@ -38,6 +39,7 @@ class Session:
     images: int
     positives: int
     patients: int
+    xla: str = ""
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -46,11 +48,11 @@ class Session:
 
 
 def record_session(
-    fold: FoldFolder, epoch: int, *, machine: str, images: int, positives: int, patients: int
+    fold: FoldFolder, epoch: int, *, machine: str, images: int, positives: int, patients: int, xla: str = ""
 ) -> None:
     """Append a session that begins now."""
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    session = Session(began, epoch, machine, find_commit(), images, positives, patients)
+    session = Session(began, epoch, machine, find_commit(), images, positives, patients, xla)
     sessions = [asdict(one) for one in [*read_sessions(fold), session]]
     write_text(fold.path / NAME, json.dumps(sessions, indent=2) + "\n")
 
