@@ -1,7 +1,7 @@
 """Client: the only package that talks to kaggle.com, by the genuine `kaggle` client.
 
-What it adds to that: a timeout on every request, another try where Kaggle is busy, one line for each refusal,
-and a look at the answers that the client passes over (an upload refused, a push with `error` set, an expired
+It adds a timeout on every request, retries while Kaggle is busy, a one-line error for each refusal,
+and checks of the responses that the client ignores (an upload refused, a push with `error` set, an expired
 address saved as a file). It knows nothing of runs or ledgers. `kaggle` signs in as it is imported, so
 `connect` alone imports it; whoever needs this package imports it within the function that does.
 """

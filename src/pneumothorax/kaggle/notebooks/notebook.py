@@ -112,7 +112,7 @@ def write(folder: Path) -> Path:
 
 
 def is_stale(folder: Path) -> bool:
-    """Tell whether the notebook in a kernel's folder is missing, or other than its sources give today.
+    """Return whether the notebook in a kernel's folder is missing, or differs from its sources.
 
     Raises:
         UserError: As `build`, or there is no metadata.
@@ -164,7 +164,7 @@ def _replace(text: str, parameters: Mapping[str, object], source: Path) -> str:
 
 
 def _assignments(text: str) -> dict[str, ast.expr]:
-    """Return what the parameters of a cell are set to, by name."""
+    """Return the values of a cell's parameters, by name."""
     return {
         statement.targets[0].id: statement.value
         for statement in ast.parse(text).body
