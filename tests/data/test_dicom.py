@@ -537,7 +537,7 @@ def header_of_jpeg(width: int, height: int) -> bytes:
     ids=["png", "jpeg", "dicom"],
 )
 def test_a_size_beyond_reason_is_refused_in_words(read, content):
-    with pytest.raises(UnreadableImageError, match="its header tells more pixels than") as caught:
+    with pytest.raises(UnreadableImageError, match="its header announces more pixels than") as caught:
         read(content)
     assert "OpenCV" not in str(caught.value)
 

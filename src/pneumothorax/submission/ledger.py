@@ -158,7 +158,7 @@ def read(path: Path) -> list[Entry]:
                 line = Entry(**dict(zip(COLUMNS, row, strict=True)))
                 entries[line.sha256] = _add(entries.get(line.sha256), line)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV ({error})", "the ledger that `submit` writes") from None
+        raise UserError(f"{path} is not a CSV ({error})", "the ledger that `submit` writes") from None
     return list(entries.values())
 
 

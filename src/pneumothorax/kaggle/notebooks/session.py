@@ -36,7 +36,7 @@ def begin(accelerator: str) -> None:
 
     Raises:
         UserError: The session lacks the GPU or TPU, a package is missing, Keras was imported
-                on another backend before, or the accelerator is unknown.
+            on another backend before, or the accelerator is unknown.
     """
     if accelerator not in ("gpu", "tpu", "cpu"):
         raise UserError(f"accelerator {accelerator!r}", "'gpu', 'tpu' or 'cpu'")
