@@ -140,7 +140,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
     ("facts", "told"),
     [
         ({}, "no pixel spacing"),
-        ({"spacing_refused": True}, "a pixel spacing that no radiograph has"),
+        ({"spacing_refused": True}, "an implausible pixel spacing"),
         ({"spacing_mm": (5.0, 5.0), "at_detector": True}, "at the detector"),
         ({"spacing_mm": (0.143, 0.143)}, "the image before it was shrunk: no area in cm2"),
         ({"modality": "MG"}, "not a plain radiograph (modality MG)"),

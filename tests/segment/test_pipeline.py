@@ -181,7 +181,7 @@ def test_padding_of_any_value_leaves_the_finding_as_it_is(root, images):
 @pytest.mark.parametrize(
     ("tags", "area", "source", "warning"),
     [
-        ({"PixelSpacing": [1, 1]}, None, "", "a pixel spacing that no radiograph has"),
+        ({"PixelSpacing": [1, 1]}, None, "", "an implausible pixel spacing"),
         ({"ImagerPixelSpacing": [0.7, 0.7]}, 125.44, "ImagerPixelSpacing", "pixel spacing at the detector"),
         (
             {"ImagerPixelSpacing": [0.7, 0.7], "EstimatedRadiographicMagnificationFactor": 1.4},
