@@ -1,4 +1,4 @@
-"""gather_folds: run folders that were trained elsewhere -> the runs of this workspace."""
+"""Import run folders that were trained elsewhere into the runs of this workspace."""
 
 import shutil
 from pathlib import Path
@@ -57,7 +57,7 @@ def _history(fold: Path) -> list[str]:
 
 
 def _continues(found: Path, target: Path) -> bool:
-    """Tell whether a newcomer goes on where ours stopped; False where ours holds all of it."""
+    """Return whether a newcomer continues our training; False if ours holds all of it."""
     ours, theirs = _history(target), _history(found)
     if ours[: len(theirs)] == theirs:
         return False
@@ -80,7 +80,7 @@ def _replace(found: Path, target: Path) -> None:
 
 
 def _copy(found: Path, target: Path) -> Path:
-    """Copy a fold beside its place; returns the copy."""
+    """Copy a fold next to its place; return the copy."""
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(found, partial)
