@@ -412,7 +412,7 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
     fold, csv = result.stdout.splitlines()
     assert (fold, csv[:62]) == (
         f"{TRAIN}: runs/smoke/fold0 (2 epochs, not finished: `pneumothorax push --kernel train --resume` "
-        "goes on)",
+        "resumes it)",
         f"{TRAIN}: submissions/pneumothorax-train-"[:62],
     )
     home = read_tree(kit.workspace)
