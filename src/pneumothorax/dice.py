@@ -25,7 +25,7 @@ def dice(overlap: Counts, truth: Counts, prediction: Counts) -> Scores:
 def soft_dice(
     masks: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating], smooth: float = 0.1
 ) -> tuple[Scores, float]:
-    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 where both are empty.
+    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 if both are empty.
 
     Args:
         masks: Array of shape (N, H, W), values [0, 1].

@@ -61,7 +61,7 @@ def legs_of(recipe: Recipe) -> list[Recipe]:
     """Return the recipe of each leg, which has no legs itself.
 
     A leg inherits unchanged fields from the leg before it. Each has a seed of its own, so that it draws
-    other orders and augmentations than the others; the split follows from the recipe's seed.
+    other orders and augmentations than the others; the split depends on the recipe's own seed.
 
     Raises:
         UserError: A leg changes a field that all share or that does not exist, has a value out of range, or
@@ -85,7 +85,7 @@ def legs_of(recipe: Recipe) -> list[Recipe]:
 
 
 def last_leg(recipe: Recipe) -> Recipe:
-    """Return the recipe of the last leg, whose size a trained network has."""
+    """Return the recipe of the last leg, which has the size of the trained network."""
     return legs_of(recipe)[-1]
 
 

@@ -150,7 +150,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
         ({"coloured": True}, "in colour"),
         ({"covered": 0.35}, "much of it is no image by its own file and shown black (35%)"),
         ({"for_processing": True}, "raw data of the detector (FOR PROCESSING)"),
-        ({"notes": ("WindowWidth is 0; passed over",)}, "WindowWidth is 0; passed over"),
+        ({"notes": ("WindowWidth is 0; ignored",)}, "WindowWidth is 0; ignored"),
     ],
     ids=str,
 )

@@ -44,7 +44,7 @@ def positive_rate(recipe: Recipe, epoch: int) -> float:
     """Return an epoch's share of positives: linear from the first epoch to the last planned one.
 
     Args:
-        recipe: With a positive rate.
+        recipe: Recipe with a positive rate.
         epoch: Counted from 0.
     """
     last = recipe.positive_rate_end or recipe.positive_rate

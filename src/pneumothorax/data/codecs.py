@@ -62,7 +62,7 @@ def _strict_grey(data: bytes, **options: Any) -> Array | None:
         **options: Options of `simplejpeg.decode_jpeg`.
 
     Returns:
-        None where simplejpeg is not installed, does not know this kind of JPEG, or would make it too large.
+        None if simplejpeg is not installed, does not know this kind of JPEG, or would make it too large.
     """
     if simplejpeg is None:
         return None

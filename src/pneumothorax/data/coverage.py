@@ -29,7 +29,7 @@ def find_covered(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> 
     Args:
         dataset: The image's attributes.
         stored: Stored values, of shape (H, W), or (H, W, 3) in colour, which has no padding.
-        raw: The same with their unused bits, of shape (H, W), for padding values that only these can hold;
+        raw: Stored values with their unused bits, of shape (H, W), for padding values beyond the stored bits;
             None if there are no others.
 
     Returns:
@@ -42,7 +42,7 @@ def find_covered(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> 
         try:
             found = find()
         except ValueError as error:
-            notes.append(f"{error}; passed over")
+            notes.append(f"{error}; ignored")
         else:
             covered |= False if found is None else found
     return (covered if covered.any() else None), notes

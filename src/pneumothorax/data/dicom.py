@@ -54,7 +54,7 @@ class UnreadableImageError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """One image with the metadata of its file; None where missing or not credible."""
+    """One image with the metadata of its file; None if missing or not credible."""
 
     image_id: str  # the file's name without its suffix
     pixels: Image  # uint8 of shape (H, W): 0 black (air) .. 255 white (bone)

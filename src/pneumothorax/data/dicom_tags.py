@@ -17,7 +17,7 @@ _FOR_PROCESSING = (uid.DigitalXRayImageStorageForProcessing,)
 
 
 def read_facts(elements: dict[int, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """Return every field of a `Radiograph` of shape (H, W) that does not follow from its pixels."""
+    """Return every field of a `Radiograph` of shape (H, W) that does not depend on its pixels."""
     sex = read_text(elements, 0x00100040).upper()
     spacing = read_spacing({name: read_text(elements, tag) for name, tag in SPACING_TAGS.items()}, shape)
     return {

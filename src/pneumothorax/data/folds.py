@@ -79,7 +79,7 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
     """Divide studies into folds that share no patient, alike in positives and in their areas.
 
     Args:
-        table: Studies with the columns patient ('' where unknown: a group of its own), ImageId, and area in
+        table: Studies with the columns patient ('' if unknown: a group of its own), ImageId, and area in
             pixels at 1024x1024.
         folds: Number of folds.
         seed: Seed of the shuffling.

@@ -14,7 +14,7 @@ FLAT = 12.0  # least standard deviation of the grey levels
 LIKENESS, LUNGS, BASE = 0.2, 0.1, 0.2  # least values of `Measures`
 LONGEST = 2.0  # longer side of a chest by its shorter one
 SIDE = 64  # pixels of the reduced image
-LIT, LIT_SHARE = 20, 0.35  # a row or column belongs to the image if so many of its pixels are brighter
+LIT, LIT_SHARE = 20, 0.35  # a row or column belongs to the image if this share of its pixels is brighter
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ class Measures(NamedTuple):
             below, dark above the shoulders.
         lungs: Standard deviations by which the middle is brighter than the darkest column of the
             brighter lung.
-        base: The same by which the belly is brighter than the chest.
+        base: Standard deviations by which the belly is brighter than the chest.
     """
 
     likeness: float

@@ -107,7 +107,7 @@ def prepare(
 def _work(
     table: pd.DataFrame, todo: list[int], build: Path, size: int, interpolation: str, workers: int | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Prepare the studies of the given rows in parallel; log and yield each as it is done."""
+    """Prepare the studies of the given rows in parallel; log and yield each when done."""
     digests = table["digest"].tolist()
     rows = list(table[["path", "codes", "mask_path"]].itertuples(index=False, name=None))
     chunks = [[(row, *rows[row]) for row in todo[at : at + CHUNK]] for at in range(0, len(todo), CHUNK)]
@@ -132,7 +132,7 @@ def _work(
 
 
 def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processes: int) -> Generator[Outcome]:
-    """Yield the outcome of each chunk as it is done, in any order."""
+    """Yield the outcome of each chunk when done, in any order."""
     with open_pool(processes, "forkserver", _start_worker) as pool:
         try:
             with hidden_main():
@@ -187,7 +187,7 @@ def _prepare_chunk(chunk: Chunk, build: Path, size: int, interpolation: str) -> 
 
 
 def _true_mask(radiograph: dicom.Radiograph, codes: tuple[str, ...], mask_path: str) -> rle.Mask | None:
-    """Draw the mask of a study at full size; None where it is empty or unknown.
+    """Draw the mask of a study at full size; None if it is empty or unknown.
 
     Raises:
         UserError: Its shape differs from the image's.

@@ -82,7 +82,7 @@ def area(text: str, shape: tuple[int, int] = SHAPE) -> int:
     """Count the foreground pixels of run-length text without drawing the mask.
 
     Raises:
-        RLEError: As `decode` does.
+        RLEError: See `decode`.
     """
     text = text.strip(SPACES)
     return 0 if text == EMPTY else int(np.diff(_ends(text, math.prod(shape)))[::2].sum())

@@ -36,7 +36,7 @@ class Stored(NamedTuple):
 
     Attributes:
         values: Stored values of shape (H, W), or (H, W, 3) in RGB.
-        raw: The same as in the file, unused bits included, of shape (H, W); None if equal.
+        raw: Stored values as in the file, unused bits included, of shape (H, W); None if equal.
     """
 
     values: Array

@@ -49,7 +49,7 @@ def read_rows(path: Path, expected: str, encoding: str = "utf-8-sig") -> Iterato
     Args:
         path: The file.
         expected: Expected content, for the message.
-        encoding: With "utf-8", a byte-order mark is part of the first cell.
+        encoding: Text encoding; with "utf-8", a byte-order mark is part of the first cell.
 
     Raises:
         UserError: The file cannot be read, or is not a CSV.

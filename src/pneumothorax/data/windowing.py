@@ -27,7 +27,7 @@ def grey_levels(
 ) -> tuple[Image, list[str]]:
     """Map stored values to grey levels: by rescale and window, else by the percentiles 0.5 and 99.5.
 
-    Values of 8 bits without rescale or window stay as they are.
+    Values of 8 bits without rescale or window stay unchanged.
 
     Args:
         stored: Numbers of shape (H, W).
@@ -55,7 +55,7 @@ def grey_levels(
         values = np.where(covered, values[~covered][0], values)
     shown, notes = _windowed(values, dataset)
     if "PresentationLUTSequence" in dataset:
-        notes.append("PresentationLUTSequence is passed over")
+        notes.append("PresentationLUTSequence is ignored")
     if shown is None:
         shown = stored if unchanged else _stretch(values, values if covered is None else values[~covered])
     return shown, notes
@@ -101,7 +101,7 @@ def _windowed(values: Array, dataset: pydicom.Dataset) -> tuple[Image | None, li
         else:
             return None, []
     except ValueError as error:
-        return None, [f"{error}; passed over"]
+        return None, [f"{error}; ignored"]
     # One grey level for all: the window misses all values, as when a program rescales only one of them.
     return (None if shares.min() == shares.max() else _scaled(shares, 0, 1)), []
 

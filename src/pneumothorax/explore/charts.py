@@ -157,7 +157,7 @@ def draw_folds(studies: pd.DataFrame, fold_of_row: npt.NDArray[np.int64]) -> Fig
     """Draw images, positives and patients of each fold, and the number of shared patients.
 
     Args:
-        studies: Table of N rows with ImageId, patient ('' where unknown: a patient of its own) and area.
+        studies: Table of N rows with ImageId, patient ('' if unknown: a patient of its own) and area.
         fold_of_row: Shape (N,), the fold of each row.
     """
     folds = count_folds(studies, fold_of_row)

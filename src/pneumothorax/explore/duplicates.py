@@ -27,7 +27,7 @@ class Pairs(NamedTuple):
 
     Attributes:
         rows: int64 array of shape (P, 2).
-        likeness: float32 array of shape (P,), correlation of the images; 1 where they are identical.
+        likeness: float32 array of shape (P,), correlation of the images; 1 if they are identical.
         identical: bool array of shape (P,): the same pixels. Each copy is paired with the first of its kind.
         left_out: Number of pairs beyond `MOST`.
     """
@@ -76,7 +76,7 @@ def compare_pairs(pairs: Pairs, studies: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         pairs: Pairs of row numbers of `studies`.
-        studies: Table with patient ('' where unknown), area in pixels, part ('train' or 'test') and fold
+        studies: Table with patient ('' if unknown), area in pixels, part ('train' or 'test') and fold
             (-1 without one).
 
     Returns:

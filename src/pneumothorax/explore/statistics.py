@@ -50,7 +50,7 @@ def count_facts(studies: pd.DataFrame) -> list[Fact]:
     """Count images, positives, patients, areas and views.
 
     Args:
-        studies: Table with patient, view (both '' where unknown) and area in pixels at 1024x1024.
+        studies: Table with patient, view (both '' if unknown) and area in pixels at 1024x1024.
     """
     number = len(studies)
     areas = studies["area"].to_numpy()
@@ -103,7 +103,7 @@ def count_sides(masks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> di
 
 
 def count_patients(studies: pd.DataFrame) -> dict[str, int]:
-    """Count patients by their images; of studies with patient ('' where unknown) and area."""
+    """Count patients by their images; of studies with patient ('' if unknown) and area."""
     known = studies[studies["patient"] != ""]
     of_patient = (known["area"] > 0).groupby(known["patient"]).agg(["size", "sum"])
     size, positive = of_patient["size"], of_patient["sum"]
@@ -142,7 +142,7 @@ def count_folds(studies: pd.DataFrame, fold_of_row: npt.NDArray[np.int64]) -> pd
     """Count images, positives and patients of each fold.
 
     Args:
-        studies: Table of N rows with ImageId, patient ('' where unknown: a patient of its own) and area.
+        studies: Table of N rows with ImageId, patient ('' if unknown: a patient of its own) and area.
         fold_of_row: Shape (N,), the fold of each row.
 
     Returns:

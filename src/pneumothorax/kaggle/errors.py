@@ -46,7 +46,7 @@ class Fault:
     """A failed request.
 
     Attributes:
-        status: HTTP status; 0 where no answer came.
+        status: HTTP status; 0 if no answer came.
         text: Kaggle's message, or the cause, in one line.
         wait_seconds: Wait that Kaggle asks for; None without one.
         passing: Whether another try may succeed.
@@ -88,7 +88,7 @@ def explain(fault: Fault, doing: str, place: str) -> UserError:
     Args:
         fault: The failed request.
         doing: Purpose of the request, such as 'list the files of the competition'.
-        place: Where the credentials are.
+        place: Place of the credentials.
     """
     status, text = fault.status, fault.text
     start = f"could not {doing}: "

@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission as Kaggle lists it; scores are Kaggle's own texts, '' before they are there.
+    """One submission in Kaggle's list; scores are Kaggle's own texts, '' before scoring.
 
     Attributes:
         ref: Kaggle's reference.
@@ -64,8 +64,8 @@ class Pushed:
     """Kaggle's response to a pushed notebook.
 
     Attributes:
-        url: Where it can be watched.
-        version: Its number, from 1.
+        url: Address of the notebook.
+        version: Version number, from 1.
         error: Why it was refused; '' if it was not.
         invalid: Sources that Kaggle does not know and left out, by kind.
     """
@@ -120,8 +120,8 @@ class Quota:
     Attributes:
         gpu_hours_left: Hours; None if Kaggle does not say.
         gpu_hours: Hours allowed in all; None if Kaggle does not say.
-        tpu_hours_left: As of the GPUs.
-        tpu_hours: As of the GPUs.
+        tpu_hours_left: Hours; None if Kaggle does not say.
+        tpu_hours: Hours allowed in all; None if Kaggle does not say.
         refresh: Start of the next week, such as '2026-11-28 00:00 UTC'; '' if Kaggle does not say.
     """
 

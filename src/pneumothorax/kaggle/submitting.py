@@ -26,7 +26,7 @@ def refuse_known(book: Path, entry: ledger.Entry) -> None:
     """Refuse a file that Kaggle has already.
 
     Raises:
-        UserError: Its content is in the ledger, submitted.
+        UserError: The ledger has a submission of the same content.
     """
     known = ledger.find(book, entry.sha256)
     if known is None or known.event in ("started", "failed"):
@@ -40,10 +40,10 @@ def refuse_known(book: Path, entry: ledger.Entry) -> None:
 
 
 def adopt(client: "Client", book: Path, entry: ledger.Entry) -> ledger.Entry | None:
-    """Look in Kaggle's list for a file whose submission was begun and never answered.
+    """Look in Kaggle's list for a submission that was begun without an answer.
 
     Returns:
-        The ledger's new line; None where nothing was begun, or Kaggle does not have it.
+        The ledger's new line; None if nothing was begun, or Kaggle does not have it.
 
     Raises:
         UserError: Kaggle does not answer.

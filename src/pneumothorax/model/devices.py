@@ -76,7 +76,7 @@ def on_one_cpu() -> bool:
 
 
 def _count_jax_devices(platform: str) -> int:
-    """Count the devices of one kind; Keras' own `list_devices` raises where there is none."""
+    """Count the devices of one kind; Keras' own `list_devices` raises if there are none."""
     if keras.backend.backend() != "jax":
         return 0
     import jax

@@ -33,7 +33,7 @@ def bce(mask: Tensor, probability: Tensor) -> Tensor:
 
 
 def soft_dice(mask: Tensor, probability: Tensor, *, smooth: float = 0.1, reduction: str = "image") -> Tensor:
-    """Return the soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 where both are empty.
+    """Return the soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 if both are empty.
 
     Args:
         mask: Truth y, shape (N, H, W, 1).
@@ -133,7 +133,7 @@ def find_losses(recipe: Recipe) -> Any:
 def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of the recipe's masks: truth and probabilities -> one value an image, shape (N,).
 
-    An image whose truth is `FILLED` adds nothing to the sums over a batch; its own value means nothing, and
+    An image whose truth is `FILLED` adds nothing to the sums over a batch; its own value is undefined, and
     must get the weight 0.
     """
     dice = partial(soft_dice, smooth=recipe.smooth, reduction=recipe.loss_reduction)

@@ -38,7 +38,7 @@ class Memory:
         weights: One float32 copy.
         copies: All copies, the moments and the narrow ones.
         image: Activations, gradients and maps of one image.
-        image_unfused: The same where the compiler does not join element-wise operations.
+        image_unfused: As `image`, if the compiler does not join element-wise operations.
     """
 
     weights: int

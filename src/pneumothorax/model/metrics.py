@@ -17,7 +17,7 @@ MASK_SCORES = ("mean_dice", "hard_dice", "balanced_dice")
 
 
 def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
-    """Return the Dice of each image's mask, both cut at 0.5; 1 where both are empty, shape (N,)."""
+    """Return the Dice of each image's mask, both cut at 0.5; 1 if both are empty, shape (N,)."""
     mask, found = (ops.cast(values > 0.5, "float32") for values in (truth, probability))
     areas = ops.sum(mask, axis=PIXELS) + ops.sum(found, axis=PIXELS)
     overlap = ops.sum(mask * found, axis=PIXELS)

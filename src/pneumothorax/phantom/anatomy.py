@@ -42,7 +42,7 @@ def draw_radiograph(
 
     Returns:
         The image, uint8 array of shape (size, size), and masks of the same shape, values {0, 1}: none without
-        a pneumothorax, else one or more, none of them empty.
+        a pneumothorax, else one or more, each with at least one pixel.
     """
     chest = draw_thorax(rng, view=view, size=size)
     pockets = draw_pockets(rng, chest, area_scale) if pneumothorax else []

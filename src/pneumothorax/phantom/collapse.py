@@ -1,7 +1,7 @@
 """The shape of an invented pneumothorax, air between lung and chest wall, and its masks.
 
 The visceral line is the chest wall's line, pulled inwards towards a point in the lung; the area between
-the two is the pneumothorax. The length of the pull follows from the wanted area, by bisection. Nothing here
+the two is the pneumothorax. The length of the pull is found from the wanted area, by bisection. Nothing here
 knows grey values.
 """
 

@@ -1,6 +1,6 @@
 """Write a small artificial competition in the real one's exact format: DICOM trees, CSV files and the truth.
 
-For tests, demonstrations and first steps without Kaggle's data. Illness and patients follow from
+For tests, demonstrations and first steps without Kaggle's data. Illness and patients depend on
 the seed and an image's number alone, so neither the number of workers nor the total changes an image. It
 writes files and knows no anatomy: `anatomy` draws.
 """
@@ -76,7 +76,7 @@ def make_competition(
         seed: 0 or more; the same seed gives the same bytes.
         area_scale: Multiplies the areas; 1 spreads them like the real ones, more is easier to see.
         hard_share: Share of the images with one or more findings that mimic a pneumothorax, 0 to 1; an
-            image without any is the same whatever the share.
+            image without any is the same for any share.
         workers: Number of processes; all cores when None.
 
     Raises:

@@ -31,7 +31,7 @@ class Label:
         series: SeriesInstanceUID; empty in the test set.
         view: ``PA`` or ``AP``.
         sex: ``F`` or ``M``.
-        age: In years; written as plain digits, as the real files do and the standard does not.
+        age: Age in years; written as plain digits, as the real files do and the standard does not.
         spacing_mm: Side of a pixel.
     """
 

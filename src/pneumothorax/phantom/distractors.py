@@ -1,6 +1,6 @@
 """Mimics of a pneumothorax on a film: brightness added to an invented chest.
 
-Every function takes its own random generator and returns the change of brightness, exactly 0 where there is
+Every function takes its own random generator and returns the change of brightness, exactly 0 if there is
 none. `findings` chooses the findings of an image. Sources are named for the shapes; the numbers are
 invented, and checked by eye against real radiographs.
 """
@@ -33,7 +33,7 @@ def overlay(
     Args:
         chance: Random generator of each finding that the image has; those of other modules are ignored.
         chest: The chest, turned where it is.
-        pockets: Its pneumothorax.
+        pockets: Air pockets of its pneumothorax.
         air: Amount of air along each ray, at half the size.
         gas: Air outside of the lung, at half the size.
         tissue: Brightness of the lungs' tissue, at half the size.

@@ -22,7 +22,7 @@ _TUBE_BESIDE = {False: 0.05, True: 0.5}  # by illness: most tubes treat a pneumo
 def draw_findings(
     rng: np.random.Generator, *, share: float, pneumothorax: bool, view: str
 ) -> tuple[str, ...]:
-    """Draw the findings of one image; none of them but the chest tube depends on illness.
+    """Draw the findings of one image; only the chest tube depends on illness.
 
     Tubes are commoner in positives, as in life: most of the pneumothoraces of the radiographs that the
     competition took its own from have been drained already (Oakden-Rayner et al., Hidden stratification).
@@ -30,7 +30,7 @@ def draw_findings(
 
     Args:
         rng: Random generator.
-        share: Of the images that have one or more findings.
+        share: Share of the images with one or more findings.
         pneumothorax: Whether the image has one.
         view: ``PA`` or ``AP``.
 

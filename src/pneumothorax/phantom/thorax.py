@@ -53,8 +53,8 @@ class Thorax:
     Attributes:
         size: The image's side, in pixels.
         affine: float array of shape (2, 3), from the chest's units to pixels.
-        wall: Of each lung, the open line that touches the chest wall, from the apex to the angle.
-        lungs: Of each lung, its closed outline; the wall is its first part.
+        wall: Open line of each lung along the chest wall, from the apex to the angle.
+        lungs: Closed outline of each lung; the wall is its first part.
         heart: The closed outline of heart, great vessels and mediastinum.
         ratio: Width of the heart against an ordinary one.
         turn: Shift of the chest's front to the image's right against its back; 0 for a patient who

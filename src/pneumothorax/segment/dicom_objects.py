@@ -177,5 +177,5 @@ def _save(made: hd.base.SOPClass, path: Path, reference: Reference) -> None:
     for element in reference.identity:
         made[element.tag] = element
     made.PatientOrientation = reference.orientation or None
-    with atomic(path) as temporary, quiet():  # its patient's texts are as they are
+    with atomic(path) as temporary, quiet():  # the patient's texts are copied, valid or not
         made.save_as(temporary)

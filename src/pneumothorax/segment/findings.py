@@ -43,7 +43,7 @@ class Findings:
         spacing_source: The attributes that the spacing was computed from; '' without one.
         share: Area as a share of the image, from 0 to 1.
         regions: Number of connected components of the mask, over eight neighbours.
-        boxes: Of the largest of them, 50 at most, the largest first: x and y of the upper left pixel, width
+        boxes: Bounding boxes of the 50 largest, the largest first: x and y of the upper left pixel, width
             and height, in pixels of the image.
     """
 

@@ -24,8 +24,8 @@ class Input:
     """One input file.
 
     Attributes:
-        path: Its path.
-        name: Its path below the given folder, in any system with '/'; its name if a file was given.
+        path: Path of the file.
+        name: Path below the given folder, in any system with '/'; the file's name if a file was given.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Inputs:
     """The files found.
 
     Attributes:
-        images: In the order of their names.
+        images: The images, ordered by name.
         others: The names of files that are not images, hidden ones included.
     """
 

@@ -70,7 +70,7 @@ def segment_images(
         files = f"{len(found.others):,} file{'s are no images' if len(found.others) > 1 else ' is no image'}"
         warn(f"{files} and left out, in {images}: {shown}")
     if images.is_file():
-        read_radiograph(images)  # a broken one alone is one line, at once
+        read_radiograph(images)  # a single broken file is one line, at once
     check_out(out)
     names = [one.name for one in found.images]
     made_by = f"{planning.digest_plan(plan)} {without_evidence(decision)!r}"

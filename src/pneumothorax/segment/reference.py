@@ -4,7 +4,7 @@ Real files lack many of them, or hold invalid values: invalid UIDs are replaced 
 other invalid values are left empty. Knows nothing of segmentations.
 
 Generated ids depend on the file's bytes, patient and pixels included: the same file gives the same ids,
-and two files never share one, whatever their names and even if they claim to be the same instance.
+and two files never share one, even with the same name or if they claim to be the same instance.
 """
 
 import hashlib
@@ -113,7 +113,7 @@ def _code(texts: dict[int, Any], tag: int) -> str:
 def _valid(header: pydicom.Dataset, name: str) -> DataElement | RawDataElement | None:
     """Return an element as the file has it, None if it is missing or its value is invalid.
 
-    Its bytes are taken as they are: whatever they mean in the file's character set, they mean there too.
+    Its bytes are copied: they keep their meaning in the file's character set.
     """
     tag = tag_for_keyword(name)
     element = header.get_item(tag) if tag in header else None

@@ -1,6 +1,6 @@
 """Output files of `segment`: a mask and an overlay of each image, and one table in two formats.
 
-Nothing is written outside the folder of results, whatever the names of the images.
+Nothing is written outside the folder of results, for any name of an image.
 the images are called.
 """
 
@@ -71,7 +71,7 @@ def write_pictures(
     Args:
         out: The folder of results.
         path: Path from `plan_files`.
-        mask: Of shape (H, W).
+        mask: Mask of shape (H, W).
         drawn: Overlay from `draw`.
 
     Returns:
@@ -93,7 +93,7 @@ def write_results(out: Path, rows: Sequence[Row], about: Row) -> None:
 
     Args:
         out: The folder of results.
-        rows: With the columns of `COLUMNS`, or fewer; `boxes` and `warnings` are lists.
+        rows: Rows with the columns of `COLUMNS`, or fewer; `boxes` and `warnings` are lists.
         about: Description of how they were made.
     """
     columns = [*COLUMNS, *(["patient_id"] if any("patient_id" in row for row in rows) else [])]

@@ -26,11 +26,11 @@ EVENTS = ("started", "failed", "submitted", "scored", "error")
 
 @dataclass(frozen=True)
 class Record:
-    """Origin of a submission's CSV; '' where unknown.
+    """Origin of a submission's CSV; '' if unknown.
 
     Attributes:
         run: Name of the run.
-        recipe: Its recipe, with the fields that were changed.
+        recipe: Recipe, with the fields that were changed.
         decision: The rule from probability to mask, as text.
         local_score: Out-of-fold score of that decision.
         commit: Commit of the code.
@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry(Record):
-    """One line of the ledger, or the sum of a submission's lines; '' where unknown.
+    """One line of the ledger, or the sum of a submission's lines; '' if unknown.
 
     Attributes:
         time: Time, ISO 8601 in UTC.
@@ -53,8 +53,8 @@ class Entry(Record):
         file: Name of the CSV.
         sha256: Digest of its content.
         ref: Kaggle's reference of the submission.
-        public_score: As Kaggle writes it.
-        private_score: As Kaggle writes it.
+        public_score: Public score as text.
+        private_score: Private score as text.
         note: Kaggle's message.
     """
 

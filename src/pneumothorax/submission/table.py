@@ -47,7 +47,7 @@ def write_submission(path: Path, rows: Iterable[tuple[str, str]], sample: Path) 
         sample: The sample submission.
 
     Raises:
-        UserError: The file is there already, or an image is missing, unknown or there twice.
+        UserError: The file exists, or an image is missing, unknown or there twice.
     """
     _refuse_old(path)
     codes: dict[str, str] = {}

@@ -73,7 +73,7 @@ def augment(augmentation: Augmentation, images: np.ndarray, masks: np.ndarray, s
     in the view is drawn again, and left unmoved after `TRIES` draws.
 
     Args:
-        augmentation: From `make_augmentation`.
+        augmentation: Result of `make_augmentation`.
         images: uint8 array of shape (B, S, S, 1).
         masks: float32 array of shape (B, S, S, 1), values [0, 1].
         seed: Any numbers.
@@ -87,7 +87,7 @@ def augment(augmentation: Augmentation, images: np.ndarray, masks: np.ndarray, s
 
 
 def _keep_in_view(draw: Draw, images: np.ndarray, masks: np.ndarray, seed: list[int]) -> Batch:
-    """Draw, and draw again those whose mask was lost."""
+    """Draw, and redraw images that lose their mask."""
     changed, labels = draw(images, masks, seed)
     least = KEPT * masks.sum(axis=(1, 2, 3))
     for again in range(1, TRIES + 1):

@@ -43,7 +43,7 @@ class TrainingBatches(keras.utils.PyDataset):
         first_epoch: The epoch that training begins with.
 
     Attributes:
-        ready: When each batch of this epoch was there to be computed, by `time.perf_counter`.
+        ready: Time when each batch of this epoch was ready, by `time.perf_counter`.
     """
 
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe, first_epoch: int = 0) -> None:

@@ -40,9 +40,9 @@ def fit_fold(
         cache: Training images and masks at the recipe's size.
         split: Rows that train and validate.
         fold: Folder of the results, new or from an earlier try.
-        later: The same images at the other sizes of the recipe's legs.
+        later: Caches of the same images at the other sizes of the recipe's legs.
         strategy: A `tf.distribute` strategy for several devices.
-        tensorboard: Also write TensorBoard's logs, to ``tensorboard/`` in the folder.
+        tensorboard: Whether to write TensorBoard's logs, to ``tensorboard/`` in the folder.
         deadline: Latest end of the last epoch, by `time.monotonic`; None trains to the end.
 
     Returns:

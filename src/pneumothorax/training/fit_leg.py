@@ -37,7 +37,7 @@ class Leg:
     """A leg of training, and its progress.
 
     Attributes:
-        recipe: Its own training configuration.
+        recipe: Training configuration of the leg.
         number: Index of the leg, counted from 0.
         last: Whether it is the last leg.
         done: Epochs of it that are done.
@@ -99,7 +99,7 @@ def fit_leg(
         begin_with: Fold whose weights the leg begins with, or None.
         precision: A Keras dtype policy.
         strategy: A `tf.distribute` strategy for several devices.
-        tensorboard: Also write TensorBoard's logs.
+        tensorboard: Whether to write TensorBoard's logs.
         deadline: Latest end of the last epoch, by `time.monotonic`, or None.
     """
     recipe = leg.recipe

@@ -1,4 +1,4 @@
-"""The end of a process whose peer on another host is lost: one line instead of the backend's abort."""
+"""End a process whose peer on another host is lost, in one line instead of the backend's abort."""
 
 import contextlib
 import ctypes

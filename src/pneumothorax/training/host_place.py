@@ -18,7 +18,7 @@ class Place:
     Attributes:
         count: Number of processes.
         number: Index of this process, from 0.
-        address: Host and port where process 0 listens; '' where there is one process.
+        address: Host and port where process 0 listens; '' for a single process.
     """
 
     count: int = 1

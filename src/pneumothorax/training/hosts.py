@@ -38,7 +38,7 @@ def is_first() -> bool:
 
 
 def together(command: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
-    """Let a command run on all hosts: it begins when all are there, and ends on all when it ends on one.
+    """Let a command run on all hosts: it begins when all have started, and ends on all when it ends on one.
 
     With one process, the command is unchanged.
     """
@@ -117,7 +117,7 @@ def check_same(values: Mapping[str, object]) -> None:
 
 
 def share(batch: Any) -> Any:
-    """Cut this process's part from every array of a batch, whose first axis is the images."""
+    """Cut this process's part from every array of a batch along the first axis, the images."""
     if _place.count == 1:
         return batch
     import keras

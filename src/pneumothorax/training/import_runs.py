@@ -11,7 +11,7 @@ from pneumothorax.training.run import FoldFolder, load_state, read_recipe
 def gather_folds(source: Path, runs: Path) -> list[Path]:
     """Copy every fold below ``<source>/**/runs/<run>/fold<k>/`` to ``<runs>/<run>/fold<k>/``.
 
-    A fold appears when it is complete. One that is there already is left alone if it holds all of the
+    A fold appears when it is complete. An existing one is left alone if it holds all of the
     newcomer's training, and replaced if the newcomer continues it.
 
     Args:
@@ -22,7 +22,7 @@ def gather_folds(source: Path, runs: Path) -> list[Path]:
         The folders that were copied or were there already, in order of run and fold.
 
     Raises:
-        UserError: A fold is there with other training in it, or one run has two recipes.
+        UserError: A fold exists with other training in it, or one run has two recipes.
     """
     gathered = []
     for recipe in sorted(source.rglob("runs/*/fold*/recipe.json")):

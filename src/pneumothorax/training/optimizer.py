@@ -29,7 +29,7 @@ def make_optimizer(
     """Make Adam by the recipe.
 
     Args:
-        model: The network, whose frozen layers are frozen already.
+        model: The network, with its frozen layers.
         recipe: Training configuration.
         steps: Number of steps of each planned epoch; the schedule 'cosine' needs them.
     """

@@ -40,7 +40,7 @@ def settle_weights(fold: FoldFolder, state: State, monitor: str, average: int = 
     kill between the two leaves no weights of an epoch that is going to be trained again.
 
     fold: Folder of the results.
-        fold: Where to.
+        fold: Folder of the fold.
         state: State written by `save_state`.
         monitor: The column of the history that picks the best epochs, higher is better.
         average: Number of the best epochs whose weights are averaged in the end.
@@ -62,14 +62,14 @@ def settle_weights(fold: FoldFolder, state: State, monitor: str, average: int = 
 class ExactResume(keras.callbacks.Callback):
     """Saves all of training's state at each epoch's end, and restores it when training begins.
 
-    It also keeps the weights of the best epochs, of their moving average where there is one, and leaves the
+    It also keeps the weights of the best epochs, and of their moving average if there is one, and leaves the
     best, or the mean of the best, as the fold's weights. It must come after the callbacks that it watches: it
     saves their state, and restores it when training begins.
 
     Args:
         fold: Folder of the results.
         clock: Measures the epochs.
-        watched: The callbacks whose memories belong to the state.
+        watched: Callbacks whose state is saved.
         monitor: The column of the history that picks the best epochs, higher is better.
         average: Number of the best epochs whose weights are averaged in the end.
         ema: The callback that swaps the weights and their moving average, or None.

@@ -84,9 +84,9 @@ class State:
 
     Attributes:
         epoch: Epochs done, of all legs.
-        variables: Arrays of the network's and the optimiser's variables, in their order; empty where a leg is
+        variables: Arrays of the network's and the optimiser's variables, in their order; empty if a leg is
             over and the next begins with the fold's weights.
-        callbacks: Attributes of each watched callback; of none where a leg is over.
+        callbacks: Attributes of each watched callback; of none if a leg is over.
         history: One row an epoch.
         finished: Whether training has ended.
         leg: The leg that is trained next, counted from 0.

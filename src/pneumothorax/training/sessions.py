@@ -1,7 +1,7 @@
 """The sessions of a fold's training: time, machine, commit, and epochs done before.
 
 ``sessions.json`` of a fold's folder, one entry for each start or resume of training. Nothing depends
-on it: it is for whoever reads the run later. Needs no network library.
+on it: it is for readers of the run. Needs no network library.
 """
 
 import json

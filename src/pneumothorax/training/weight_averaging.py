@@ -48,7 +48,7 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
 
     Args:
         paths: One file or more, ``.weights.h5``.
-        target: Replaced if it is there.
+        target: Output file, replaced if it exists.
     """
     import h5py
 

@@ -28,7 +28,7 @@ class Connection:
     Args:
         api: The signed-in `KaggleApi`.
         tries: Number of attempts while Kaggle is busy or does not answer.
-        place: Where the credentials are, for messages.
+        place: Place of the credentials, for messages.
     """
 
     def __init__(self, api: Any, tries: int, place: str) -> None:

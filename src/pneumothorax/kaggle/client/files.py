@@ -41,7 +41,7 @@ class Files(Connection):
         """Download a competition's archive, or resume an earlier download.
 
         Args:
-            competition: Its slug.
+            competition: Slug of the competition.
             path: The file to write.
             admit: Called before the first byte with the archive's size in bytes and the bytes still
                 missing; may raise.
@@ -102,10 +102,10 @@ class Files(Connection):
     def fetch(self, doing: str, url: str, path: Path) -> None:
         """Download one signed address, which takes no credentials; the file appears when complete.
 
-        A file that is there with the checksum that the address promises stays.
+        An existing file with the checksum of the address stays.
 
         Raises:
-            UserError: The address has expired, or the connection broke off for good.
+            UserError: The address has expired, or the connection is lost.
         """
 
         def fetch() -> None:
@@ -167,7 +167,7 @@ def _receive(response: requests.Response, part: Path, there: int, title: str) ->
 
 
 def _stream(response: requests.Response, path: Path, title: str, there: int = 0) -> None:
-    """Write an answer's body to a file, behind the bytes that are there, with a bar."""
+    """Append an answer's body to a file, with a progress bar."""
     total = there + int(response.headers.get("Content-Length", 0)) or None
     bar = tqdm(total=total, initial=there, desc=title, unit="B", unit_scale=True, leave=False, disable=None)
     try:

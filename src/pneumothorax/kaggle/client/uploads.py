@@ -14,7 +14,7 @@ class Uploads(Connection):
     """Calls that upload files."""
 
     def _send(self, path: Path, open_place: Callable[[Any], Any]) -> str:
-        """Upload a file, each try to a fresh address; the client's own upload passes over refusals.
+        """Upload a file, each try to a fresh address; the client's own upload ignores refusals.
 
         Args:
             path: The file.

@@ -29,7 +29,7 @@ class Extracted:
 
     Attributes:
         files: Files in the folder.
-        bytes: Their size together.
+        bytes: Total size of these files.
         copies: Images left out, because an earlier member holds the same.
     """
 
@@ -39,7 +39,7 @@ class Extracted:
 
 
 def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
-    """Unpack an archive into a folder, which is there only when it is complete.
+    """Unpack an archive into a folder, which exists only when it is complete.
 
     Grows in a hidden folder next to it. After a kill the same call resumes: files that are there with the
     right size and checksum stay. An image with the file name, size and checksum of an earlier member is left
@@ -47,7 +47,7 @@ def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
 
     Args:
         archive: The zip file; it stays.
-        folder: Where its members go.
+        folder: Output folder.
         title: Label of the progress bar on stderr.
 
     Raises:
@@ -112,7 +112,7 @@ def _clear(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
 
 
 def _check_room(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Raise if the disk is too small for the rest; files that are there already do not count."""
+    """Raise if the disk is too small for the files still to be unpacked."""
     needed = 0
     for member in members:
         path = partial / member.filename

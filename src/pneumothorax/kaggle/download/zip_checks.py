@@ -67,7 +67,7 @@ def check_sizes(members: Iterable[zipfile.ZipInfo], listing: Mapping[str, int], 
     """Compare an archive's members with Kaggle's listing, and limit their unpacked size.
 
     Args:
-        members: See `read_members`.
+        members: Members from `read_members`.
         listing: Size in bytes by name; members missing from it pass.
         limit_bytes: Upper limit of their size together.
 

@@ -59,7 +59,7 @@ def carry(commit: str, needed: Collection[Path]) -> list[Cell]:
     """Make the cells that write the package, put it first on the path and check it.
 
     Args:
-        commit: Stated in the last of them; '' where it is not known.
+        commit: Stated in the last of them; '' if it is not known.
         needed: The files that the notebook needs, relative to the package's folder.
     """
     files = {path: content for path, content in source.read_files().items() if path in needed}
@@ -87,7 +87,7 @@ def write_cell(name: str, text: str) -> str:
 
     Args:
         name: The file's path in the package, such as ``data/rle.py``.
-        text: Its content.
+        text: Content of the file.
     """
     if _survives(text):
         return f'%%writefile "{{carried}}/pneumothorax/{name}"\n{text[:-1]}'

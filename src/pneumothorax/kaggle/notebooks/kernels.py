@@ -26,7 +26,7 @@ class Job:
     """One notebook to push, or to watch (see `outputs`).
 
     Attributes:
-        kernel: Its source, a folder below kernels/.
+        kernel: Name of its source, a folder below kernels/.
         fold: The fold it trains; None for a notebook that trains all in its FOLDS.
     """
 

@@ -69,7 +69,7 @@ def check(metadata: Metadata, folder: Path) -> None:
     """Check the metadata of a kernel by Kaggle's rules and by ours.
 
     Args:
-        metadata: As read, or as completed.
+        metadata: Metadata from `read` or `complete`.
         folder: Folder of the metadata and the code.
 
     Raises:
@@ -112,7 +112,7 @@ def complete(
     """Complete the metadata of the repository for one push.
 
     Args:
-        metadata: As read; it stays as it is.
+        metadata: Metadata from `read`; not changed.
         owner: The user who pushes; takes the place of ``OWNER``.
         slug_suffix: Appended to slug and title, such as 'fold0', for several kernels of one source.
         dataset_sources: Datasets to attach besides those of the file.
@@ -138,8 +138,8 @@ def choose_machine(metadata: Metadata, accelerator: str) -> Metadata:
     """Return metadata that ask for another machine than the file's, which has GPUs.
 
     Args:
-        metadata: As read, or as completed; it stays as it is.
-        accelerator: 'gpu' leaves all as it is; 'tpu' asks for a TPU, without an image pin; 'cpu' for neither,
+        metadata: Metadata from `read` or `complete`; not changed.
+        accelerator: 'gpu' changes nothing; 'tpu' asks for a TPU, without an image pin; 'cpu' for neither,
             or the session would use up the hours of a GPU.
     """
     if accelerator == "gpu":
@@ -157,7 +157,7 @@ _Fail = Callable[..., None]
 
 
 def _check_name(metadata: Metadata, fail: _Fail) -> None:
-    """Check title and id: Kaggle makes the address of the title, whatever the id says."""
+    """Check title and id: Kaggle derives the address from the title, and ignores the id."""
     title, name = metadata["title"], metadata["id"]
     shortest, longest = TITLE_LENGTH
     if not isinstance(title, str) or not shortest <= len(title) <= longest:

@@ -20,7 +20,7 @@ def find_needed(text: str, folder: Path = source.FOLDER) -> list[Path]:
 
     Args:
         text: The notebook's source, Python.
-        folder: Of the package.
+        folder: Folder of the package.
     """
     files = source.list_files(folder)
     trees = {path: ast.parse((folder / path).read_bytes()) for path in files if path.suffix == ".py"}

@@ -102,7 +102,7 @@ def write(folder: Path) -> Path:
     """Write the notebook of a kernel's folder from the ``.py`` file of the same name; returns its path.
 
     Raises:
-        UserError: As `build`, or there is no metadata.
+        UserError: See `build`; or there is no metadata.
     """
     path = _path(folder)
     content = build(path.with_suffix(".py"))
@@ -115,7 +115,7 @@ def is_stale(folder: Path) -> bool:
     """Return whether the notebook in a kernel's folder is missing, or differs from its sources.
 
     Raises:
-        UserError: As `build`, or there is no metadata.
+        UserError: See `build`; or there is no metadata.
     """
     path = _path(folder)
     return not path.is_file() or path.read_bytes() != build(path.with_suffix(".py"))
@@ -197,7 +197,7 @@ def _check_value(name: str, old: object, new: object, source: Path) -> None:
 
 
 def _number(cells: Iterable[Cell]) -> list[Cell]:
-    """Give every cell an id that follows from its content, and its source as a list of lines."""
+    """Give every cell an id that depends on its content, and its source as a list of lines."""
     seen: dict[str, int] = {}
     numbered = []
     for cell in cells:

@@ -42,7 +42,7 @@ def check_quota(client: "Client", jobs: int, hours: float | None, accelerator: s
     Args:
         client: The connection.
         jobs: Number of notebooks to run.
-        hours: MAX_HOURS of each; None where it has none.
+        hours: MAX_HOURS of each; None if it has none.
         accelerator: 'gpu' or 'tpu'; each has a quota of its own.
 
     Raises:

@@ -83,7 +83,7 @@ def hours_left(hours: float, accelerator: str = "gpu") -> float:
     """Return the hours left of those that began with the session; a few seconds if none are.
 
     Args:
-        hours: From the session's start; cut as `most_hours` says.
+        hours: Hours from the session's start; limited by `most_hours`.
         accelerator: 'gpu', 'tpu' or 'cpu'.
     """
     return max(0.001, most_hours(hours, accelerator) - (time.monotonic() - BEGAN) / 3600)
@@ -97,7 +97,7 @@ def offer_weights() -> list[str]:
     found where they are (`model.encoder_weights`).
 
     Returns:
-        The names of the files that are there now, and of the mounted models.
+        The names of the files now in the cache, and of the mounted models.
     """
     # They need packages that `libraries.install` may still have to install.
     from pneumothorax.model.encoders import attached_weights, weights
@@ -120,12 +120,12 @@ def offer_weights() -> list[str]:
 
 
 def make_workspace(competition: str, datasets: Sequence[str] = (), *, keep_runs: bool = False) -> Workspace:
-    """Make a workspace whose raw data are the session's inputs.
+    """Make a workspace with the session's inputs as raw data.
 
     The rest, such as the caches, lies in a temporary folder that ends with the session.
 
     Args:
-        competition: Its slug.
+        competition: Slug of the competition.
         datasets: Further sources of images, each ``owner/slug``.
         keep_runs: Whether the runs belong to the notebook's output, in ``runs`` of the working folder.
 
@@ -151,7 +151,7 @@ def gather_runs(notebooks: Sequence[str], workspace: Workspace, run: str = "") -
 
     Args:
         notebooks: Each ``owner/slug``; if empty, every input that holds runs.
-        workspace: Its runs receive them.
+        workspace: Workspace that receives the runs.
         run: The run that must be among them, if there is any; '' for any.
 
     Returns:
@@ -197,7 +197,7 @@ def find_run(name: str, workspace: Workspace) -> Path:
 
 
 def list_unfinished(run: Path) -> list[str]:
-    """Name the folds of a run whose training has begun and not ended, with the epochs done."""
+    """Name the unfinished folds of a run, with the epochs done."""
     from pneumothorax.training.run import FoldFolder, load_state
 
     states = {path.name: load_state(FoldFolder(path), with_variables=False) for path in run.glob("fold*")}
@@ -241,7 +241,7 @@ def _list_devices(backend: str, kind: str) -> tuple[str, list[str], str]:
         kind: 'gpu' or 'tpu'.
 
     Returns:
-        The backend's version, each device's name, and why JAX cannot reach its devices, '' where it can.
+        The backend's version, each device's name, and why JAX cannot reach its devices, '' if it can.
     """
     if backend == "jax":
         import jax
