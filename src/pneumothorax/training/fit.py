@@ -35,26 +35,26 @@ def fit_fold(
     tensorboard: bool = False,
     deadline: float | None = None,
 ) -> bool:
-    """Train one fold; go on where an earlier try of it ended; do nothing where it has finished.
+    """Train one fold; resume an earlier try; do nothing if it has finished.
 
     Args:
         recipe: Training configuration.
         cache: Training images and masks at the recipe's size.
-        split: Which of them train and validate.
-        fold: The folder that holds or will hold the results.
-        later: The same images at the other sizes of the recipe's legs.
+        split: Rows that train and validate.
+        fold: Folder of the results, new or from an earlier try.
+        later: Caches of the same images at the other sizes of the recipe's legs.
         strategy: A `tf.distribute` strategy for several devices.
         xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
-        tensorboard: Also write TensorBoard's logs, to ``tensorboard/`` in the folder.
-        deadline: When to have stopped at an epoch's end, by `time.monotonic`; None trains to the end.
+        tensorboard: Whether to write TensorBoard's logs, to ``tensorboard/`` in the folder.
+        deadline: Latest end of the last epoch, by `time.monotonic`; None trains to the end.
 
     Returns:
-        Whether the fold has finished; if not, another call goes on.
+        Whether the fold has finished; if not, another call resumes it.
 
     Raises:
         UserError: The folder belongs to another recipe, environment or data, a cache has another size or
-            other images, the encoder's weights cannot be had, the loss is no number, or the memory is full;
-            or XLA cannot be used, or not be left out, as `xla` wants.
+            other images, the encoder's weights are unavailable, the loss is NaN, or the memory is full;
+            or XLA is unavailable, or required, against `xla`.
     """
     legs = legs_of(recipe)
     caches = _by_size(legs, [cache, *later])
@@ -125,17 +125,17 @@ def _by_size(legs: Sequence[Recipe], caches: Sequence[Cache]) -> dict[int, Cache
 
 
 def _read_course(fold: FoldFolder) -> State | None:
-    """Read the state of training without its variables, in every process; None where there is none yet."""
+    """Read the state of training without its variables, in every process; None before the first one."""
     return hosts.of_first(lambda: load_state(fold, with_variables=False))
 
 
 def _is_late(deadline: float, longest: float) -> bool:
-    """Whether another epoch would end after the deadline."""
+    """Return whether another epoch would end after the deadline."""
     return time.monotonic() + longest >= deadline
 
 
 def _record(fold: FoldFolder, epoch: int, cache: Cache, split: Split, xla: bool) -> None:
-    """Note that a session begins: on which machine, by XLA or without, and on how many images."""
+    """Record the start of a session: the machine, whether XLA compiles, and the number of images."""
     rows = cache.studies.iloc[split.train]
     patients = rows["patient"][rows["patient"] != ""] if "patient" in rows else rows["ImageId"][:0]
     record_session(

@@ -102,7 +102,7 @@ def write(folder: Path) -> Path:
     """Write the notebook of a kernel's folder from the ``.py`` file of the same name; returns its path.
 
     Raises:
-        UserError: As `build`, or there is no metadata.
+        UserError: See `build`; or there is no metadata.
     """
     path = _path(folder)
     content = build(path.with_suffix(".py"))
@@ -112,10 +112,10 @@ def write(folder: Path) -> Path:
 
 
 def is_stale(folder: Path) -> bool:
-    """Tell whether the notebook in a kernel's folder is missing, or other than its sources give today.
+    """Return whether the notebook in a kernel's folder is missing, or differs from its sources.
 
     Raises:
-        UserError: As `build`, or there is no metadata.
+        UserError: See `build`; or there is no metadata.
     """
     path = _path(folder)
     return not path.is_file() or path.read_bytes() != build(path.with_suffix(".py"))
@@ -163,7 +163,7 @@ def _replace(text: str, parameters: Mapping[str, object], source: Path) -> str:
 
 
 def _assignments(text: str) -> dict[str, ast.expr]:
-    """Return what the parameters of a cell are set to, by name."""
+    """Return the values of a cell's parameters, by name."""
     return {
         statement.targets[0].id: statement.value
         for statement in ast.parse(text).body
@@ -196,7 +196,7 @@ def _check_value(name: str, old: object, new: object, source: Path) -> None:
 
 
 def _number(cells: Iterable[Cell]) -> list[Cell]:
-    """Give every cell an id that follows from its content."""
+    """Give every cell an id that depends on its content."""
     seen: dict[str, int] = {}
     numbered = []
     for cell in cells:
