@@ -22,7 +22,8 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
-from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import FoldFolder
 
@@ -186,7 +187,7 @@ def test_no_command_shows_all_of_them(capsys):
         (["train", "--nope"], "unrecognized arguments: --nope"),
         (["prepare", "--fold", "1"], "unrecognized arguments: --fold 1"),  # is not --folds
         (["score", "x.csv"], "required: --truth"),
-        (["train", "--recipe", "nope"], "invalid choice: 'nope'"),
+        (["train", "--recipe", "nope"], "no recipe 'nope'; expected seed, strong, lite, smoke, or the path"),
         (["train", "--size", "x"], "--size"),
         (["train", "--decoder-filters", "1,x"], "expected whole numbers such as 256,128,64"),
         (["train", "--loss-reduction", "mean"], "invalid choice"),
