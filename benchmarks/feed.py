@@ -42,7 +42,7 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
     import pandas as pd
 
     from pneumothorax.data.cache import Cache
-    from pneumothorax.recipe import RECIPES
+    from pneumothorax.recipes import RECIPES
     from pneumothorax.training import hardware
     from pneumothorax.training.augmentation_preview import INGREDIENTS
     from pneumothorax.training.compiling import compile_model

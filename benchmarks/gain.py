@@ -33,7 +33,7 @@ def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float
     from pneumothorax.model.devices import count_gpus, on_tensorflow
     from pneumothorax.model.losses import find_losses
     from pneumothorax.model.metrics import find_metrics
-    from pneumothorax.recipe import RECIPES
+    from pneumothorax.recipes import RECIPES
     from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import ValidationBatches
 

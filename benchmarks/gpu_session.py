@@ -11,7 +11,7 @@ from typing import Any
 from gpu_bare import find_precision
 from gpu_process import Answer, Side, SkippedError
 from gpu_table import Results
-from pneumothorax.recipe import find_recipe
+from pneumothorax.recipes import find_recipe
 from timing import describe_machine
 
 HERE = Path(__file__).parent

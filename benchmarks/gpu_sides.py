@@ -46,7 +46,7 @@ def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
     ready = start_keras(options)
     imported = time.time()
     report("building")
-    from pneumothorax.recipe import find_recipe
+    from pneumothorax.recipes import find_recipe
     from pneumothorax.training import hardware
     from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import make_batch

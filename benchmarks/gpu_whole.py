@@ -141,7 +141,7 @@ class Whole:
         import keras
 
         from pneumothorax.data.folds import divide
-        from pneumothorax.recipe import find_recipe
+        from pneumothorax.recipes import find_recipe
         from pneumothorax.training.fit import fit_fold
 
         options, began = self.options, time.time()

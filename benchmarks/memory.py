@@ -38,7 +38,8 @@ import numpy as np
 
 from pneumothorax.model import unet
 from pneumothorax.model.memory import estimate_training
-from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.training import compiling
 from timing import describe_machine, print_ratio
 

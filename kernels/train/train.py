@@ -8,7 +8,7 @@
 # TPU v5e-8.
 
 # %% tags=["parameters"]
-RECIPE = "seed"  # seed, or another recipe of recipe.py below
+RECIPE = "seed"  # seed, or another recipe of recipes.py below; or the path, or the text, of a recipe.json
 RUN = ""  # name of the run; the recipe's name when empty
 FOLDS = "0"  # such as 0, or 0,2, or 0-4
 FLAGS = ""  # changes to the recipe, such as --size 256 --epochs 60
@@ -34,15 +34,18 @@ from pneumothorax import mounts
 from pneumothorax.cli import main
 from pneumothorax.kaggle import COMPETITION
 from pneumothorax.kaggle.notebooks import libraries, session
+from pneumothorax.recipes import find_recipe
 
+chosen = find_recipe(RECIPE)
 recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
-run = ["--run", RUN or RECIPE]
+run = ["--run", RUN or chosen.name]
 session.begin(ACCELERATOR)
 libraries.install(recipe)
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
 # A run that begins with another's weights (--init-from) finds that one alone at first.
-gathered = session.gather_runs(PREVIOUS, workspace, "" if "--init-from" in FLAGS else RUN or RECIPE)
+begins = "--init-from" in FLAGS or chosen.init_from
+gathered = session.gather_runs(PREVIOUS, workspace, "" if begins else run[1])
 print("resumes from:", *gathered or ["nothing, starts training"])
 
 

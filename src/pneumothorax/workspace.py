@@ -68,6 +68,11 @@ class Workspace:
         return self.data / "cache" / f"{size}-{interpolation}" / part
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text can name a run's folder: a path would lead out of the workspace."""
+    return text not in ("", ".", "..") and not set(text) & {"/", "\\", "\0"}
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` once the block ends without an error.

@@ -17,7 +17,8 @@ from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax.cli import main
 from pneumothorax.inference.predictions import write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.submission import ledger
 
 QUICK = ("--tries", "1", "--timeout", "300")

@@ -38,7 +38,8 @@ def train(options: Namespace) -> int:
     run = workspace.runs / (options.run or recipe.name)
     legs = legs_of(recipe)
     cache, *later = (
-        open_prepared(workspace, leg, "train") for leg in {leg.size: leg for leg in legs}.values()
+        open_prepared(workspace, leg, "train", options.recipe)
+        for leg in {leg.size: leg for leg in legs}.values()
     )
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")

@@ -10,7 +10,7 @@ from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.legs import legs_of
 from pneumothorax.model.encoders.weights import read_note
-from pneumothorax.recipe import describe
+from pneumothorax.recipes import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
 from pneumothorax.training.run import FoldFolder, read_environment, read_history

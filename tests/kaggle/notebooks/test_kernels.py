@@ -1,5 +1,6 @@
 """`kernels`, `push`, `kernel-status`, `kernel-output` and `quota`: our notebooks on Kaggle's machines."""
 
+import ast
 import json
 import shutil
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from pneumothorax.kaggle.errors import LostError, RefusedError
 from pneumothorax.kaggle.notebooks import kernels, notebook, preflight
 from pneumothorax.kaggle.notebooks.outputs import bring_home, wait
 from pneumothorax.kaggle.responses import KernelState, OutputFile
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.workspace import Workspace
 
 TRAIN, SUBMIT = f"{USER}/pneumothorax-train", f"{USER}/pneumothorax-submit"
@@ -93,6 +96,24 @@ def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Progra
     assert "MAX_HOURS = 3.0" in parameters
     if commit := source.find_commit():
         assert any(commit in cell for cell in cells)
+
+
+def test_a_recipe_of_one_s_own_goes_along_as_text(kit: Program, standin: StandIn, tmp_path: Path) -> None:
+    path, words = tmp_path / "mine.json", ("push", "--kernel", "train", *QUICK)
+    path.write_text('{"size": 96, "loss": "bce+dice"}')
+    assert kit(*words, "--parameter", f"RECIPE={path}").code == 0
+    path.unlink()
+    (first,) = standin.kernels[TRAIN].pushes
+    standin.kernels[TRAIN] = Kernel(statuses=("COMPLETE",), pushes=[first])
+    assert kit(*words, "--resume").code == 0
+    for body in standin.kernels[TRAIN].pushes:
+        cells = [cell["source"] for cell in json.loads(body["text"])["cells"]]
+        (line,) = (line for cell in cells for line in cell.splitlines() if line.startswith("RECIPE = "))
+        (statement,) = ast.parse(line).body
+        assert isinstance(statement, ast.Assign)
+        assert find_recipe(ast.literal_eval(statement.value)) == Recipe(
+            name="mine", size=96, loss="bce + dice"
+        )
 
 
 def test_folds_are_named_once(kit: Program, standin: StandIn) -> None:
@@ -261,7 +282,7 @@ def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program,
 @pytest.mark.parametrize(
     ("parameter", "told"),
     [
-        ("RECIPE=sead", "invalid choice: 'sead'"),
+        ("RECIPE=sead", "or the path of a recipe.json; did you mean seed?"),
         ("FLAGS=--splt folds", "parameter FLAGS=--splt folds: --splt; expected flags of"),
         ("FLAGS=--size 100", "use 96 or 128"),
         ("FLAGS='--size", "No closing quotation"),

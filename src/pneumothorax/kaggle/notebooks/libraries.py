@@ -59,16 +59,16 @@ def install(recipe: Sequence[str] = ()) -> None:
 
 def _begins_with_lite(words: Sequence[str]) -> bool:
     """Return whether training begins with the weights in the package of EfficientNet-Lite0."""
-    from pneumothorax.recipe import RECIPES
+    from pneumothorax.recipes import find_recipe
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--recipe", "--encoder", "--encoder-weights"):
         parser.add_argument(flag)
     try:
         found, _ = parser.parse_known_args(words)
-    except argparse.ArgumentError:  # `train` refuses it
+        recipe = find_recipe(found.recipe or "seed")
+    except (argparse.ArgumentError, UserError):  # `train` refuses it
         return False
-    recipe = RECIPES.get(found.recipe or "seed", RECIPES["seed"])
     encoder, weights = found.encoder or recipe.encoder, found.encoder_weights or recipe.encoder_weights
     if (encoder, weights) != ("efficientnetlite0", "imagenet"):
         return False
