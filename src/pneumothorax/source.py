@@ -25,8 +25,8 @@ AT_HOME = (
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
-    *("dice", "data", "model", "training", "inference", "submission", "kaggle", "report"),
+    *("__init__", "errors", "loss_text", "locks", "legs", "recipe_checks", "recipe", "workspace", "source"),
+    *("mounts", "dice", "data", "model", "training", "inference", "submission", "kaggle", "report"),
     *("phantom", "explore", "segment", "flag_types", "flags", "commands", "cli"),
 )
 

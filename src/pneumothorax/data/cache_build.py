@@ -23,7 +23,7 @@ from pneumothorax.data.cache import (
     reading,
 )
 from pneumothorax.errors import UserError, warn
-from pneumothorax.workspace import write_text
+from pneumothorax.workspace import swap_folder, write_text
 
 MARK, LOG = "building.json", "log.jsonl"  # of a build: what it is made of, and what is done
 FORMAT = 1  # raised whenever the same studies would give other arrays
@@ -137,8 +137,6 @@ def finish(
     write_text(build / "studies.csv", studies.to_csv(index=False))
     skipped = [str(table["ImageId"].iloc[row]) for row in range(len(table)) if "error" in records[row]]
     write_text(build / "cache.json", json.dumps({"fingerprint": fingerprint, "skipped": skipped}, indent=2))
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    build.rename(folder)
+    swap_folder(build, folder)
     for name in (MARK, LOG):  # last of all: with them a killed run finishes at once
         (folder / name).unlink(missing_ok=True)
