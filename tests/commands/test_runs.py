@@ -129,7 +129,7 @@ def submit(root, *words):
 
 def test_the_gate_is_submitted_by_and_a_flag_goes_before_it(capsys, gated):
     assert submit(gated) == (0, [True, False, False, False])
-    assert "image_probability 0.5 or more" in capsys.readouterr().out
+    assert "image-level probability 0.5 or more" in capsys.readouterr().out
     assert submit(gated, "--gate", "0") == (0, [True, True, False, False])
     assert submit(gated, "--gate", "0.95") == (0, [False] * 4)
     assert submit(gated, "--gate", "1.5") == (2, None)

@@ -210,7 +210,10 @@ def test_decision_file_is_readable_json(tmp_path):
             Decision(0.35, 800, 0.7, 100),
             "threshold 0.35, minimum area 800 pixels above 0.7, components of 100 pixels or more",
         ),
-        (Decision(0.35, gate=0.05), "threshold 0.35, minimum area 0 pixels, image_probability 0.05 or more"),
+        (
+            Decision(0.35, gate=0.05),
+            "threshold 0.35, minimum area 0 pixels, image-level probability 0.05 or more",
+        ),
     ],
 )
 def test_a_decision_is_told_in_words(decision, words):

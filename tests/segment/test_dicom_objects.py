@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
-from tests.data.test_reference import PIXELS, write
+from tests.segment.test_reference import PIXELS, write
 
 pytest.importorskip("highdicom")
 
