@@ -15,8 +15,8 @@ from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import describe
 from pneumothorax.training.provenance import digest_note, read_note, write_note
-from pneumothorax.training.run import find_folds, fold_folders, read_recipe, reading
-from pneumothorax.workspace import replace_folder, write_text
+from pneumothorax.training.run import find_folds, fold_folders, read_recipe
+from pneumothorax.workspace import reading, replace_folder, write_text
 
 OUT_OF_FOLD = "out_of_fold"
 

@@ -14,8 +14,7 @@ import pandas as pd
 from pneumothorax.data import rle
 from pneumothorax.data.cache import TEXT_COLUMNS, read_studies
 from pneumothorax.errors import UserError
-from pneumothorax.training.run import reading
-from pneumothorax.workspace import replace_folder, write_text
+from pneumothorax.workspace import reading, replace_folder, write_text
 
 NEEDED = ("ImageId", "EncodedPixels", "area", "height", "width")  # of each study, to be scored
 MOST_PIXELS = 2**30  # of a true mask
