@@ -9,9 +9,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data import rle
-from pneumothorax.dice import dice
 from pneumothorax.inference.decision import Decision, decide, image_probabilities, upsample
 from pneumothorax.inference.predictions import STEPS, Floats, Predictions
+from pneumothorax.metric import dice
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from pneumothorax.data.folds import patients_of
-from pneumothorax.dice import dice
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.classification import image_scores, screen
 from pneumothorax.inference.decision import Decision
@@ -29,6 +28,7 @@ from pneumothorax.inference.pixel_counts import (
 )
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.search import Rule, apply, is_kept, measure, search, to_decision, with_component
+from pneumothorax.metric import dice
 
 GROUPS = 5  # of patients, where a run has a single fold
 RESAMPLES = 2000

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from pneumothorax.dice import dice
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import THRESHOLDS, Floats
 from pneumothorax.inference.search import GATES, MIN_AREAS, Rule, apply, is_kept
+from pneumothorax.metric import dice
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.svg import BLUE, GREEN, GREY, ORANGE, RED
 

@@ -9,7 +9,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference import plan as planning
 from pneumothorax.inference.decision import Decision
 from pneumothorax.locks import LOCK_NAME
-from pneumothorax.segment import log, results
+from pneumothorax.segmentation import log, results
 from pneumothorax.workspace import locked
 
 
@@ -52,7 +52,7 @@ def check_rule(plan: planning.Plan, decision: Decision) -> None:
 def need_highdicom() -> None:
     """Make sure that DICOM objects can be written."""
     try:
-        import pneumothorax.segment.dicom_objects  # noqa: F401
+        import pneumothorax.segmentation.dicom_objects  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "highdicom":
             raise

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph
 from pneumothorax.inference.decision import Decision, decide
-from pneumothorax.segment.findings import MOST_BOXES, doubts, find
+from pneumothorax.segmentation.findings import MOST_BOXES, doubts, find
 
 S = 16
 HALF = Decision(0.5)
