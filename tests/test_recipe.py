@@ -69,7 +69,7 @@ def test_every_field_has_a_help_text_and_a_default_among_its_choices():
         ("positives_only", 1),
         ("positives_only", "yes"),
         ("split", "random"),
-        ("folds", 1),
+        ("fold_count", 1),
         ("flip", 0.5),
         ("rotation_degrees", -1),
         ("rotation_degrees", float("nan")),

@@ -36,13 +36,13 @@ from pneumothorax.kaggle import COMPETITION
 from pneumothorax.kaggle.notebooks import libraries, session
 
 recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
-run = ["--run", RUN or RECIPE]
+run = RUN or RECIPE
 session.begin(ACCELERATOR)
 libraries.install(recipe)
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
 # A run that begins with another's weights (--init-from) finds that one alone at first.
-gathered = session.gather_runs(PREVIOUS, workspace, "" if "--init-from" in FLAGS else RUN or RECIPE)
+gathered = session.gather_runs(PREVIOUS, workspace, "" if "--init-from" in FLAGS else run)
 print("goes on from:", *gathered or ["nothing, begins anew"])
 
 
@@ -62,17 +62,17 @@ pneumothorax("prepare", *recipe)
 
 # %%
 hours = session.hours_left(MAX_HOURS, ACCELERATOR)
-pneumothorax("train", *recipe, *run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
+pneumothorax("train", *recipe, "--run", run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
 
 # %% [markdown]
 # ## What came of it
 
 # %%
-if unfinished := session.list_unfinished(workspace.runs / run[1]):
+if unfinished := session.list_unfinished(workspace.runs / run):
     print(f"not finished: {', '.join(unfinished)}. `make push KERNEL=train ARGS=--resume` goes on.")
 else:
-    pneumothorax("figures", *run)
-    for figure in sorted((workspace.runs / run[1] / "figures").glob("*.png")):
+    pneumothorax("figures", run)
+    for figure in sorted((workspace.runs / run / "figures").glob("*.png")):
         display(Image(filename=str(figure)))
-    pneumothorax("tune", *run)
-    pneumothorax("report", run[1], "--out", mounts.working() / "report.html")  # opens from the output's page
+    pneumothorax("tune", run)
+    pneumothorax("report", run, "--out", mounts.working() / "report.html")  # opens from the output's page

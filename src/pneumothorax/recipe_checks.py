@@ -13,7 +13,7 @@ Recipe = Any  # of `recipe.py`, which calls this module
 _LEAST = {
     "batch_size": 1,
     "epochs": 1,
-    "folds": 2,
+    "fold_count": 2,
     "smooth": 0,
     "focal_gamma": 0,
     "seed": 0,

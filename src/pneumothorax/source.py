@@ -33,7 +33,7 @@ COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 LAYERS = (
     *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
     *("metric", "data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("phantom", "explore", "segmentation", "library", "flag_types", "flags", "commands", "cli"),
+    *("phantom", "explore", "segmentation", "library", "flag_types", "parser", "flags", "commands", "cli"),
 )
 
 
