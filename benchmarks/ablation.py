@@ -37,7 +37,7 @@ BASE = {
     "size": 64,
     "interpolation": "area",
     "split": "folds",
-    "folds": 3,
+    "fold_count": 3,
     "encoder": "resnet18",
     "encoder_weights": "none",
     "decoder_filters": (128, 64, 32, 16, 16),
@@ -240,8 +240,8 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
         f"All of it together: {'; '.join(against)}, image by image.",
         "",
         f"{len(first.each)} held-out images of {len(set(first.patients))} artificial patients "
-        f"({options.folds} of {recipe.folds} folds), half of them with a finding that mimics a pneumothorax; "
-        f"{options.seen:,} images seen in training; 95 % intervals by drawing patients. By "
+        f"({options.folds} of {recipe.fold_count} folds), half of them with a finding that mimics a "
+        f"pneumothorax; {options.seen:,} images seen in training; 95 % intervals by drawing patients. By "
         f"`python benchmarks/ablation.py --seen {options.seen} --folds {options.folds} "
         f"--write docs/method.md` on "
         f"{describe_machine('keras')}.",

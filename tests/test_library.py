@@ -30,7 +30,7 @@ def make_images(count, size=100):
 
 @pytest.fixture
 def recipe():
-    changes = {"size": SIZE, "epochs": 2, "folds": 2, "batch_size": 4}
+    changes = {"size": SIZE, "epochs": 2, "fold_count": 2, "batch_size": 4}
     return replace(ptx.RECIPES["smoke"], **changes, positive_rate=0.0, positive_rate_end=0.0)
 
 

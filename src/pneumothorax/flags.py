@@ -85,11 +85,20 @@ def skip_bad(command: argparse.ArgumentParser) -> None:
 
 
 def run(command: argparse._ActionsContainer) -> None:
-    """Add --run."""
+    """Add the argument RUN."""
     command.add_argument(
-        "--run",
+        "run",
+        nargs="?",
         type=flag_types.name,
-        help="run below ROOT/runs (default: the recipe's name, or seed)",
+        metavar="RUN",
+        help="run below ROOT/runs (default: seed)",
+    )
+
+
+def new_run(command: argparse.ArgumentParser) -> None:
+    """Add --run, the run to make."""
+    command.add_argument(
+        "--run", type=flag_types.name, help="run below ROOT/runs (default: the recipe's name)"
     )
 
 
@@ -185,11 +194,11 @@ def report(command: argparse.ArgumentParser) -> None:
 def ensemble(command: argparse.ArgumentParser) -> None:
     """Add the flags of `ensemble`."""
     command.add_argument(
-        "--runs",
-        required=True,
-        type=flag_types.weights,
-        metavar="NAME[=WEIGHT],...",
-        help="the runs to average, with weights or without (1), such as strong,seed=0.5",
+        "runs",
+        nargs="+",
+        type=flag_types.weighted,
+        metavar="RUN[=WEIGHT]",
+        help="the runs to average, two or more, with weights or without (1), such as strong seed=0.5",
     )
     command.add_argument("--run", required=True, type=flag_types.name, help="the new run below ROOT/runs")
     command.add_argument(
@@ -231,6 +240,7 @@ def segment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
     )
+    command.add_argument("--run", type=flag_types.name, help="run below ROOT/runs (default: seed)")
     rule(command)
     command.add_argument(
         "--dicom-seg",
@@ -305,7 +315,7 @@ def download(command: argparse.ArgumentParser) -> None:
 
 def kernel(command: argparse.ArgumentParser) -> None:
     """Add the flags that name Kaggle notebooks of ours."""
-    command.add_argument("--kernel", required=True, choices=KERNELS, help="which notebook")
+    command.add_argument("kernel", choices=KERNELS, metavar="KERNEL", help=", ".join(KERNELS))
     command.add_argument(
         "--fold",
         type=flag_types.folds,

@@ -45,7 +45,7 @@ def make_fold(
 
 
 def tune(capsys, root):
-    code = main(["tune", "--run", "hand", "--root", str(root)])
+    code = main(["tune", "hand", "--root", str(root)])
     out, err = capsys.readouterr()
     return code, out, [line for line in err.splitlines() if line.startswith("pneumothorax:")]
 
@@ -100,7 +100,7 @@ def test_folds_of_which_only_one_tells_a_image_probability_are_refused(capsys, t
 def test_folds_of_two_recipes_do_not_predict_together(capsys, tmp_path):
     make_fold(tmp_path, 0, 1, 1)
     make_fold(tmp_path, 1, 1, 1, recipe=replace(RECIPES["smoke"], size=96))
-    assert main(["predict", "--run", "hand", "--root", str(tmp_path)]) == 2
+    assert main(["predict", "hand", "--root", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert "fold1 was trained by another recipe than" in err
     assert "size 64 -> 96" in err
@@ -124,7 +124,7 @@ def gated(tmp_path):
 
 def submit(root, *words):
     csv = root / f"{len(list(root.glob('*.csv')))}.csv"
-    code = main(["submit", "--run", "hand", "--write-only", "--out", str(csv), "--root", str(root), *words])
+    code = main(["submit", "hand", "--write-only", "--out", str(csv), "--root", str(root), *words])
     return code, (pd.read_csv(csv, dtype=str)["EncodedPixels"] != "-1").tolist() if csv.exists() else None
 
 

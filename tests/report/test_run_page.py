@@ -516,7 +516,7 @@ def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(
     assert "older" not in capsys.readouterr().err
     os.utime(run / "fold0" / newer, ns=(2**62, 2**62))
     text = report(tmp_path, "hand").read_text()
-    note = "The rule of hand is older than fold0; run `pneumothorax tune --run hand` again."
+    note = "The rule of hand is older than fold0; run `pneumothorax tune hand` again."
     assert note in text
     assert note in capsys.readouterr().err
     assert "The metric of hand is nested" not in text

@@ -21,7 +21,7 @@ def chosen_decision(run: Path, options: Namespace) -> Decision:
     given = {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
     path = run / "decision.json"
     if not path.is_file() and not given.keys() >= {"threshold", "min_area"}:
-        warn(f"no {path}; the rule is not tuned: run `pneumothorax tune --run {run.name}` for a better one")
+        warn(f"no {path}; the rule is not tuned: run `pneumothorax tune {run.name}` for a better one")
     decision = read_decision(path)
     _check_top(path, decision, given)
     changed = replace(decision, **given)

@@ -27,7 +27,7 @@ from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
-from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds
+from pneumothorax.training.run import FoldFolder, check_exists, check_run, common_recipe, find_folds
 from pneumothorax.workspace import Workspace
 
 
@@ -171,8 +171,12 @@ def figures(options: Namespace) -> int:
 
 
 def run_folder(options: Namespace) -> Path:
-    """Return the folder of the run that the command names."""
-    return Workspace(options.root).runs / (options.run or "seed")
+    """Return the folder of the run that the command names.
+
+    Raises:
+        UserError: It is not there.
+    """
+    return check_exists(Workspace(options.root).runs / (options.run or "seed"))
 
 
 def _made_of(run: Path) -> Digests | None:

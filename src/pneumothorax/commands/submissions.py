@@ -31,7 +31,7 @@ def submit(options: Namespace) -> int:
         path = options.file
         if unused := [name for name in (*RULE, "out") if getattr(options, name) is not None]:
             flag = "--" + unused[0].replace("_", "-")
-            raise UserError(f"{flag} with --file", "a --run to write a CSV from", "leave one of them out")
+            raise UserError(f"{flag} with --file", "a run to write a CSV from", "leave one of them out")
         rows = table.validate(path, _sample(options))
         print(f"{path}: {rows:,} rows, valid")
     if options.write_only:

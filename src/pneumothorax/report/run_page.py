@@ -104,7 +104,7 @@ def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Pack
             notes.append(f"The rule of {run.name} is not tuned: {run.decision}.")
         if run.newer:
             notes.append(
-                f"The rule of {run.name} is older than {', '.join(run.newer)}; run `pneumothorax tune --run "
+                f"The rule of {run.name} is older than {', '.join(run.newer)}; run `pneumothorax tune "
                 f"{run.name}` again. Its metric is not the nested one."
             )
     return notes

@@ -100,7 +100,7 @@ def facts_of(run: Evaluation) -> Facts:
         return rows
     grouped = run.recipe.split == "folds"
     split = "grouped by patient" if grouped else "the paper's split, by image: patients lie on both sides"
-    planned = run.recipe.folds if grouped else 1
+    planned = run.recipe.fold_count if grouped else 1
     sizes = dict.fromkeys(leg.size for leg in legs_of(run.recipe))
     rows += [
         ("Folds", f"{len(run.folds)} of {planned}, {split}"),
