@@ -377,8 +377,8 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
         ),
         (["submit", "--write-only", "--run", "hand", "--threshold", "nan"], "threshold nan"),
         (
-            ["submit", "--write-only", "--run", "hand", "--top", "0.2"],
-            "top 0.2, the probability that the minimum area counts, is below the default threshold 0.5",
+            ["submit", "--write-only", "--run", "hand", "--top-threshold", "0.2"],
+            "--top-threshold 0.2, above which pixels count for the minimum area, is below the default",
         ),
         (
             ["submit", "--write-only", "--run", "hand", "--threshold", "0.5", "--min-area", "-1"],
