@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from pneumothorax.data.batches import epoch_size
-from pneumothorax.dice import dice
 from pneumothorax.errors import UserError
 from pneumothorax.inference.classification import image_scores
 from pneumothorax.inference.pixel_counts import THRESHOLDS, count, judge
@@ -15,6 +14,7 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.legs import legs_of
+from pneumothorax.metric import dice
 from pneumothorax.recipe import Recipe, differences, find_recipe
 from pneumothorax.report.figures import draw_cases, pick_cases
 from pneumothorax.report.run_figures import make_case

@@ -24,7 +24,7 @@ from pneumothorax.inference.predict import see
 from pneumothorax.model.unet import build_model
 from pneumothorax.phantom import make_competition
 from pneumothorax.recipe import Recipe, to_json
-from pneumothorax.segment.inputs import find_inputs
+from pneumothorax.segmentation.inputs import find_inputs
 from pneumothorax.training.hardware import choose_precision
 from pneumothorax.training.run import FoldFolder
 from timing import describe_machine, print_ratio

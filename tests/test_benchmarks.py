@@ -13,10 +13,10 @@ from tests.report.runs import make_run
 import real
 import trials
 from pneumothorax.data import rle
-from pneumothorax.dice import dice
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.inference.tuning import tune_images
+from pneumothorax.metric import dice
 from pneumothorax.recipe import RECIPES
 from trials import Trial
 

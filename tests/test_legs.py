@@ -17,7 +17,7 @@ def test_reading_is_the_inverse_of_writing(legs):
 
 
 def test_a_leg_takes_from_the_one_before_what_it_does_not_change():
-    last = "positive_rate=1, loss=bce+dice + 0.1*empty,flip=False"
+    last = "positive_rate=1, loss=bce+dice + 0.1*classification,flip=False"
     recipe = find_recipe("strong", legs=f"size=512,epochs=15, learning_rate=1e-4 ; {last}")
     first, second, third = legs_of(recipe)
     assert (first.size, first.epochs, first.legs) == (256, 40, "")

@@ -16,18 +16,24 @@ SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
 # What no notebook runs, for Kaggle takes no large one: the artificial competition, what pushes notebooks, and
 # the command for one's own radiographs.
 AT_HOME = (
-    *("phantom", "segment", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
+    *("phantom", "segmentation", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
     *("kaggle/notebooks/dependencies.py", "kaggle/notebooks/embedded_package.py"),
     *("kaggle/notebooks/kernels.py", "kaggle/notebooks/metadata.py", "kaggle/notebooks/needed.py"),
     *("kaggle/notebooks/notebook.py", "kaggle/notebooks/outputs.py", "kaggle/notebooks/preflight.py"),
-    *("commands/kernels.py", "commands/segmenting.py", "inference/networks.py", "inference/plan.py"),
+    *(
+        "library.py",
+        "commands/kernels.py",
+        "commands/segmenting.py",
+        "inference/networks.py",
+        "inference/plan.py",
+    ),
 )
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
     *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
-    *("dice", "data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("phantom", "explore", "segment", "flag_types", "flags", "commands", "cli"),
+    *("metric", "data", "model", "training", "inference", "submission", "kaggle", "report"),
+    *("phantom", "explore", "segmentation", "library", "flag_types", "flags", "commands", "cli"),
 )
 
 

@@ -27,7 +27,7 @@ def build_echo(recipe, precision="float32", *, trained=False):
     if not recipe.classification_head:
         return keras.Model(images, probability)
     image_probability = keras.layers.Flatten()(keras.layers.GlobalAveragePooling2D()(probability))
-    return keras.Model(images, {"probability": probability, "image_probability": image_probability})
+    return keras.Model(images, {"probability": probability, "classification": image_probability})
 
 
 def make_run(root, name="echo", gains=(1.0,), recipe=PLAIN):

@@ -42,7 +42,7 @@ def make_networks(*gains, size=SIZE, image_probability=False):
         left = keras.ops.mean(bright[:, :, : size // 2], axis=(1, 2)) / 255  # (N, 1)
         output = {
             "probability": output,
-            "image_probability": keras.layers.Dense(1, use_bias=False, name="image_probability")(left),
+            "classification": keras.layers.Dense(1, use_bias=False, name="classification")(left),
         }
     model = keras.Model(images, output)
     values = [[keras.ops.full(weight.shape, gain) for weight in model.weights] for gain in gains]
@@ -92,7 +92,7 @@ def test_a_network_of_another_size_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("gain", [np.nan, np.inf])
-@pytest.mark.parametrize("part", ["probability", "image_probability"])
+@pytest.mark.parametrize("part", ["probability", "classification"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_an_output_that_is_no_finite_number_is_never_stored_as_empty(tmp_path, gain, part, flip):
     networks = make_networks(0.5, 0.7, 0.9, image_probability=True)

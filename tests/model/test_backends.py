@@ -68,8 +68,8 @@ def build_small(recipe, precision="float32", *, trained=False):
     hidden = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(hidden))
     pooled = keras.layers.GlobalMaxPooling2D()(hidden)
     map = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")(hidden)
-    image_probability = keras.layers.Dense(1, activation="sigmoid", name="image_probability")(pooled)
-    return keras.Model(images, {"probability": map, "image_probability": image_probability})
+    image_probability = keras.layers.Dense(1, activation="sigmoid", name="classification")(pooled)
+    return keras.Model(images, {"probability": map, "classification": image_probability})
 
 compiling.build_model = build_small
 images = np.random.default_rng(0).integers(0, 256, (24, 32, 32), dtype=np.uint8)
@@ -103,7 +103,8 @@ assert losses[0] == losses[1] and len(set(losses[0])) == 3, losses
 model = compiling.compile_model(recipe, "float32", steps=[4])
 model.load_weights(straight.weights)
 assert not np.array_equal(model.trainable_variables[0], one.variables[0])
-scored = plain_names(model.evaluate(ValidationBatches(cache, split.validation, recipe), return_dict=True, verbose=0))
+checked = ValidationBatches(cache, split.validation, recipe)
+scored = plain_names(model.evaluate(checked, return_dict=True, verbose=0))
 best = max(one.history, key=lambda row: row[monitored(recipe)])
 for name in ("loss", "mean_dice"):
     assert np.isclose(scored[name], best[f"val_{name}"], rtol=1e-5), (name, scored, best)

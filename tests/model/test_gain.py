@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumothorax.dice import dice
+from pneumothorax.metric import dice
 from pneumothorax.model.gain import CLASSIFICATION, MIN_AREAS, THRESHOLDS, Gain
 
 SIZE = 32

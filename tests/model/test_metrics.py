@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pneumothorax.dice import dice
+from pneumothorax.metric import dice
 from pneumothorax.model.metrics import MASK_SCORES, BalancedDice, find_metrics, hard_dice, plain_names
 from pneumothorax.recipe import Recipe
 

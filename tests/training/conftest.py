@@ -60,9 +60,9 @@ def _build_small(recipe: Recipe, precision: str = "float32", *, trained: bool = 
     if not recipe.classification_head:
         return keras.Model(images, probability, name="small")
     pooled = keras.layers.GlobalAveragePooling2D()(hidden)
-    image_probability = keras.layers.Dense(1, activation="sigmoid", name="image_probability")(pooled)
+    image_probability = keras.layers.Dense(1, activation="sigmoid", name="classification")(pooled)
     return keras.Model(
-        images, {"probability": probability, "image_probability": image_probability}, name="small"
+        images, {"probability": probability, "classification": image_probability}, name="small"
     )
 
 

@@ -36,7 +36,7 @@ def test_what_fills_a_batch_is_marked_and_the_others_carry_its_weight(discs, tin
     np.testing.assert_array_equal(images[..., 0], discs.images[[3, 4, 3, 4]])
     assert (truth["probability"][2:] == FILLED).all()
     assert (truth["probability"][:2] >= 0).all()
-    for name in ("probability", "image_probability"):
+    for name in ("probability", "classification"):
         np.testing.assert_allclose(weights[name], [1.6, 1.6, 0, 0], rtol=1e-6)
     np.testing.assert_allclose(feed[0][2]["probability"], [1.6, 1.6, 1.6, 0], rtol=1e-6)
 

@@ -400,12 +400,12 @@ def test_images_that_fill_a_batch_weigh_nothing(headed, reduction, discs, tiny):
         seen = model.predict_on_batch(images)
         seen = seen if isinstance(seen, dict) else {"probability": seen}
         label = (discs.studies["area"].to_numpy()[part] > 0).astype(np.float32)[:, None]
-        truth = {"probability": masks, "image_probability": label}
+        truth = {"probability": masks, "classification": label}
         for name, loss in losses.items():
             sums += np.sum(keras.ops.convert_to_numpy(loss(truth[name], seen[name])))
         values += np.asarray(soft_dice(masks, seen["probability"], smooth=recipe.smooth)).tolist()
         labels += label[:, 0].tolist()
-        image_probabilities += seen["image_probability"][:, 0].tolist() if headed else []
+        image_probabilities += seen["classification"][:, 0].tolist() if headed else []
     assert found["loss"] == pytest.approx(sums / len(rows), rel=1e-5)
     named = callbacks.plain_names(found)
     assert named["mean_dice"] == pytest.approx(np.mean(values), rel=1e-5)

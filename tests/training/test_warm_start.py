@@ -63,7 +63,7 @@ def test_the_real_network_takes_another_sizes_weights_with_or_without_a_head(ear
     for ours, theirs in zip(inner(model).get_weights(), inner(trained).get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     if earlier and later:
-        heads = (network.get_layer("image_probability").get_weights() for network in (model, trained))
+        heads = (network.get_layer("classification").get_weights() for network in (model, trained))
         for ours, theirs in zip(*heads, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 

@@ -1,10 +1,9 @@
 """Commands on runs: train, tune, predict, draw. TensorFlow is imported by `train` and `predict` alone."""
 
 import hashlib
-import json
 import time
 from argparse import Namespace
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,22 @@ from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_row
 from pneumothorax.commands.rules import warn_if_useless
 from pneumothorax.data import folds
 from pneumothorax.data import studies as found
-from pneumothorax.data.cache import Cache, digest_studies
+from pneumothorax.data.cache import digest_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.flag_types import AUTO
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.classification import Screening, tell
 from pneumothorax.inference.ensemble import OUT_OF_FOLD, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.parts import part_folder
-from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
-from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
-from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds, is_newer
-from pneumothorax.workspace import Workspace, write_text
+from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds
+from pneumothorax.workspace import Workspace
 
 
 @hosts.together
@@ -63,6 +61,7 @@ def train(options: Namespace) -> int:
     if slots:
         check_run(run, recipe, digest_studies(cache.studies))
         return processes.train_folds(options, list(splits), slots, deadline)
+    from pneumothorax.inference.held_out import score_fold
     from pneumothorax.training.fit import fit_fold
     from pneumothorax.training.hardware import make_strategy
 
@@ -86,7 +85,7 @@ def train(options: Namespace) -> int:
             return 0
         if hosts.is_first():
             with hosts.alone():
-                _score_fold(fold, (later or [cache])[-1], split, last_leg(recipe))
+                score_fold(fold, (later or [cache])[-1], split, last_leg(recipe))
             warn_if_useless([fold])
             print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
@@ -209,37 +208,3 @@ def _name_of(images: Path) -> str:
     """Name the cache and the predictions of a folder of images; two folders never share a name."""
     path = images.resolve()
     return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-
-def _score_fold(fold: FoldFolder, cache: Cache, split: folds.Split, recipe: Recipe) -> None:
-    """Store a fold's held-out probabilities, and print the paper's table for them."""
-    from pneumothorax.inference.evaluate import evaluate, table_1
-    from pneumothorax.inference.predict import load_folds, predict_rows
-
-    parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
-    networks = None
-    scored = {}
-    for name, (folder, rows) in parts.items():
-        if not len(rows):
-            continue
-        if is_newer(folder / "studies.csv", fold):
-            predictions: Predictions = read_predictions(folder)
-            if not np.array_equal(predictions.studies["ImageId"], cache.studies["ImageId"].iloc[rows]):
-                raise UserError(
-                    f"{folder} holds other images than {cache.folder} of today",
-                    "the images that the fold was trained with",
-                    "prepare those again, or choose another --run",
-                )
-        else:
-            networks = networks or load_folds([fold])
-            title = name.replace("_", "-")
-            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
-            write_note(folder, digest_folds([fold.weights]))
-        scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
-    write_text(
-        fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
-    )
-    if "test" in scored:
-        print(table_1(scored["test"], "test part"))
-    else:
-        print(table_1(scored["out_of_fold"], "held-out fold (its best epoch was picked on it)"))

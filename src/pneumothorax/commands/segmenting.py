@@ -5,8 +5,8 @@ from argparse import Namespace
 from pneumothorax.commands.rules import chosen_decision, warn_if_older
 from pneumothorax.commands.runs import run_folder
 from pneumothorax.inference.plan import Trained, make_plan
-from pneumothorax.segment import results
-from pneumothorax.segment.pipeline import check_rows, segment_images
+from pneumothorax.segmentation import results
+from pneumothorax.segmentation.pipeline import check_rows, segment_images
 
 
 def segment(options: Namespace) -> int:

@@ -75,7 +75,7 @@ class Radiograph:
     notes: tuple[str, ...] = ()  # attributes that are broken and passed over, or contradict each other
 
 
-def read_radiograph(path: Path) -> Radiograph:
+def read_radiograph(path: Path | str) -> Radiograph:
     """Read one DICOM, PNG or JPEG file; its content decides which, not its suffix.
 
     Grey levels of 8 bits without rescale or window stay as they are. Others are mapped to 0..255 by the

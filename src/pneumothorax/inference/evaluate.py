@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from pneumothorax.dice import dice, soft_dice, total_dice
 from pneumothorax.inference.classification import Screening, image_scores, screen, tell
 from pneumothorax.inference.pixel_counts import count
 from pneumothorax.inference.predictions import STEPS, Predictions
 from pneumothorax.inference.rule import Rule
+from pneumothorax.metric import dice, soft_dice, total_dice
 
 PAPER = {"total": 0.3785, "mean": 0.3003}
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data import rle
-from pneumothorax.dice import dice
 from pneumothorax.inference.decision import decide, image_probabilities, upsample
 from pneumothorax.inference.predictions import STEPS, Floats, Predictions
 from pneumothorax.inference.rule import Rule
+from pneumothorax.metric import dice
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from pneumothorax.dice import dice
 from pneumothorax.inference.pixel_counts import THRESHOLDS, Components, Counts, Flags, Floats, Integers
 from pneumothorax.inference.rule import Rule
+from pneumothorax.metric import dice
 
 MIN_AREAS = np.array(
     [0, 50, 100, 200, 400, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600, 12800, 19200, 25600, 38400, 51200]

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from pneumothorax.data.folds import patients_of
-from pneumothorax.dice import dice
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.classification import image_scores, screen
 from pneumothorax.inference.decision import Decision
@@ -37,6 +36,7 @@ from pneumothorax.inference.search import (
     to_rule,
     with_component,
 )
+from pneumothorax.metric import dice
 
 GROUPS = 5  # of patients, where a run has a single fold
 RESAMPLES = 2000

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from pneumothorax.dice import dice
 from pneumothorax.inference.pixel_counts import THRESHOLDS, Floats
 from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.search import GRIDS, MIN_AREAS, Candidate, apply, is_kept, to_candidate
+from pneumothorax.metric import dice
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.svg import BLUE, GREEN, GREY, ORANGE, RED
 

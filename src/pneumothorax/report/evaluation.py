@@ -15,7 +15,6 @@ from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
 from pneumothorax.data.laterality import side_of
-from pneumothorax.dice import dice, smoothed_dice, total_dice
 from pneumothorax.errors import UserError
 from pneumothorax.inference.classification import image_scores
 from pneumothorax.inference.decision import Decision, decide, read_decision
@@ -33,6 +32,7 @@ from pneumothorax.inference.pixel_counts import (
 from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
 from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import bootstrap
+from pneumothorax.metric import dice, smoothed_dice, total_dice
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.provenance import digest_note, read_note
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe

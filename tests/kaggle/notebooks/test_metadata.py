@@ -10,7 +10,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.kaggle.notebooks import metadata
 
 KERNELS = sorted(
-    path.parent for path in (Path(__file__).parents[2] / "kernels").glob("*/kernel-metadata.json")
+    path.parent for path in (Path(__file__).parents[3] / "kernels").glob("*/kernel-metadata.json")
 )
 GOOD = {
     "id": "OWNER/some-kernel",

@@ -9,7 +9,7 @@ import pytest
 from pneumothorax import source
 from pneumothorax.kaggle.notebooks.needed import find_needed
 
-KERNELS = Path(__file__).parents[2] / "kernels"
+KERNELS = Path(__file__).parents[3] / "kernels"
 FILES = {
     "__init__.py": "",
     "cli.py": "def _demo(options) -> int:\n    from pneumothorax.data import toys\n    return 0\n",

@@ -18,7 +18,7 @@ from pneumothorax.kaggle.notebooks.embedded_package import write_cell
 from pneumothorax.kaggle.notebooks.needed import find_needed
 
 KERNELS = sorted(
-    path.parent for path in (Path(__file__).parents[2] / "kernels").glob("*/kernel-metadata.json")
+    path.parent for path in (Path(__file__).parents[3] / "kernels").glob("*/kernel-metadata.json")
 )
 SOURCE = """\
 # %% [markdown]

@@ -17,7 +17,7 @@ from pneumothorax.recipe import RECIPES
 from pneumothorax.training.run import FoldFolder, State, claim, save_state
 
 COMPETITION, DATASET = "siim-acr", "someone/training-images"
-CODE = ("-c", "import sys; from pneumothorax.kaggle import session; exec(sys.argv[1])")
+CODE = ("-c", "import sys; from pneumothorax.kaggle.notebooks import session; exec(sys.argv[1])")
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from pneumothorax.inference import plan as planning
 from pneumothorax.inference.predictions import Maps
 from pneumothorax.inference.rule import Rule
 from pneumothorax.report.page_text import printable
-from pneumothorax.segment import log, results
-from pneumothorax.segment.findings import doubts, find
-from pneumothorax.segment.inputs import Input, find_inputs
-from pneumothorax.segment.log import Row
-from pneumothorax.segment.task import Task, alone, check_out, check_rule, make_room, need_highdicom
+from pneumothorax.segmentation import log, results
+from pneumothorax.segmentation.findings import doubts, find
+from pneumothorax.segmentation.inputs import Input, find_inputs
+from pneumothorax.segmentation.log import Row
+from pneumothorax.segmentation.task import Task, alone, check_out, check_rule, make_room, need_highdicom
 
 SHOWN = 5  # files that are no images, by their names
 AHEAD = 16  # images read before the network wants them, or waiting to be written
@@ -210,7 +210,7 @@ def _write(
     drawn, path, warnings = results.draw(radiograph.pixels, mask), task.paths[one.name], doubts(radiograph)
     files = results.write_pictures(task.out, path, mask, drawn)
     if task.objects:
-        from pneumothorax.segment.dicom_objects import write_objects
+        from pneumothorax.segmentation.dicom_objects import write_objects
 
         names = {kind: f"{results.FILES[kind]}/{path}.dcm" for kind in task.objects}
         found = "a pneumothorax" if findings.pneumothorax else "no pneumothorax"

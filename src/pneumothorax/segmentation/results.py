@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pneumothorax.report.figures import Case, overlay
 from pneumothorax.report.page_text import counted, printable
-from pneumothorax.segment.log import Row
+from pneumothorax.segmentation.log import Row
 from pneumothorax.workspace import atomic, write_text
 
 NOTE = "research only, never a diagnosis"

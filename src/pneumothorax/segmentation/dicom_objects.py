@@ -17,8 +17,8 @@ from highdicom.sr.coding import CodedConcept
 
 from pneumothorax import __version__
 from pneumothorax.data.dicom import quiet
-from pneumothorax.segment.reference import Reference, read_reference
-from pneumothorax.segment.results import NOTE
+from pneumothorax.segmentation.reference import Reference, read_reference
+from pneumothorax.segmentation.results import NOTE
 from pneumothorax.workspace import atomic
 
 MAKER = "pneumothorax"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumothorax.segment.inputs import Input
+from pneumothorax.segmentation.inputs import Input
 from pneumothorax.workspace import write_text
 
 LOG = "segment.jsonl"  # also the mark of a folder of results

@@ -20,8 +20,8 @@ from pneumothorax.cli import main
 from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.inference.rule import Rule
-from pneumothorax.segment import pipeline, task
-from pneumothorax.segment.log import LOG
+from pneumothorax.segmentation import pipeline, task
+from pneumothorax.segmentation.log import LOG
 from pneumothorax.workspace import atomic
 
 GROUND, LESION = 15, 240  # a cut at 0.5 lies midway, so an edge comes back to its pixel
@@ -345,7 +345,7 @@ def test_a_full_disk_is_one_line_and_the_next_try_goes_on(root, images, capsys, 
         return atomic(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pneumothorax.segment.results.atomic", write_until_full)
+        patch.setattr("pneumothorax.segmentation.results.atomic", write_until_full)
         code, out = segment(root, images)
     assert code == 2
     assert len(errors(capsys)) == 1
@@ -667,7 +667,7 @@ def test_dicom_objects_are_written_where_there_is_a_dicom_file(root, images, cap
 
 def test_without_highdicom_its_flags_are_one_line(root, images, capsys, monkeypatch):
     write_png(images / "a.png")
-    monkeypatch.delitem(sys.modules, "pneumothorax.segment.dicom_objects", raising=False)
+    monkeypatch.delitem(sys.modules, "pneumothorax.segmentation.dicom_objects", raising=False)
     monkeypatch.setitem(sys.modules, "highdicom", None)
     code, out = segment(root, images, "--dicom-sc")
     assert code == 2

@@ -9,7 +9,7 @@ from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph
 from pneumothorax.inference.decision import decide
 from pneumothorax.inference.rule import Rule
-from pneumothorax.segment.findings import MOST_BOXES, doubts, find
+from pneumothorax.segmentation.findings import MOST_BOXES, doubts, find
 
 S = 16
 HALF = Rule(0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pneumothorax.errors import UserError
 from pneumothorax.inference import plan as planning
 from pneumothorax.inference.rule import Rule
-from pneumothorax.segment import log, results
+from pneumothorax.segmentation import log, results
 from pneumothorax.workspace import LOCK_NAME, locked
 
 
@@ -52,7 +52,7 @@ def check_rule(plan: planning.Plan, rule: Rule) -> None:
 def need_highdicom() -> None:
     """Make sure that DICOM objects can be written."""
     try:
-        import pneumothorax.segment.dicom_objects  # noqa: F401
+        import pneumothorax.segmentation.dicom_objects  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "highdicom":
             raise

@@ -3,11 +3,11 @@
 import numpy as np
 import pydicom
 import pytest
-from tests.data.test_reference import PIXELS, write
+from tests.segmentation.test_reference import PIXELS, write
 
 pytest.importorskip("highdicom")
 
-from pneumothorax.segment.dicom_objects import write_objects
+from pneumothorax.segmentation.dicom_objects import write_objects
 
 MASK = PIXELS > 30
 IDS = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.4", "SOPInstanceUID": "1.2.5"}
@@ -87,7 +87,7 @@ def test_a_library_s_warning_that_is_an_error_is_one_note(tmp_path, monkeypatch)
     def warn(*_, **__):
         raise UserWarning("too long")
 
-    monkeypatch.setattr("pneumothorax.segment.dicom_objects.write_sc", warn)
+    monkeypatch.setattr("pneumothorax.segmentation.dicom_objects.write_sc", warn)
     made, (note,) = make(write(tmp_path / "a.dcm", **IDS), tmp_path)
     assert set(made) == {"dicom_seg"}
     assert "no DICOM object: too long" in note

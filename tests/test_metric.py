@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pneumothorax.dice import dice, soft_dice, total_dice
+from pneumothorax.metric import dice, soft_dice, total_dice
 
 PAIRS = hnp.arrays(bool, st.tuples(st.just(2), *[st.integers(1, 6)] * 3))
 

@@ -10,7 +10,7 @@ import pytest
 from pydicom import uid
 
 from pneumothorax.errors import UserError
-from pneumothorax.segment.inputs import find_inputs
+from pneumothorax.segmentation.inputs import find_inputs
 
 MARK = "done.jsonl"
 

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from pneumothorax.segment.reference import read_reference
+from pneumothorax.segmentation.reference import read_reference
 
 IDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 PIXELS = np.arange(1200, dtype=np.uint8).reshape(30, 40)

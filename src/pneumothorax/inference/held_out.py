@@ -1,0 +1,58 @@
+"""Held-out images of a trained fold: their probabilities, stored and scored."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from pneumothorax.data.cache import Cache
+from pneumothorax.data.folds import Split
+from pneumothorax.errors import UserError
+from pneumothorax.inference.evaluate import evaluate, table_1
+from pneumothorax.inference.predict import load_folds, predict_rows
+from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.recipe import Recipe
+from pneumothorax.training.provenance import digest_folds, write_note
+from pneumothorax.training.run import FoldFolder, is_newer
+from pneumothorax.workspace import write_text
+
+
+def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe) -> None:
+    """Store a fold's held-out probabilities and their scores, and print the paper's table for them.
+
+    Args:
+        fold: Folder of a trained fold.
+        cache: Images of the size that was trained last.
+        split: Rows that the fold held out.
+        recipe: Of the last leg.
+
+    Raises:
+        UserError: The folder holds probabilities of other images, or the device has too little memory.
+    """
+    parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
+    networks = None
+    scored = {}
+    for name, (folder, rows) in parts.items():
+        if not len(rows):
+            continue
+        if is_newer(folder / "studies.csv", fold):
+            predictions: Predictions = read_predictions(folder)
+            if not np.array_equal(predictions.studies["ImageId"], cache.studies["ImageId"].iloc[rows]):
+                raise UserError(
+                    f"{folder} holds other images than {cache.folder} of today",
+                    "the images that the fold was trained with",
+                    "prepare those again, or choose another --run",
+                )
+        else:
+            networks = networks or load_folds([fold])
+            title = name.replace("_", "-")
+            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
+            write_note(folder, digest_folds([fold.weights]))
+        scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
+    write_text(
+        fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
+    )
+    if "test" in scored:
+        print(table_1(scored["test"], "test part"))
+    else:
+        print(table_1(scored["out_of_fold"], "held-out fold (its best epoch was picked on it)"))
