@@ -408,8 +408,8 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
         ),
         (["submit", "hand", "--write-only", "--threshold", "nan"], "threshold nan"),
         (
-            ["submit", "hand", "--write-only", "--top", "0.2"],
-            "top 0.2, the probability that the minimum area counts, is below the default threshold 0.5",
+            ["submit", "hand", "--write-only", "--top-threshold", "0.2"],
+            "--top-threshold 0.2, above which pixels count for the minimum area, is below the default",
         ),
         (
             ["submit", "hand", "--write-only", "--threshold", "0.5", "--min-area", "-1"],

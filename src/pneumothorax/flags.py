@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pneumothorax import flag_types
+from pneumothorax.inference.rule import Rule, range_of
 from pneumothorax.kaggle import KERNELS
 from pneumothorax.recipe import Recipe
 from pneumothorax.recipes import RECIPES
@@ -210,26 +211,13 @@ def ensemble(command: argparse.ArgumentParser) -> None:
 
 
 def rule(command: argparse.ArgumentParser) -> None:
-    """Add the flags that change the run's tuned rule from probability to mask."""
-    command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
-    command.add_argument(
-        "--min-area",
-        type=int,
-        help="least pixels above TOP, at 1024x1024, of an image's mask (default: tuned)",
-    )
-    command.add_argument(
-        "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
-    )
-    command.add_argument(
-        "--min-component",
-        type=int,
-        help="least pixels of a connected component at 1024x1024 (default: tuned)",
-    )
-    command.add_argument(
-        "--gate",
-        type=float,
-        help="least image-level probability, from 0 to 1; an image below it is empty (default: tuned)",
-    )
+    """Add a flag for each part of the rule from probability to mask."""
+    for part in fields(Rule):
+        command.add_argument(
+            "--" + part.name.replace("_", "-"),
+            type=part.metadata["type"],
+            help=f"{part.metadata['help']}; {range_of(part)} (default: tuned)",
+        )
 
 
 def segment(command: argparse.ArgumentParser) -> None:

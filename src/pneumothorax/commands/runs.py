@@ -103,17 +103,17 @@ def tune(options: Namespace) -> int:
     made_of = _made_of(run)
     decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision, made_of)
-    print(decision)
-    gateless = [] if decision.without_gate is None else [("without the gate", decision.without_gate)]
+    print(decision.rule)
+    plain = decision.without_classification_threshold
     images = (decision.auc, decision.sensitivity, decision.specificity)
     for name, value in (
         (f"out of fold ({decision.images:,} images)", f"{decision.score:.4f}"),
         ("95 % interval, over patients", f"{decision.low:.4f} to {decision.high:.4f}"),
         ("on the images it was chosen on", f"{decision.fitted:.4f}"),
         ("all-empty", f"{decision.all_empty:.4f}"),
-        ("the threshold alone", f"{decision.ungated:.4f}"),
-        *((name, f"{value:.4f}") for name, value in gateless),
-        ("a perfect empty decision", f"{decision.ceiling:.4f}"),
+        ("the threshold alone", f"{decision.threshold_alone:.4f}"),
+        *([] if plain is None else [("without classification threshold", f"{plain:.4f}")]),
+        ("a perfect classifier", f"{decision.ceiling:.4f}"),
         ("image by image", tell(Screening(*images))),
     ):
         print(f"  {name:<34} {value}")

@@ -91,8 +91,8 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     recipe = _origin(run, predictions)
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out: Path = options.out or workspace.submissions / f"{time}-{run.name}.csv"
-    table.write_submission(out, deciding.encode_all(predictions, decision), _sample(options))
-    rule = str(decision)
+    table.write_submission(out, deciding.encode_all(predictions, decision.rule), _sample(options))
+    rule = str(decision.rule)
     score = "" if decision.score is None else f"{decision.score:.4f}"
     record = ledger.Record(
         run=run.name,

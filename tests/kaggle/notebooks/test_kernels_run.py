@@ -147,7 +147,7 @@ def test_a_submission_comes_from_the_mounted_output_of_training(versions, start,
     session.mount("notebooks", "someone/pneumothorax-train", versions[1][0].working / "runs")
     # Hardly trained, the network finds nothing at the threshold that it is tuned to.
     printed = session.succeeds(
-        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top 0 --min-area 0 --min-component 0"
+        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top-threshold 0 --min-area 0 --min-component 0"
     )
     assert "9 rows, valid, 0 empty (threshold 0, minimum area 0 pixels)" in printed
     assert validate(session.working / "submission.csv", raw / "stage_2_sample_submission.csv") == 9
