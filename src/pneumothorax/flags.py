@@ -120,6 +120,13 @@ def train(command: argparse.ArgumentParser) -> None:
         help="stop cleanly after the epoch that ends nearest before this; the same command goes on later",
     )
     command.add_argument(
+        "--xla",
+        choices=("auto", "true", "false"),
+        default="auto",
+        help="whether TensorFlow compiles its steps by XLA: auto (on a GPU, unless --deterministic true), "
+        "true, or false, for short runs: no step waits minutes for the compiler (default: %(default)s)",
+    )
+    command.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard's logs to the run folder"
     )
 

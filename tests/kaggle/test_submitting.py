@@ -156,7 +156,7 @@ def test_a_dry_run_asks_for_the_limits_alone_and_a_new_user_may_submit(
     before = read_tree(kit.workspace)
     result = submit(kit, csv, "--dry-run")
     assert result.code == 0, result.stderr
-    assert "submissions left today: not told yet" in result.stdout
+    assert "submissions left today: unknown" in result.stdout
     assert "dry run: nothing was sent; the description would be 'mine.csv'" in result.stdout
     assert asked(standin) == ["GetSubmissionLimits"]
     assert read_tree(kit.workspace) == before
