@@ -47,7 +47,7 @@ def machine(monkeypatch):
     """Return a function that pretends a free device memory (None: a CPU) and main memory, in GB."""
 
     def pretend(device, main=1000.0):
-        monkeypatch.setattr(batch_size, "ProcessPoolExecutor", Here)
+        monkeypatch.setattr(batch_size, "open_pool", Here)
         monkeypatch.setattr(memory, "estimate_training", lambda recipe, precision: NEEDED)
         monkeypatch.setattr(memory, "free_memory", lambda: device and int(device * GB))
         monkeypatch.setattr(memory, "available_memory", lambda: int(main * GB))

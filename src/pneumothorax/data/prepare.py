@@ -1,7 +1,7 @@
 """Studies -> cache: decoded and resized once, by all cores, resumable after a kill.
 
-The cache is built next to its place and renamed when complete. Each worker writes its rows straight into the
-array files, so memory does not grow with the number of images.
+The cache grows in its `partial_folder` and takes its place when complete. Each worker writes its rows
+straight into the array files, so memory does not grow with the number of images.
 """
 
 import errno
@@ -30,7 +30,7 @@ from pneumothorax.data.cache import Cache, open_cache, shrink
 from pneumothorax.data.coverage import MUCH
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
-from pneumothorax.workspace import locked
+from pneumothorax.workspace import locked, partial_folder
 
 CHUNK = 16  # studies a worker takes at a time
 
@@ -77,7 +77,7 @@ def prepare(
     with locked(folder.parent, f"another command prepares images in {folder.parent}"):
         if cache := cache_build.find_current(folder, table, size, fingerprint, skip_bad):
             return cache
-        build = folder.with_name(folder.name + ".partial")
+        build = partial_folder(folder)
         try:
             cache_build.reserve(build, len(table), size, interpolation)
             records = cache_build.read_log(build, table["digest"].tolist())

@@ -15,7 +15,11 @@ _TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # no fault
 
 
 def open_pool(
-    processes: int | None, start: str, initializer: Callable[..., object], *arguments: object
+    processes: int | None,
+    start: str,
+    initializer: Callable[..., object],
+    *arguments: object,
+    remedy: str = "use --workers 1, which needs none",
 ) -> ProcessPoolExecutor:
     """Make a pool of worker processes; submit to it within `hidden_main`.
 
@@ -24,6 +28,7 @@ def open_pool(
         start: "spawn" or "forkserver".
         initializer: Function called with the arguments in each process.
         *arguments: Arguments of the initializer.
+        remedy: The next step for the user if they cannot be started.
 
     Raises:
         UserError: The system has no room for the semaphores that processes use to wait for each other.
@@ -38,7 +43,7 @@ def open_pool(
         raise UserError(
             f"worker processes cannot be started ({place}{why})",
             "shared memory with some room" if place else "",
-            "use --workers 1, or make room there",
+            f"{remedy}, or make room there",
         ) from None
 
 

@@ -22,8 +22,7 @@ from tqdm import tqdm
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import STEPS, Predictions
-from pneumothorax.training.run import reading
-from pneumothorax.workspace import write_text
+from pneumothorax.workspace import reading, write_text
 
 
 @dataclass(frozen=True)

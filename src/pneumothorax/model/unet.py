@@ -1,11 +1,8 @@
 """build_model: a recipe -> its network; the network scales its own input."""
 
 import contextlib
-import fcntl
 import math
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +17,7 @@ from pneumothorax.model.encoders import lite
 from pneumothorax.model.encoders.weights import find_weights, inspect_file, named_for_keras, ways_out
 from pneumothorax.model.encoders.xception import check_encoder, load_library
 from pneumothorax.recipe import Recipe
+from pneumothorax.workspace import atomic, locked
 
 
 def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:
@@ -102,11 +100,8 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model: The network.
         path: A file name ending in ``.weights.h5``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        temporary = Path(folder, path.name)
+    with atomic(path) as temporary:
         model.save_weights(temporary)
-        shutil.move(temporary, path)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -154,9 +149,7 @@ def _one_at_a_time() -> Iterator[None]:
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(OSError):  # Keras then downloads to a folder of its own choice
             home.mkdir(parents=True, exist_ok=True)
-            handle = os.open(home, os.O_RDONLY)
-            opened.callback(os.close, handle)  # and with it the lock
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            opened.enter_context(locked(home, f"another command downloads weights to {home}"))
         yield
 
 

@@ -6,7 +6,6 @@ writes files and knows no anatomy: `anatomy` draws.
 """
 
 import json
-import shutil
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.phantom.anatomy import draw_radiograph
 from pneumothorax.phantom.dicom_writer import Label, write_capture
 from pneumothorax.phantom.findings import FINDINGS, draw_findings
-from pneumothorax.workspace import write_text
+from pneumothorax.workspace import replace_folder, write_text
 
 VERSION = 2  # of the generated data: raise it when a seed gives other bytes
 TRAIN, TEST, ILL, PATIENTS, ORDER, HARD = range(6)  # one random stream each
@@ -98,32 +97,28 @@ def make_competition(
     wanted |= {"hard_share": hard_share, "version": VERSION}
     if _is_made(folder, wanted):
         return
-    work = folder / "raw.partial"
-    shutil.rmtree(work, ignore_errors=True)  # leftovers of a killed call
-    work.mkdir(parents=True)
-
     jobs = [_Job(TRAIN, number, patient) for number, patient in enumerate(_patients(seed, train))]
     jobs += [_Job(TEST, number) for number in range(test)]
-    made = _make_images(work, jobs, seed, area_scale, hard_share, workers)
-    found = [(image.image_id, image.codes) for image in made]
-    annotated = _annotate(found[:train], seed)
-    _write_csv(
-        work / "train-rle.csv",
-        "ImageId, EncodedPixels",
-        [(name, f" {code}") for name, code in annotated],
-    )
-    names = sorted(name for name, _ in found[train:])
-    _write_csv(
-        work / "stage_2_sample_submission.csv",
-        "ImageId,EncodedPixels",
-        [(n, rle.EMPTY) for n in names],
-    )
-    truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
-    _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
-    seen = [(image.image_id, " ".join(image.findings)) for image in made]
-    _write_csv(folder / "findings.csv", "ImageId,findings", sorted(seen))
-    write_text(folder / "phantom.json", json.dumps(wanted) + "\n")
-    work.rename(folder / "raw")
+    with replace_folder(folder / "raw") as work:
+        made = _make_images(work, jobs, seed, area_scale, hard_share, workers)
+        found = [(image.image_id, image.codes) for image in made]
+        annotated = _annotate(found[:train], seed)
+        _write_csv(
+            work / "train-rle.csv",
+            "ImageId, EncodedPixels",
+            [(name, f" {code}") for name, code in annotated],
+        )
+        names = sorted(name for name, _ in found[train:])
+        _write_csv(
+            work / "stage_2_sample_submission.csv",
+            "ImageId,EncodedPixels",
+            [(n, rle.EMPTY) for n in names],
+        )
+        truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
+        _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
+        seen = [(image.image_id, " ".join(image.findings)) for image in made]
+        _write_csv(folder / "findings.csv", "ImageId,findings", sorted(seen))
+        write_text(folder / "phantom.json", json.dumps(wanted) + "\n")
 
 
 def _is_made(folder: Path, wanted: dict[str, float]) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 from pneumothorax.errors import UserError
 from pneumothorax.inference import plan as planning
 from pneumothorax.inference.decision import Decision
+from pneumothorax.locks import LOCK_NAME
 from pneumothorax.segmentation import log, results
-from pneumothorax.workspace import LOCK_NAME, locked
+from pneumothorax.workspace import locked
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ touched the device before.
 import os
 import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
+from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.run import fold_folders, read_recipe
@@ -36,13 +35,16 @@ def find_batch_size(recipe: Recipe, run: Path, images: int, xla: str = "auto") -
         if fold.recipe.is_file():
             found = read_recipe(fold).batch_size
             return found, f"batch size {found}, as {fold.recipe} has it"
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_start) as pool:
+    by_number = "name a number, such as --batch-size 8"
+    with open_pool(1, "spawn", _start, remedy=by_number) as pool:
         try:
-            found, reason = pool.submit(_try_out, recipe, min(MOST, images), xla).result()
+            with hidden_main():
+                trial = pool.submit(_try_out, recipe, min(MOST, images), xla)
+            found, reason = trial.result()
         except BrokenProcessPool:
             raise UserError(
                 "the trial for --batch-size auto was killed, as it is where the machine's memory is full",
-                remedy="end other programs, or name a number, such as --batch-size 8",
+                remedy=f"end other programs, or {by_number}",
             ) from None
     return found, f"batch size {found}: {reason}; the learning rate stays {recipe.learning_rate:g}"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import differences
 from pneumothorax.training.run import FoldFolder, load_state, read_recipe
+from pneumothorax.workspace import replace_folder, restore_folder
 
 
 def gather_folds(source: Path, runs: Path) -> list[Path]:
@@ -29,10 +30,9 @@ def gather_folds(source: Path, runs: Path) -> list[Path]:
         found = recipe.parent
         target = runs / found.parent.name / found.name
         _check_recipe(found, target.parent)
-        if not target.is_dir():
-            _copy(found, target).rename(target)
-        elif _continues(found, target):
-            _replace(found, target)
+        if not restore_folder(target).is_dir() or _continues(found, target):
+            with replace_folder(target) as new:
+                shutil.copytree(found, new, dirs_exist_ok=True)
         gathered.append(target)
     return sorted(set(gathered))
 
@@ -68,20 +68,3 @@ def _continues(found: Path, target: Path) -> bool:
         "the same fold, or one that continues it",
         f"move {target} away; nothing was changed",
     )
-
-
-def _replace(found: Path, target: Path) -> None:
-    """Put a fold in the place of the one that it continues, once all of it is here."""
-    partial, old = _copy(found, target), target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old)
-
-
-def _copy(found: Path, target: Path) -> Path:
-    """Copy a fold next to its place; return the copy."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(found, partial)
-    return partial

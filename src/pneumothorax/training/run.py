@@ -11,8 +11,7 @@ any), and after training the probabilities in ``out_of_fold/`` and
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from pneumothorax import __version__
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe, differences, from_json, to_json
 from pneumothorax.training.provenance import digest_weights, read_note
-from pneumothorax.workspace import atomic, write_text
+from pneumothorax.workspace import atomic, reading, write_text
 
 DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history
 LEAST_GAIN = 5e-5  # of mean Dice: 0 to the four digits that a score has
@@ -105,30 +104,6 @@ class State:
         return sum(row.get("leg", 1) == self.leg + 1 for row in self.history)
 
 
-@contextmanager
-def reading(path: Path, kind: str, command: str = "train", remedy: str = REMEDY) -> Iterator[None]:
-    """Turn any error of the block into one line that names a file of a run.
-
-    Args:
-        path: The file.
-        kind: Expected content, such as 'recipe'.
-        command: Command that wrote it.
-        remedy: The next step, unless the block's own `UserError` has one.
-
-    Raises:
-        UserError: The block raised any error.
-    """
-    try:
-        yield
-    except Exception as error:  # damaged bytes make zipfile, NumPy, pandas and json raise many kinds
-        cause = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)
-        raise UserError(
-            f"{path} is no {kind} ({cause.found})",
-            cause.expected or f"the output of `pneumothorax {command}`",
-            cause.remedy or remedy,
-        ) from error
-
-
 def fold_folders(run: Path) -> list[FoldFolder]:
     """List the folders ``fold<k>`` of a run, trained or not, without copies such as fold0.bak."""
     return [FoldFolder(path) for path in sorted(run.glob("fold*")) if re.fullmatch("fold[0-9]+", path.name)]
@@ -183,7 +158,7 @@ def read_recipe(fold: FoldFolder) -> Recipe:
     """
     if not fold.recipe.is_file():
         raise UserError(f"no recipe in {fold.path}", "recipe.json next to the weights")
-    with reading(fold.recipe, "recipe"):
+    with reading(fold.recipe, "recipe", "train", REMEDY):
         recipe = from_json(fold.recipe.read_text(encoding="utf-8"))
     return recipe
 
@@ -196,7 +171,7 @@ def read_environment(fold: FoldFolder) -> dict[str, Any]:
     """
     if not fold.environment.is_file():
         return {}
-    with reading(fold.environment, "environment"):
+    with reading(fold.environment, "environment", "train", REMEDY):
         environment = json.loads(fold.environment.read_text(encoding="utf-8"))
         if not isinstance(environment, dict):
             raise TypeError(f"found {type(environment).__name__} for names with their values")
@@ -294,7 +269,11 @@ def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None
     """
     if not fold.state.is_file():
         return None
-    with reading(fold.state, "state of training"), fold.state.open("rb") as file, np.load(file) as arrays:
+    with (
+        reading(fold.state, "state of training", "train", REMEDY),
+        fold.state.open("rb") as file,
+        np.load(file) as arrays,
+    ):
         notes = json.loads(str(arrays["notes"]))
         count = len(arrays.files) - 1
         variables = [arrays[f"variable{number}"] for number in range(count)] if with_variables else []
@@ -328,7 +307,7 @@ def read_history(fold: FoldFolder) -> pd.DataFrame:
     """
     if not fold.history.is_file():
         raise UserError(f"no {fold.history}", "the history of a trained fold", "run `pneumothorax train`")
-    with reading(fold.history, "history of training"):
+    with reading(fold.history, "history of training", "train", REMEDY):
         rows = pd.read_csv(fold.history, dtype=np.float64).replace([np.inf, -np.inf], np.nan)
         if lacking := [name for name in DRAWN if name not in rows]:
             raise ValueError(f"no column {', '.join(lacking)}")

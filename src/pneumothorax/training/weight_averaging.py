@@ -2,11 +2,12 @@
 
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from pneumothorax.workspace import atomic
 
 
 def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int = 1) -> list[int]:
@@ -52,8 +53,7 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
     """
     import h5py
 
-    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-        mean = Path(folder, target.name)
+    with atomic(target) as mean:
         shutil.copy(paths[0], mean)
         others = [h5py.File(path) for path in paths[1:]]
         try:
@@ -70,4 +70,3 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
         finally:
             for other in others:
                 other.close()
-        mean.replace(target)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pneumothorax.data.dicom import SUFFIXES
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.download.zip_checks import BROKEN, corrupt, gigabytes, read_members, shown
-from pneumothorax.workspace import atomic
+from pneumothorax.workspace import atomic, partial_folder, restore_folder, swap_folder
 
 _BLOCK = 4096  # bytes; block size of a file system
 _CHUNK = 1 << 20
@@ -58,11 +58,10 @@ def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
     kept = list(_without_copies(members))
     size = sum(member.file_size for member in kept)
     result = Extracted(len(kept), size, len(members) - len(kept))
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file", "a folder, or nothing", "move it away")
+    folder = restore_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
         return result
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_folder(folder)
     _clear(partial, kept)
     _check_room(partial, kept)
     partial.mkdir(parents=True, exist_ok=True)
@@ -77,9 +76,7 @@ def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
                     found = f"{shown(member.filename)} in {archive} is damaged ({error})"
                     raise corrupt(archive, found) from error
             bar.update(member.file_size)
-    if folder.exists():
-        folder.rmdir()  # empty; not every system renames onto it
-    partial.rename(folder)
+    swap_folder(partial, folder)
     return result
 
 

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.notebooks.libraries import LIBRARY, LITE
 from pneumothorax.kaggle.polling import wait_for
+from pneumothorax.workspace import replace_folder
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
@@ -35,10 +35,7 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
         UserError: A wheel is missing or not for every Python, or a weights file is unsuitable.
     """
     named = _name(weights)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
-        new = Path(scratch) / folder.name
-        new.mkdir()
+    with replace_folder(folder) as new:  # not before its end: the wheels may come from there
         if wheels is None:
             _download(new)
         else:
@@ -47,8 +44,6 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
         _check(new, wheels)
         for name, path in named.items():
             shutil.copy(path, new / name)
-        shutil.rmtree(folder, ignore_errors=True)  # only now: the wheels may come from there
-        new.rename(folder)
     return sorted(path.name for path in folder.iterdir())
 
 
