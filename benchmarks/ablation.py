@@ -23,7 +23,8 @@ from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import Tuned, tune_images
-from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.run import FoldFolder, read_recipe
 from pneumothorax.workspace import write_text
 from timing import describe_machine

@@ -1,10 +1,10 @@
-"""The test set's road after training (predict, decide, encode, write) against the forward passes alone.
+"""Prediction of the test set (predict, decide, encode, write) against the forward passes alone.
 
     python benchmarks/predict.py [--images 3205] [--size 128] [--encoder xception] [--folds 1]
 
 The forward passes are those of one network, as many as there are folds: the folds' weights take turns in it.
 The network is untrained, but its probabilities are mixed with blobs of the size of lesions, so that decisions
-and run-length codes cost what they cost in life. Peak memory is this process's own.
+and run-length codes cost as much as with a trained network. Peak memory is this process's own.
 """
 
 import argparse

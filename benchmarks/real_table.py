@@ -15,7 +15,8 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.legs import legs_of
 from pneumothorax.metric import dice
-from pneumothorax.recipe import Recipe, differences, find_recipe
+from pneumothorax.recipe import Recipe, differences
+from pneumothorax.recipes import find_recipe
 from pneumothorax.report.figures import draw_cases, pick_cases
 from pneumothorax.report.run_figures import make_case
 from pneumothorax.training.run import FoldFolder, read_environment, read_history, read_recipe

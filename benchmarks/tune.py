@@ -3,7 +3,7 @@
     python benchmarks/tune.py
 
 3,205 smooth maps of 128 pixels, a fifth of them with a lesion, as five folds, each image with an image-level
-probability that tells the two kinds apart at an ROC AUC of about .95. One side is all of `tune` (the search
+probability with an ROC AUC of about .95. One side is all of `tune` (the search
 over 71,820 rules, nested by fold, and again without the gate; pieces and interval included); the other draws
 every image's mask for a single rule and counts it. Prints how many rules a brute force could try in tune's
 time.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pneumothorax import flag_types
 from pneumothorax.kaggle import KERNELS
-from pneumothorax.recipe import RECIPES, Recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import RECIPES
 
 ROOT_VARIABLE = "PNEUMOTHORAX_ROOT"
 
@@ -117,6 +118,13 @@ def train(command: argparse.ArgumentParser) -> None:
         "--max-hours",
         type=flag_types.hours,
         help="stop cleanly after the epoch that ends nearest before this; the same command goes on later",
+    )
+    command.add_argument(
+        "--xla",
+        choices=("auto", "true", "false"),
+        default="auto",
+        help="whether TensorFlow compiles its steps by XLA: auto (on a GPU, unless --deterministic true), "
+        "true, or false, for short runs: no step waits minutes for the compiler (default: %(default)s)",
     )
     command.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard's logs to the run folder"
@@ -373,8 +381,13 @@ def score(command: argparse.ArgumentParser) -> None:
 
 def recipe(command: argparse.ArgumentParser) -> None:
     """Add --recipe and a flag for each of its fields; a flag that is not given leaves the recipe's value."""
-    text = "named recipe to begin from (default: %(default)s)"
-    command.add_argument("--recipe", choices=RECIPES, default="seed", help=text)
+    command.add_argument(
+        "--recipe",
+        default="seed",
+        metavar="NAME_OR_FILE",
+        help=f"recipe to begin from: {', '.join(RECIPES)}, or the path of a recipe.json, of a run or of your "
+        "own (default: %(default)s)",
+    )
     group = command.add_argument_group("recipe", "fields of the recipe; the defaults shown are the paper's")
     for part in fields(Recipe):
         if part.name == "name":

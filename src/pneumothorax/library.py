@@ -23,7 +23,8 @@ from pneumothorax.inference.plan import Plan, looks_of, make_plan
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.metric import dice as dice_of_counts
-from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.training.provenance import digest_folds
 from pneumothorax.training.run import FoldFolder, find_folds
 

@@ -12,7 +12,8 @@ import pytest
 from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.inference.predictions import read_predictions, write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import find_folds
 

@@ -11,7 +11,8 @@ from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.inference.decision import Decision, read_decision, write_decision
 from pneumothorax.inference.predictions import read_predictions, write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 
 SIDE = 32
 LESION = np.zeros((1024, 1024), bool)

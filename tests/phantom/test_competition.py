@@ -218,7 +218,7 @@ def test_a_killed_call_is_made_again_but_foreign_data_stays(monkeypatch, tmp_pat
     real = tmp_path / "real" / "raw" / "train-rle.csv"
     real.parent.mkdir(parents=True)
     real.touch()
-    with pytest.raises(UserError, match="no artificial competition"):
+    with pytest.raises(UserError, match="not an artificial competition"):
         make_competition(tmp_path / "real", train=8, test=1)
     assert real.exists()
 

@@ -9,7 +9,8 @@ import pandas as pd
 from pneumothorax.data import rle
 from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.inference.predictions import write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.sessions import NAME
 
 SIZE = 64

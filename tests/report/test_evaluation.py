@@ -15,7 +15,7 @@ from pneumothorax.inference.decision import Decision, decide
 from pneumothorax.inference.evaluate import evaluate
 from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.recipe import RECIPES
+from pneumothorax.recipes import RECIPES
 from pneumothorax.report.charts import image_reliability, pixel_reliability
 from pneumothorax.report.decision_charts import emptied, sweep
 from pneumothorax.report.evaluation import evaluate_run, open_run

@@ -24,7 +24,8 @@ from pneumothorax.cli import main
 from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.inference.pixel_counts import judge, measure_masks
 from pneumothorax.inference.predictions import read_predictions, write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.report import cases, pictures, run_page
 from pneumothorax.report.evaluation import evaluate_run, open_run
 from pneumothorax.training.provenance import digest_folds, write_note

@@ -140,7 +140,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
     ("facts", "told"),
     [
         ({}, "no pixel spacing"),
-        ({"spacing_refused": True}, "a pixel spacing that no radiograph has"),
+        ({"spacing_refused": True}, "an implausible pixel spacing"),
         ({"spacing_mm": (5.0, 5.0), "at_detector": True}, "at the detector"),
         ({"spacing_mm": (0.143, 0.143)}, "the image before it was shrunk: no area in cm2"),
         ({"modality": "MG"}, "not a plain radiograph (modality MG)"),
@@ -150,7 +150,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
         ({"coloured": True}, "in colour"),
         ({"covered": 0.35}, "much of it is no image by its own file and shown black (35%)"),
         ({"for_processing": True}, "raw data of the detector (FOR PROCESSING)"),
-        ({"notes": ("WindowWidth is 0; passed over",)}, "WindowWidth is 0; passed over"),
+        ({"notes": ("WindowWidth is 0; ignored",)}, "WindowWidth is 0; ignored"),
     ],
     ids=str,
 )

@@ -181,7 +181,7 @@ def test_padding_of_any_value_leaves_the_finding_as_it_is(root, images):
 @pytest.mark.parametrize(
     ("tags", "area", "source", "warning"),
     [
-        ({"PixelSpacing": [1, 1]}, None, "", "a pixel spacing that no radiograph has"),
+        ({"PixelSpacing": [1, 1]}, None, "", "an implausible pixel spacing"),
         ({"ImagerPixelSpacing": [0.7, 0.7]}, 125.44, "ImagerPixelSpacing", "pixel spacing at the detector"),
         (
             {"ImagerPixelSpacing": [0.7, 0.7], "EstimatedRadiographicMagnificationFactor": 1.4},
@@ -271,7 +271,7 @@ def test_bad_files_among_good_ones_are_rows_and_lines(root, images, capsys):
     assert "pneumothorax: error: 3 of 21 images could not be read" in told.err
     for name in ("03.png", "04.png", "sub/x.dcm"):
         assert any(
-            line.strip().startswith(f"{name}: this is no DICOM")
+            line.strip().startswith(f"{name}: this is not a DICOM")
             for line in told.err.replace("\r", "\n").splitlines()
         )
         assert "no DICOM" in rows_of(out)[name]["error"]
@@ -290,7 +290,7 @@ def test_one_bad_file_is_one_line_and_leaves_nothing(root, images, capsys):
     code, out = segment(root, images / "a.dcm")
     assert code == 2
     (line,) = errors(capsys)
-    assert "a.dcm: this is no DICOM" in line
+    assert "a.dcm: this is not a DICOM" in line
     assert not out.exists()
 
 

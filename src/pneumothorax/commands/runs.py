@@ -38,7 +38,8 @@ def train(options: Namespace) -> int:
     run = workspace.runs / (options.run or recipe.name)
     legs = legs_of(recipe)
     cache, *later = (
-        open_prepared(workspace, leg, "train") for leg in {leg.size: leg for leg in legs}.values()
+        open_prepared(workspace, leg, "train", options.recipe)
+        for leg in {leg.size: leg for leg in legs}.values()
     )
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
@@ -55,7 +56,7 @@ def train(options: Namespace) -> int:
         if find_place().count > 1:
             raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
         with processes.seeing(slots):
-            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies))
+            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies), options.xla)
         recipe = replace(recipe, batch_size=options.batch_size)
         print(line)
     if slots:
@@ -75,6 +76,7 @@ def train(options: Namespace) -> int:
             fold,
             later=later,
             strategy=make_strategy(),
+            xla=options.xla,
             tensorboard=options.tensorboard,
             deadline=deadline,
         )
@@ -85,7 +87,7 @@ def train(options: Namespace) -> int:
             return 0
         if hosts.is_first():
             with hosts.alone():
-                score_fold(fold, (later or [cache])[-1], split, last_leg(recipe))
+                score_fold(fold, (later or [cache])[-1], split, last_leg(recipe), options.xla)
             warn_if_useless([fold])
             print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0

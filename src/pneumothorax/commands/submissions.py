@@ -15,7 +15,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.ensemble import changed_members, describe_members, read_ensemble
 from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.recipe import describe
+from pneumothorax.recipes import describe
 from pneumothorax.source import find_commit
 from pneumothorax.submission import ledger, table
 from pneumothorax.training.run import find_folds, read_recipe

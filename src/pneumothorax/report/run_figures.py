@@ -1,4 +1,4 @@
-"""A run folder -> its figures: reads what the folds left and hands it to `figures`."""
+"""Draw the figures of a run folder from the outputs of its folds, with `figures`."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ COLUMNS = 5  # cases in a row of the sheet
 
 
 def draw_run(run: Path) -> list[Path]:
-    """Draw curves, histogram and cases of a run; the paper's test part where there is one, else out of fold.
+    """Draw curves, histogram and cases of a run; of the paper's test part if there is one, else out of fold.
 
     An ensemble has no curves.
 
@@ -53,7 +53,7 @@ def draw_run(run: Path) -> list[Path]:
 
 
 def _positive_dice(part: Predictions, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows with a pneumothorax and the Dice that the decision earns on each."""
+    """Return the rows with a pneumothorax and the decision's Dice on each."""
     rows = np.flatnonzero(part.studies["area"].to_numpy() > 0)
     chosen = Predictions(part.folder, part.probabilities[rows], part.studies.iloc[rows])
     return rows, judge(chosen, decision)
@@ -64,12 +64,12 @@ def make_case(part: Predictions, row: int, decision: Decision, score: float) -> 
 
     Args:
         part: Holds the image's probability.
-        row: Which of the part's images.
+        row: Row of the image in the part.
         decision: The rule that makes the prediction.
-        score: The Dice that its title names.
+        score: Dice for the title.
 
     Raises:
-        UserError: The image is no longer where it was, or cannot be read.
+        UserError: The image was moved, or cannot be read.
     """
     study = part.studies.iloc[row]
     image = read_radiograph(Path(study["path"])).pixels

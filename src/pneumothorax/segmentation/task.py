@@ -1,4 +1,4 @@
-"""What `segment` is asked to do, and the folder of its results: checked before an image is read."""
+"""The job of `segment` and the folder of its results: checked before an image is read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,17 +15,17 @@ from pneumothorax.workspace import locked
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with every image.
+    """Settings for all images.
 
     Attributes:
         out: The folder of results.
-        source: Where the images are (see `log.digest_source`).
-        plan: Which networks look.
+        source: Digest of the input (see `log.digest_source`).
+        plan: The networks.
         decision: The rule.
-        paths: Of each image's files, by its name.
-        objects: Which DICOM objects are wanted, 'dicom_seg' and 'dicom_sc'.
+        paths: Path of each image's files, by its name.
+        objects: Requested DICOM objects, 'dicom_seg' and 'dicom_sc'.
         identify: Whether results name the patient.
-        made_by: What a mask follows from, apart from the image.
+        made_by: Description of networks and rule, on which masks depend.
     """
 
     out: Path
@@ -50,7 +50,7 @@ def check_rule(plan: planning.Plan, decision: Decision) -> None:
 
 
 def need_highdicom() -> None:
-    """Make sure that DICOM objects can be written."""
+    """Check that DICOM objects can be written."""
     try:
         import pneumothorax.segmentation.dicom_objects  # noqa: F401
     except ModuleNotFoundError as error:
@@ -63,7 +63,7 @@ def need_highdicom() -> None:
 
 
 def check_out(out: Path) -> None:
-    """Make sure that the folder of results is new, empty or an older one: nothing else is overwritten."""
+    """Check that the folder of results is new, empty or an older one: nothing else is overwritten."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "a folder for the results", "choose another --out")
     others = out.is_dir() and any(not path.name.startswith(LOCK_NAME) for path in out.iterdir())
@@ -75,7 +75,7 @@ def check_out(out: Path) -> None:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Let one command at a time write to the folder of results; it does not stay if nothing is written."""
+    """Let one command at a time write to the folder of results; it is removed if nothing is written."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         with locked(out, f"another command writes to {out}"):
@@ -86,7 +86,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def make_room(task: Task) -> None:
-    """Make the folders; then the tables go, which will not be true for long and come again at the end."""
+    """Make the folders, and delete the outdated tables, which are written again at the end."""
     for kind in ("mask", "overlay", *task.objects):
         (task.out / results.FILES[kind]).mkdir(parents=True, exist_ok=True)
     for name in (results.CSV, results.JSON):

@@ -1,4 +1,4 @@
-"""gather_folds: run folders that were trained elsewhere -> the runs of this workspace."""
+"""Import run folders that were trained elsewhere into the runs of this workspace."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from pneumothorax.workspace import replace_folder, restore_folder
 def gather_folds(source: Path, runs: Path) -> list[Path]:
     """Copy every fold below ``<source>/**/runs/<run>/fold<k>/`` to ``<runs>/<run>/fold<k>/``.
 
-    A fold appears when it is complete. One that is there already is left alone if it holds all of the
+    A fold appears when it is complete. An existing one is left alone if it holds all of the
     newcomer's training, and replaced if the newcomer continues it.
 
     Args:
@@ -23,7 +23,7 @@ def gather_folds(source: Path, runs: Path) -> list[Path]:
         The folders that were copied or were there already, in order of run and fold.
 
     Raises:
-        UserError: A fold is there with other training in it, or one run has two recipes.
+        UserError: A fold exists with other training in it, or one run has two recipes.
     """
     gathered = []
     for recipe in sorted(source.rglob("runs/*/fold*/recipe.json")):
@@ -57,7 +57,7 @@ def _history(fold: Path) -> list[str]:
 
 
 def _continues(found: Path, target: Path) -> bool:
-    """Tell whether a newcomer goes on where ours stopped; False where ours holds all of it."""
+    """Return whether a newcomer continues our training; False if ours holds all of it."""
     ours, theirs = _history(target), _history(found)
     if ours[: len(theirs)] == theirs:
         return False

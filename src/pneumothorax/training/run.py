@@ -1,8 +1,8 @@
-"""The run folder's contract: what is in it, how it is read and written; needs no network library.
+"""The run folder's contract: its files, and how they are read and written; needs no network library.
 
 ``runs/<name>/fold<k>/`` holds ``recipe.json``, ``environment.json`` (versions, precision),
 ``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), ``sessions.json`` (when,
-where and from which commit it was trained), ``encoder_weights.json`` (which file the encoder began with, if
+where and from which commit it was trained), ``encoder_weights.json`` (the origin of the encoder's weights, if
 any), and after training the probabilities in ``out_of_fold/`` and
 ``test/`` and the scores in ``scores.json``.
 ``runs/<name>/decision.json`` comes from `tune`.
@@ -63,7 +63,7 @@ class FoldFolder:
 
     @property
     def scores(self) -> Path:
-        """What the fold reached, as JSON."""
+        """The fold's scores, as JSON."""
         return self.path / "scores.json"
 
     @property
@@ -83,11 +83,11 @@ class State:
 
     Attributes:
         epoch: Epochs done, of all legs.
-        variables: Arrays of the network's and the optimiser's variables, in their order; empty where a leg is
+        variables: Arrays of the network's and the optimiser's variables, in their order; empty if a leg is
             over and the next begins with the fold's weights.
-        callbacks: Attributes of each watched callback; of none where a leg is over.
+        callbacks: Attributes of each watched callback; of none if a leg is over.
         history: One row an epoch.
-        finished: Whether training has ended by itself.
+        finished: Whether training has ended.
         leg: The leg that is trained next, counted from 0.
     """
 
@@ -105,7 +105,7 @@ class State:
 
 
 def fold_folders(run: Path) -> list[FoldFolder]:
-    """List the folders ``fold<k>`` of a run, trained or not; a copy such as fold0.bak is none."""
+    """List the folders ``fold<k>`` of a run, trained or not, without copies such as fold0.bak."""
     return [FoldFolder(path) for path in sorted(run.glob("fold*")) if re.fullmatch("fold[0-9]+", path.name)]
 
 
@@ -136,14 +136,14 @@ def find_folds(run: Path) -> list[FoldFolder]:
 
 
 def is_newer(path: Path, fold: FoldFolder) -> bool:
-    """Tell whether a file is there and was made of a fold's weights as they are (see `training.made_of`)."""
+    """Return whether a file exists and was made of a fold's present weights (see `training.provenance`)."""
     if path.is_file() and (note := read_note(path)) is not None:
         return note.get(fold.path.name) == digest_weights(fold.weights)
     return path.is_file() and path.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
 
 
 def newer_folds(path: Path, trained: Sequence[FoldFolder]) -> list[str]:
-    """Name the folds of whose weights a file was not made; none where it is not there."""
+    """Name the folds whose weights a file was not made of; none if the file is missing."""
     if path.is_file() and (note := read_note(path)) is not None:
         return [one.path.name for one in trained if note.get(one.path.name) != digest_weights(one.weights)]
     made = path.stat().st_mtime_ns if path.is_file() else math.inf
@@ -151,20 +151,20 @@ def newer_folds(path: Path, trained: Sequence[FoldFolder]) -> list[str]:
 
 
 def read_recipe(fold: FoldFolder) -> Recipe:
-    """Read the recipe that a fold was trained by.
+    """Read the recipe of a trained fold.
 
     Raises:
-        UserError: There is none, it is damaged, or another version wrote it.
+        UserError: It is missing, damaged, or another version wrote it.
     """
     if not fold.recipe.is_file():
-        raise UserError(f"no recipe in {fold.path}", "recipe.json beside the weights")
+        raise UserError(f"no recipe in {fold.path}", "recipe.json next to the weights")
     with reading(fold.recipe, "recipe", "train", REMEDY):
         recipe = from_json(fold.recipe.read_text(encoding="utf-8"))
     return recipe
 
 
 def read_environment(fold: FoldFolder) -> dict[str, Any]:
-    """Read the versions and the precision that a fold was trained by; none where they were not noted.
+    """Read the versions and the precision of a trained fold; empty if they were not noted.
 
     Raises:
         UserError: The file is damaged.
@@ -199,8 +199,8 @@ def check_run(run: Path, recipe: Recipe, data: str | None) -> None:
     """Check that a recipe and data are those of all folds that a run has.
 
     Args:
-        run: The folder of the run, which need not be there.
-        recipe: Of the fold that is to be trained.
+        run: Folder of the run, which need not exist.
+        recipe: Recipe of the fold to train.
         data: Digest of the prepared studies (see `data.cache.digest_studies`).
 
     Raises:
@@ -262,7 +262,7 @@ def save_state(fold: FoldFolder, state: State) -> None:
 
 
 def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None:
-    """Read the state; None where training has not ended its first epoch. The inverse of `save_state`.
+    """Read the state; None before the end of the first epoch. The inverse of `save_state`.
 
     Raises:
         UserError: The file is damaged.
@@ -300,10 +300,10 @@ def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(fold: FoldFolder) -> pd.DataFrame:
-    """Read history.csv; a value that is no finite number is NaN, but for the epochs.
+    """Read history.csv; a value that is not a finite number is NaN, except in the epochs.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: It is missing or damaged.
     """
     if not fold.history.is_file():
         raise UserError(f"no {fold.history}", "the history of a trained fold", "run `pneumothorax train`")

@@ -221,7 +221,7 @@ def test_what_has_arrived_survives_a_refusal_of_the_rest(
     for fault, words in (
         ({"status": 403}, "the archive's address was refused (403)"),
         ({"status": 503}, "Kaggle answers 503"),
-        (page, "none of Kaggle's"),
+        (page, "not Kaggle's"),
     ):
         standin.fail("GET storage", after=1, **fault)  # type: ignore[arg-type]  # the request for the rest
         assert_refused(kit(*ONLY_TEST, "1"), "could not download the competition's files", words)

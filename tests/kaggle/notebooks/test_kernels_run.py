@@ -121,15 +121,15 @@ def epochs(session):
 def test_training_stops_in_time_and_says_how_to_go_on(versions):
     (session, printed), _ = versions
     assert epochs(session) == (1, False)
-    assert "not finished: fold0 (1 epochs). `make push KERNEL=train ARGS=--resume` goes on." in printed
+    assert "not finished: fold0 (1 epochs). `make push KERNEL=train ARGS=--resume` resumes it." in printed
     assert session.pictures == 0
 
 
 def test_the_next_version_goes_on_where_its_input_ended(versions):
     _, (session, printed) = versions
     assert epochs(session) == (2, True)
-    assert "goes on from: " in printed
-    assert "fold0" in printed.split("goes on from: ")[1].splitlines()[0]
+    assert "resumes from: " in printed
+    assert "fold0" in printed.split("resumes from: ")[1].splitlines()[0]
     assert session.pictures >= 2
 
 

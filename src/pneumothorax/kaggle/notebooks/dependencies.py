@@ -1,4 +1,4 @@
-"""What notebooks need without internet: wheels and weights, as a private dataset of the user's own."""
+"""Private dataset of the wheels and weights that notebooks need without internet."""
 
 import shutil
 import subprocess
@@ -24,15 +24,15 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
     """Fill a folder with the wheels that Kaggle's image lacks, and with weights.
 
     Args:
-        folder: Replaced, once all is there; may itself be where the wheels lie.
-        wheels: Where the wheels lie; pip downloads them when None.
+        folder: Output folder, replaced once all is there; may be the folder of the wheels.
+        wheels: Folder of the wheels; pip downloads them when None.
         weights: Files of encoder weights, or folders that hold one (see `model.attached_weights`).
 
     Returns:
         The names of the files.
 
     Raises:
-        UserError: A wheel is missing or not for every Python, or a weights file cannot serve.
+        UserError: A wheel is missing or not for every Python, or a weights file is unsuitable.
     """
     named = _name(weights)
     with replace_folder(folder) as new:  # not before its end: the wheels may come from there
@@ -76,7 +76,7 @@ def upload(folder: Path, client: "Client") -> str:
 
 
 def _name(weights: Sequence[Path]) -> dict[str, Path]:
-    """Return the files by the names under which a session finds them."""
+    """Return the files by the names that a session looks for."""
     from pneumothorax.model.encoders.attached_weights import name_for_session
 
     named: dict[str, Path] = {}
@@ -105,7 +105,7 @@ def _download(folder: Path) -> None:
 
 
 def _check(folder: Path, origin: Path | None) -> None:
-    """Make sure that every wheel is there, and serves any Python 3: Kaggle's may be newer than ours."""
+    """Check that every wheel is there, and serves any Python 3: Kaggle's may be newer than ours."""
     names = [path.name for path in folder.glob("*.whl")]
     for package in PACKAGES:
         start = package.replace("-", "_").replace("==", "-").lower() + "-"
