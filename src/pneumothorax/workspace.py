@@ -199,13 +199,13 @@ def locked(place: Path, told: str) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path, kind: str, command: str, remedy: str) -> Iterator[Path]:
-    """Name a damaged file in one line where the block that reads it fails.
+    """Turn any error of the block into one line that names a file.
 
     Args:
         path: The file; it is given to the block.
-        kind: What it should be, such as 'recipe'.
-        command: The command that writes it.
-        remedy: What to do, where the block's own `UserError` does not say.
+        kind: Expected content, such as 'recipe'.
+        command: Command that wrote it.
+        remedy: The next step, unless the block's own `UserError` has one.
 
     Raises:
         UserError: The block raised any error.
@@ -213,11 +213,11 @@ def reading(path: Path, kind: str, command: str, remedy: str) -> Iterator[Path]:
     try:
         yield path
     except Exception as error:  # damaged bytes make zipfile, NumPy, pandas and json raise many kinds
-        inner = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)
+        cause = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)
         raise UserError(
-            f"{path} is no {kind} ({inner.found})",
-            inner.expected or f"the output of `pneumothorax {command}`",
-            inner.remedy or remedy,
+            f"{path} is no {kind} ({cause.found})",
+            cause.expected or f"the output of `pneumothorax {command}`",
+            cause.remedy or remedy,
         ) from error
 
 

@@ -19,7 +19,7 @@ def open_pool(
     start: str,
     initializer: Callable[..., object],
     *arguments: object,
-    remedy: str = "use --workers 1, which needs none",
+    remedy: str = "use --workers 1",
 ) -> ProcessPoolExecutor:
     """Make a pool of worker processes; submit to it within `hidden_main`.
 
@@ -28,8 +28,8 @@ def open_pool(
         start: "spawn" or "forkserver".
         initializer: Function called with the arguments in each process.
         *arguments: Arguments of the initializer.
-        remedy: The next step for the user if they cannot be started.
-
+            remedy: The next step for the user if they cannot be started.
+    
     Raises:
         UserError: The system has no room for the semaphores that processes use to wait for each other.
     """
