@@ -19,7 +19,7 @@ def build_network(recipe: Recipe, weights: str | None) -> keras.Model:
     """Build the recipe's architecture on its encoder.
 
     Args:
-        recipe: Architecture, encoder, decoder and size.
+        recipe: Recipe with architecture, encoder, decoder and size.
         weights: 'imagenet', or None for random weights of the encoder.
 
     Returns:

@@ -24,7 +24,7 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
     """Build the recipe's network: grey uint8 images in, probabilities out.
 
     Args:
-        recipe: Encoder, its weights, decoder and size.
+        recipe: Recipe with encoder, its weights, decoder and size.
         precision: A Keras dtype policy; the sigmoid and all after it are float32 in any.
         trained: Weights will be loaded into it, so the encoder's own are not downloaded.
 

@@ -64,7 +64,7 @@ class ExactResume(keras.callbacks.Callback):
 
     It also keeps the weights of the best epochs, and of their moving average if there is one, and leaves the
     best, or the mean of the best, as the fold's weights. It must come after the callbacks that it watches: it
-    saves their state, and restores it when training begins.
+    saves their state, and restores it after they have reset it when training begins.
 
     Args:
         fold: Folder of the results.
