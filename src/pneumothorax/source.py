@@ -37,7 +37,8 @@ AT_HOME = (
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
+    *("__init__", "errors", "interrupts", "loss_text", "legs", "recipe_checks", "recipe", "workspace"),
+    *("source", "mounts"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
     *("words", "flags", "commands", "cli"),
 )
