@@ -11,10 +11,9 @@ import threading
 import time
 
 import pytest
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax import cli, interrupts
-
-SECONDS = 120  # ends a hang
 
 
 def interrupt():
@@ -45,7 +44,7 @@ def test_a_loop_that_does_not_ask_is_ended_all_the_same(monkeypatch):
     monkeypatch.setattr(interrupts, "PATIENCE", 0.05)
     with pytest.raises(KeyboardInterrupt), interrupts.watching(), interrupts.checked_loop():  # noqa: PT012
         interrupt()
-        time.sleep(SECONDS)
+        time.sleep(HANG_SECONDS)
 
 
 def collect():
@@ -79,7 +78,7 @@ def catch_all():
 def test_a_callback_cannot_swallow_it(callback, asks, capsys):
     with pytest.raises(KeyboardInterrupt), interrupts.watching():  # noqa: PT012
         callback()
-        ends = time.monotonic() + SECONDS
+        ends = time.monotonic() + HANG_SECONDS
         while time.monotonic() < ends:
             if asks:
                 interrupts.check()
@@ -89,7 +88,7 @@ def test_a_callback_cannot_swallow_it(callback, asks, capsys):
 @pytest.mark.parametrize("callback", [collect, call_from_c, catch_all])
 def test_swallowed_or_not_the_next_check_and_the_next_loop_raise_it(callback, monkeypatch):
     for ask in (interrupts.check, interrupts.checked_loop().__enter__):
-        monkeypatch.setattr(interrupts, "BOUNCE", SECONDS)
+        monkeypatch.setattr(interrupts, "BOUNCE", HANG_SECONDS)
         with pytest.raises(KeyboardInterrupt), interrupts.watching():  # noqa: PT012
             callback()
             ask()
@@ -114,7 +113,7 @@ def test_where_ctrl_c_is_ignored_or_in_a_thread_nothing_changes():
     found = []
     thread = threading.Thread(target=in_thread)
     thread.start()
-    thread.join(SECONDS)
+    thread.join(HANG_SECONDS)
     assert found == [signal.default_int_handler]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -209,7 +208,7 @@ def test_no_ctrl_c_at_any_moment_is_lost(kind):
             assert process.stdout.readline() == "begins\n"
             time.sleep(generator.random() * 0.05)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=SECONDS)
+            _, said = process.communicate(timeout=HANG_SECONDS)
         finally:
             process.kill()
             process.wait()
@@ -240,11 +239,11 @@ def test_the_second_one_ends_a_command_that_is_deep_in_a_library():
         process.send_signal(signal.SIGINT)
         time.sleep(3 * interrupts.BOUNCE)
         assert process.poll() is None
-        ends = time.monotonic() + SECONDS
+        ends = time.monotonic() + HANG_SECONDS
         while process.poll() is None and time.monotonic() < ends:  # a busy machine may see two as one
             process.send_signal(signal.SIGINT)
             time.sleep(3 * interrupts.BOUNCE)
-        _, said = process.communicate(timeout=SECONDS)
+        _, said = process.communicate(timeout=HANG_SECONDS)
     finally:
         process.kill()
         process.wait()
