@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from pneumothorax import __version__, flags
+from pneumothorax import __version__, flags, interrupts
 from pneumothorax.errors import UserError
 from pneumothorax.model import backend
 from pneumothorax.parser import Parser
@@ -90,19 +90,31 @@ def _run(arguments: Sequence[str] | None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend.choose_backend()
     _choose_drawing()
+    with interrupts.watching():
+        try:
+            return _command(options)
+        except KeyboardInterrupt:
+            pass
+        except Exception:  # a library may have made its own error of the KeyboardInterrupt
+            if options.debug or not interrupts.was_asked():
+                raise
+    print(interrupts.MESSAGE, file=sys.stderr)
+    return interrupts.INTERRUPTED
+
+
+def _command(options: argparse.Namespace) -> int:
+    """Run one command; a mistake of the user's becomes one line."""
     try:
         if options.command in _ON_KERAS:
             backend.check_backend()
         code = _demo(options) if options.command == "demo" else _find(options)(options)
         _flush()  # a full disk is then one line as well
+        interrupts.check()
         return code
     except UserError as error:
         if options.debug:
             raise
         message = str(error)
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
-        return 130
     except ModuleNotFoundError as error:
         name = os.environ["KERAS_BACKEND"]
         if options.debug or error.name != name:

@@ -1,10 +1,15 @@
 """Training: what a resumed run must share with an uninterrupted one, and how it fails."""
 
+import contextlib
+import ctypes
 import itertools
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pneumothorax import interrupts
 from pneumothorax.data.batches import gather
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import divide
@@ -84,12 +90,25 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module")
+def trained(discs, tiny, tmp_path_factory):
+    """Return the folder of an uninterrupted run with the options, trained once; only to be copied."""
+    done = {}
+
+    def folder_of(options):
+        key = repr(options)
+        if key not in done:
+            done[key] = tmp_path_factory.mktemp("trained")
+            train(replace(tiny, **options), discs, FoldFolder(done[key] / "fold0"))
+        return done[key]
+
+    return folder_of
+
+
 @pytest.fixture
-def straight(discs, tiny, tmp_path, small_network):
+def straight(trained, tmp_path, small_network):
     """An uninterrupted run."""
-    fold = FoldFolder(tmp_path / "straight" / "fold0")
-    train(replace(tiny, **IMPATIENT), discs, fold)
-    return fold
+    return FoldFolder(shutil.copytree(trained(IMPATIENT), tmp_path / "straight") / "fold0")
 
 
 def test_the_rate_falls_and_training_ends_early(straight):
@@ -115,6 +134,52 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
     begun = read_sessions(fold)
     assert [one.epoch for one in begun] == [0, at[0]]
     assert begun[0].images == len(divide(discs.studies, recipe, 0).train)
+
+
+class CtrlC(keras.callbacks.Callback):
+    """Sends Ctrl-C some time after some batches; C calls back all the time, which swallows exceptions."""
+
+    def __init__(self, batches, seconds):
+        super().__init__()
+        self.left, self.seconds = batches, seconds
+        self.call_back = ctypes.CFUNCTYPE(None)(self.work)
+
+    def work(self):
+        for number in range(1000):
+            str(number)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            kill = (threading.main_thread().ident, signal.SIGINT)
+            threading.Timer(self.seconds, signal.pthread_kill, kill).start()
+        for _ in range(100):
+            self.call_back()
+
+
+def test_ctrl_c_at_any_moment_ends_training_and_it_resumes_exactly(
+    straight, discs, tiny, tmp_path, monkeypatch
+):
+    recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
+    generator = random.Random(0)
+    for _ in range(6):
+        ctrl_c = CtrlC(generator.randint(1, 5), generator.random() * 0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(fit_leg, "Progress", lambda *_, ctrl_c=ctrl_c: ctrl_c)
+            with interrupts.watching():
+                try:
+                    train(recipe, discs, fold)
+                    finished = True
+                except KeyboardInterrupt:
+                    finished = False
+                assert finished or interrupts.was_asked()
+                while ctrl_c.left <= 0 and not interrupts.was_asked():  # training was quicker
+                    with contextlib.suppress(KeyboardInterrupt):
+                        time.sleep(0.01)
+        if finished:
+            break
+    train(recipe, discs, fold)
+    assert_equal_runs(straight, fold)
 
 
 def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_one(
@@ -162,9 +227,9 @@ STRONG = {
 
 
 @pytest.fixture
-def strong(discs, tiny, tmp_path, small_network):
-    fold = FoldFolder(tmp_path / "strong" / "fold0")
-    assert train(replace(tiny, **STRONG), discs, fold)
+def strong(trained, tmp_path, small_network):
+    fold = FoldFolder(shutil.copytree(trained(STRONG), tmp_path / "strong") / "fold0")
+    assert load_state(fold).finished
     return fold
 
 

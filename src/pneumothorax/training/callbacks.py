@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from pneumothorax import interrupts
 from pneumothorax.data.batches import full_batches, gather
 from pneumothorax.errors import UserError
 from pneumothorax.model.metrics import plain_names
@@ -19,6 +20,39 @@ from pneumothorax.training.feed import TrainingBatches
 from pneumothorax.training.hardware import predict_on_batch
 
 WORTH_SAYING = 0.05  # of an epoch, in which the device waited for data
+
+
+class Interruptible(keras.callbacks.CallbackList):
+    """Keras' list of callbacks, which ends training between two batches after a Ctrl-C.
+
+    A callback could end it as well, but only in the threads of the others, or by keeping them from theirs.
+
+    Args:
+        callbacks: What Keras would be given.
+        model: The network that is trained.
+        epochs: How many epochs in all.
+    """
+
+    def __init__(self, callbacks: list[keras.callbacks.Callback], model: keras.Model, epochs: int) -> None:
+        super().__init__(callbacks, add_history=True, model=model, verbose=0, epochs=epochs)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """End training if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: It was.
+        """
+        interrupts.check()
+        super().on_train_batch_begin(batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """End validation if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: It was.
+        """
+        interrupts.check()
+        super().on_test_batch_begin(batch, logs)
 
 
 class EpochDraw(keras.callbacks.Callback):
@@ -95,6 +129,7 @@ class HardNegatives(keras.callbacks.Callback):
         wrong = set(self.hard) - set(drawn.tolist())
         if len(drawn):
             for rows in full_batches(drawn, self.feed.recipe.batch_size):
+                interrupts.check()
                 images, _ = gather(self.feed.cache, rows)
                 seen = predict_on_batch(self.model, images)
                 maps = seen["probability"] if isinstance(seen, dict) else seen

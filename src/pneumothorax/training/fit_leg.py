@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from pneumothorax import interrupts
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.model.encoders.weights import find_weights, note_weights
@@ -20,6 +21,7 @@ from pneumothorax.training.callbacks import (
     Clock,
     EpochDraw,
     HardNegatives,
+    Interruptible,
     Progress,
     StopAtNaN,
     SwapAverage,
@@ -129,7 +131,7 @@ def fit_leg(
     if uses_xla(recipe, xla):
         announce("step")
     try:
-        with training_memory(recipe), warnings.catch_warnings():
+        with interrupts.checked_loop(), training_memory(recipe), warnings.catch_warnings():
             # An epoch may be shorter than the longest, whose length Keras expects.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
@@ -137,7 +139,7 @@ def fit_leg(
                 validation_data=ValidationBatches(cache, split.validation, recipe),
                 epochs=recipe.epochs,
                 initial_epoch=leg.done,
-                callbacks=callbacks,
+                callbacks=Interruptible(callbacks, model, recipe.epochs),
                 shuffle=False,  # the feed does it, so that a resumed run repeats it
                 verbose=0,
             )
