@@ -38,7 +38,8 @@ from pneumothorax.kaggle import COMPETITION
 from pneumothorax.kaggle.notebooks import libraries, session
 from pneumothorax.legs import last_leg
 from pneumothorax.report.figures import Case, draw_cases, save_figure
-from pneumothorax.training.run import find_folds, read_recipe
+from pneumothorax.training.fold_folder import read_recipe
+from pneumothorax.training.run import find_folds
 
 session.begin(ACCELERATOR)
 libraries.install()

@@ -18,7 +18,8 @@ from pneumothorax.commands import processes, runs
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.training import side_by_side
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 EPOCHS = 60  # enough not to be over before both folds have begun
 MINUTES = 10 * 60  # a deadline that only ends a hang

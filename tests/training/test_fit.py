@@ -30,8 +30,10 @@ from pneumothorax.recipe import to_json
 from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume
 from pneumothorax.training.feed import TrainingBatches
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import read_history, useless
 from pneumothorax.training.sessions import read_sessions
+from pneumothorax.training.state import load_state
 
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {

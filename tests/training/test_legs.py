@@ -19,7 +19,9 @@ from pneumothorax.recipes import find_recipe
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.training import callbacks, fit, fit_leg, resume
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import read_history
+from pneumothorax.training.state import load_state
 
 pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
 LEGS = "size=64, epochs=2, learning_rate=1e-4; positive_rate=1, learning_rate=1e-12"

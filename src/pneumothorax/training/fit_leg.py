@@ -29,8 +29,10 @@ from pneumothorax.training.callbacks import (
 )
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import TrainingBatches, ValidationBatches
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import monitored
 from pneumothorax.training.resume import ExactResume
-from pneumothorax.training.run import FoldFolder, State, monitored
+from pneumothorax.training.state import State
 from pneumothorax.training.warm_start import load_beginning
 from pneumothorax.training.xla import AUTO, announce, uses_xla
 

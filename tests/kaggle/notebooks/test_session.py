@@ -14,7 +14,9 @@ from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.notebooks import session
 from pneumothorax.recipes import RECIPES
-from pneumothorax.training.run import FoldFolder, State, claim, save_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.run import claim
+from pneumothorax.training.state import State, save_state
 
 COMPETITION, DATASET = "siim-acr", "someone/training-images"
 CODE = ("-c", "import sys; from pneumothorax.kaggle.notebooks import session; exec(sys.argv[1])")

@@ -198,7 +198,8 @@ def find_run(name: str, workspace: Workspace) -> Path:
 
 def list_unfinished(run: Path) -> list[str]:
     """Name the unfinished folds of a run, with the epochs done."""
-    from pneumothorax.training.run import FoldFolder, load_state
+    from pneumothorax.training.fold_folder import FoldFolder
+    from pneumothorax.training.state import load_state
 
     states = {path.name: load_state(FoldFolder(path), with_variables=False) for path in run.glob("fold*")}
     return [
