@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Flags of a command, for example: make train RECIPE=strong ARGS="--epochs 60 --fold 0"
 ARGS ?=
-# Which recipe to prepare and train; which run to tune, predict, draw and submit: by default the recipe's name.
+# Which recipe to prepare and train, by name or by the path of a recipe.json; which run to tune, predict, draw
+# and submit: by default the recipe's name, for which the package reads the file.
 RECIPE ?=
-RUN ?= $(RECIPE)
-BY_RECIPE = $(if $(RECIPE),--recipe $(RECIPE))
+NAME_OF_FILE = $(shell $(BIN)/python -m pneumothorax.recipes "$(RECIPE)")
+RUN ?= $(if $(findstring .,$(RECIPE))$(findstring /,$(RECIPE)),$(or $(NAME_OF_FILE),$(error RECIPE=$(RECIPE) is no recipe)),$(RECIPE))
+BY_RECIPE = $(if $(RECIPE),--recipe "$(RECIPE)")
 OF_RUN = $(if $(RUN),--run $(RUN))
 
 .DEFAULT_GOAL := help
@@ -88,8 +90,8 @@ leaderboard: install ## fetch the scores of all submissions: submissions/README.
 kernels: install ## build the notebooks of kernels/ from their sources and the package
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-push: install ## push a notebook, which Kaggle runs: KERNEL=train FOLDS=0,1,2,3,4 ACCELERATOR=tpu
-	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(if $(ACCELERATOR),--parameter ACCELERATOR=$(ACCELERATOR)) $(ARGS)
+push: install ## push a notebook, which Kaggle runs: KERNEL=train RECIPE=strong FOLDS=0,1,2,3,4 ACCELERATOR=tpu
+	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(if $(RECIPE),--parameter "RECIPE=$(RECIPE)") $(if $(ACCELERATOR),--parameter ACCELERATOR=$(ACCELERATOR)) $(ARGS)
 
 kernel-status: install ## tell how a pushed notebook does: KERNEL=train
 	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)

@@ -19,11 +19,12 @@ import numpy as np
 from pneumothorax.data.batches import epoch_size
 from pneumothorax.data.cache import read_studies
 from pneumothorax.data.folds import divide
-from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import Tuned, tune_images
-from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.run import FoldFolder, read_recipe
 from pneumothorax.workspace import write_text
 from timing import describe_machine
@@ -200,7 +201,7 @@ def to_row(text: str, tuned: Tuned) -> Row:
 
 def seed_rows(parts: list[Predictions], tuned: Tuned) -> list[Row]:
     """Return all-empty, the paper's network as it is, and with the least area that other folds chose."""
-    plain = np.concatenate([judge(part, Decision()) for part in parts])
+    plain = np.concatenate([judge(part, Rule()) for part in parts])
     empty = (~tuned.positive).astype(float)
     return [
         Row("all-empty", empty, tuned.positive, None, tuned.patients),

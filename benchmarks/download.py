@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python benchmarks/download.py
 
-Both sides get 400 MB of incompressible files in the competition's layout from 127.0.0.1, so the network is no
-limit and what is left is the work: ours lists the files, checks names, sizes and checksums, and makes every
-file appear whole; the peer downloads by `kaggle competitions download` and unpacks by `python -m zipfile`.
+Both sides get 400 MB of incompressible files in the competition's layout from 127.0.0.1, so that only the
+work limits them: ours lists the files, checks names, sizes and checksums, and makes every file appear whole;
+the peer downloads by `kaggle competitions download` and unpacks by `python -m zipfile`.
 """
 
 import os

@@ -24,7 +24,7 @@ SIZES = (128, 256)
 
 
 def make_arrays(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images of noise, and masks of which every third is empty."""
+    """Return images of noise, and masks, every third of them empty."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (IMAGES, size, size), dtype=np.uint8)
     masks = np.zeros_like(images)
@@ -34,7 +34,7 @@ def make_arrays(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, float]]:
-    """Return what feeds every image once and what takes a few training steps; and the peer's values."""
+    """Return functions that make batches of all images and take a few steps; and the peer's values."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dataclasses import replace
     from pathlib import Path
@@ -42,7 +42,7 @@ def make_sides(size: int) -> tuple[dict[str, Callable[[], object]], dict[str, fl
     import pandas as pd
 
     from pneumothorax.data.cache import Cache
-    from pneumothorax.recipe import RECIPES
+    from pneumothorax.recipes import RECIPES
     from pneumothorax.training import hardware
     from pneumothorax.training.augmentation_preview import INGREDIENTS
     from pneumothorax.training.compiling import compile_model

@@ -3,9 +3,9 @@
     python benchmarks/gain.py --sizes 128 256 --rounds 5
 
 Recipe `strong` with the encoder EfficientNet-Lite0 of random weights, a small network, so that the gain
-weighs much. Both sides evaluate the same images of noise by the same network, in turn; the first round of
-each compiles. The ratios are of the least rounds, since other work on a machine only ever adds; that of
-processor time hardly feels it.
+has much weight. Both sides evaluate the same images of noise by the same network, in turn; the first
+round of each compiles. The ratios are of the least rounds, since other work on a machine only ever adds
+time; processor time is nearly independent of it.
 """
 
 import argparse
@@ -21,7 +21,7 @@ GOAL = 1.1  # less than a tenth of validation
 
 
 def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float]]]:
-    """Return what validates once, with the gain and without, on images of which every fifth has a lesion."""
+    """Return functions that validate once, with the gain and without; every fifth image has a lesion."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dataclasses import replace
     from functools import partial
@@ -33,7 +33,7 @@ def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float
     from pneumothorax.model.devices import count_gpus, on_tensorflow
     from pneumothorax.model.losses import find_losses
     from pneumothorax.model.metrics import find_metrics
-    from pneumothorax.recipe import RECIPES
+    from pneumothorax.recipes import RECIPES
     from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import ValidationBatches
 
@@ -86,15 +86,15 @@ def main() -> None:
     print(describe_machine("keras"))
     for size in options.sizes:
         seconds = measure(make_sides(size, options.images), options.rounds)
-        for kind, what in enumerate(("seconds", "processor seconds")):
+        for kind, unit in enumerate(("seconds", "processor seconds")):
             values = {name: [one[kind] for one in each] for name, each in seconds.items()}
             for name, each in values.items():
                 print(
                     f"{size} px, {options.images} images, {name} the gain: least {min(each):.2f}, median "
-                    f"{statistics.median(each):.2f} {what}"
+                    f"{statistics.median(each):.2f} {unit}"
                 )
             ratio = min(values["with"]) / min(values["without"])
-            print_ratio(f"validation at {size} px, with / without, {what}", ratio, f"below {GOAL}")
+            print_ratio(f"validation at {size} px, with / without, {unit}", ratio, f"below {GOAL}")
 
 
 if __name__ == "__main__":

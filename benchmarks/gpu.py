@@ -5,28 +5,34 @@
 
 Needs the package, TensorFlow and, for their rows, JAX and the peer; what is not installed is skipped. Each
 side runs in a process of its own, all on one GPU; sides that are compared take bursts of steps in turn, and
-the figures are medians. Images are random unless `--cache` names prepared ones. Rows come by their worth,
-and those that `--budget` has no time for are skipped; the JSON file has what was measured until then.
+the figures are medians. Images are random unless `--cache` names prepared ones.
+
+Rows come by their worth, quick sides first: XLA may compile for minutes. A side takes a first burst as soon
+as it is ready, and the row 'whole' imports and traces during the first row; its bare steps are those of
+tf-xla. A side that is not ready within `--patience` is skipped and says how far it came, a row that the time
+ends leaves what it has, and those that `--budget` has no time for are skipped. The JSON file always has what
+was measured until then.
 
 "First step" is the time from the start of a process to the end of its first step, without the time in which
-it waited for other sides to compile; but these import and trace at the same time. The rows 'whole' have it
-of a process alone. `--quick --device cpu` tries every row out on a CPU, whose figures mean nothing.
+it waited for other sides to compile; but these import and trace at the same time. `--quick --device cpu`
+tries every row out on a CPU, whose figures mean nothing.
 """
 
-import os
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from gpu_process import Answer, Side, SkippedError, wait_until_ready
-from gpu_session import NEEDED, SIDES, Session, parse
+from gpu_process import WANTS, Answer, Side, SkippedError, wait_until_ready
+from gpu_session import NEEDED, Session, add_flag, parse
 from gpu_table import LARGER
 
-MIDDLE, LARGE, SMALL = SIDES[:7], SIDES[:5], SIDES[:4]
-BEST = ("tf-xla", "jax", "torch")
+QUICK = ("torch", "tf-plain", "tf-exact", "tf-xla-quick")
+SLOW = ("torch", "torch-compiled", "jax", "tf-xla", "tf-exact-xla")
+LARGE, SMALL = ("torch", "tf-plain", "torch-compiled", "jax", "tf-xla"), SLOW[:4]
+BEST = ("torch", "jax", "tf-xla")
+BURSTS_SECONDS = 20  # that are left for bursts when a row waits no longer
 ENOUGH = 1.03  # a larger batch must be so much faster an image
 
 
@@ -37,8 +43,19 @@ def measure_steps(
     sides: tuple[str, ...],
     suffix: str = "",
     environment: dict[str, str] | None = None,
+    share: float = 1.0,
 ) -> dict[str, Answer]:
-    """Let sides take bursts of steps in turn; return the first answer of each that could."""
+    """Let sides take bursts of steps in turn; return the first answer of each that could.
+
+    Args:
+        session: Of this benchmark.
+        recipe: Name of the network and its loss.
+        size: Side of an image in pixels.
+        sides: What is compared, in the order in which they get the device.
+        suffix: Of the row's name.
+        environment: Variables for all sides.
+        share: Of the patience.
+    """
     options, row = session.options, f"{recipe} {size} px{suffix}"
     batch, results = options.batch, session.results
     processes = [
@@ -47,10 +64,9 @@ def measure_steps(
     ]
     names = dict(zip(processes, session.chosen(sides), strict=True))
     try:
-        limit = time.monotonic() + min(options.patience, session.left() - 10)
-        ready = wait_until_ready(processes, limit, lambda side, why: results.skip(row, names[side], why))
-        bursts: dict[Side, list[float]] = {side: [] for side in processes if side in ready}
-        asked = list(bursts)
+        bursts: dict[Side, list[float]] = {}
+        early: dict[Side, list[float]] = {}
+        asked: list[Side] = []
 
         def ask(side: Side, **request: Any) -> Answer:
             try:
@@ -60,6 +76,20 @@ def measure_steps(
                 asked.remove(side)  # what it has measured before stands
                 return {}
 
+        def try_out(side: Side) -> None:
+            asked.append(side)
+            bursts[side] = []
+            if answer := ask(side, do="burst", steps=options.steps):
+                early[side] = [answer["seconds"]]
+                results.add_early(row, names[side], batch, answer["seconds"])
+
+        ready = wait_until_ready(
+            processes,
+            session.deadline - (0 if options.quick else BURSTS_SECONDS),
+            share * options.patience,
+            lambda side, reason: results.skip(row, names[side], reason),
+            try_out,
+        )
         for _ in range(options.rounds):
             for side in list(asked):
                 if answer := ask(side, do="burst", steps=options.steps):
@@ -70,9 +100,9 @@ def measure_steps(
         counts = session.count(recipe, size)
         for side, seconds in bursts.items():
             peak = ask(side, do="peak").get("bytes") if side in asked else None
-            if seconds:
+            if measured := seconds or early.get(side):
                 found = {**ready[side], "peak": peak}
-                results.add_step(row, names[side], batch, seconds, found, counts)
+                results.add_step(row, names[side], batch, measured, found, counts)
         return {names[side]: answer for side, answer in ready.items()}
     finally:
         session.end(processes)
@@ -95,8 +125,8 @@ def measure_best(session: Session, size: int) -> None:
         batch, best = options.batch * (2 if known else 1), known["images_per_second"] if known else 0.0
         side = session.start_steps(f"{row} best", name, "strong", size, batch, {})
         try:
-            limit = time.monotonic() + min(options.patience, session.left() - 5)
-            ready = wait_until_ready([side], limit, refuse)
+            limit = session.deadline
+            ready = wait_until_ready([side], limit, options.patience, refuse)
             while batch <= options.most:
                 bursts = [
                     side.ask(limit, do="burst", steps=options.steps)["seconds"] for _ in range(options.rounds)
@@ -119,46 +149,63 @@ def measure_best(session: Session, size: int) -> None:
 def measure_whole(session: Session, name: str) -> None:
     """Measure whole epochs and predictions of the package under one backend."""
     options, results, size = session.options, session.results, session.options.sizes[1]
-    folder = session.folder / f"whole-{name}"
-    values = {"folder": folder, "size": size, "cache": options.cache, "precision": options.precision}
-    values |= {key: getattr(options, key) for key in ("batch", "images", "epochs", "steps", "device")}
-    side = session.start(f"whole {name}", "gpu_whole.py", name, values, {})
+    side = session.start_whole(name)
+
+    def receive() -> Answer:
+        answer = side.receive(session.left())
+        if answer is None:
+            raise SkippedError(f"not done in time: {side.progress()}")
+        return answer
+
     try:
-        limit = session.deadline
-        ready = side.receive(session.left())
-        if ready is None:
-            raise SkippedError("not ready in the time that was left")
-        found = side.ask(limit, do="train")
-        first = ", ".join(f"{part} {value:.0f}" for part, value in found["first_step"].items())
+        ready, found = receive(), receive()
+        if found == WANTS:
+            side.send({"do": "begin"})
+            found = receive()
+        side.partial = {}
         text = (
             f"{found['images'] / found['epoch_seconds']:.1f} images/s of {found['images']} images; "
             f"bare {options.batch / found['bare_step']:.1f}; waited for data {found['waited']:.0%}; "
-            f"seconds to the first step: {first}"
+            f"seconds to the first step: {list_parts(found['first_step'])}"
         )
         results.add_other("whole epochs", name, text, {**ready, **found})
-        found = side.ask(limit, do="predict")
+        if found["xla"]:  # else another side measures the like
+            ours = "jax" if name == "jax" else "tf-xla"
+            more = {**ready, "first_step": found["first_step"], "peak": found["peak"]}
+            counts = session.count("strong", size)
+            results.add_step(f"strong {size} px", ours, options.batch, found["bare_steps"], more, counts)
+        found = side.ask(session.deadline, do="predict")
         text = (
             f"{found['images'] / found['seconds']:.1f} images/s, batch {found['batch']}; forward pass "
             f"{found['images'] / found['forward_seconds']:.1f}"
         )
         results.add_other("predict", name, text, {**ready, **found})
     except SkippedError as reason:
+        if so_far := side.partial:
+            epochs = ", ".join(f"{one['seconds']:.1f}" for one in so_far["epochs"]) or "none yet"
+            text = f"seconds to the first step: {list_parts(so_far['first_step'])}; of each epoch: {epochs}"
+            results.add_other("whole epochs, unfinished", name, text, so_far)
         results.skip("whole", name, str(reason))
     finally:
         session.end([side])
 
 
+def list_parts(seconds: Answer) -> str:
+    """Name the parts of a time in one line."""
+    return ", ".join(f"{part} {value:.0f}" for part, value in seconds.items())
+
+
 def measure_caches(session: Session) -> None:
     """Compare the first steps of processes that fill a cache of compiled code with those that find it."""
     size, caches = session.options.sizes[1], session.folder / "compiled"
-    flags = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_persistent_cache_directory={caches / 'tf'}"
     environment = {
-        "TF_XLA_FLAGS": flags.strip(),
+        "TF_XLA_FLAGS": add_flag("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={caches / 'tf'}"),
+        "XLA_FLAGS": add_flag("XLA_FLAGS", f"--xla_gpu_per_fusion_autotune_cache_dir={caches / 'tuned'}"),
         "JAX_ENABLE_COMPILATION_CACHE": "true",
         "JAX_COMPILATION_CACHE_DIR": str(caches / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    for kind in ("jax", "tf"):
+    for kind in ("jax", "tf", "tuned"):
         (caches / kind).mkdir(parents=True)
     first, second = (
         measure_steps(session, "strong", size, ("tf-xla", "jax"), f", cache {state}", environment)
@@ -168,8 +215,13 @@ def measure_caches(session: Session) -> None:
         seconds = [answer[side]["first_step"]["all"] for answer in (first, second)]
         folder = caches / side.partition("-")[0]
         stored = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        text = f"first step {seconds[0]:.0f} s, then {seconds[1]:.0f} s; {stored / 1e6:.1f} MB kept"
-        found = {"first": first[side]["first_step"], "second": second[side]["first_step"], "bytes": stored}
+        tuned = sum(path.stat().st_size for path in (caches / "tuned").rglob("*") if path.is_file())
+        text = (
+            f"first step {seconds[0]:.0f} s, then {seconds[1]:.0f} s; {stored / 1e6:.1f} MB of code kept, "
+            f"and {tuned / 1e6:.1f} MB of XLA's choices for all"
+        )
+        found = {"first": first[side]["first_step"], "second": second[side]["first_step"]}
+        found |= {"bytes": stored, "tuned_bytes": tuned}
         session.results.add_other("cache of compiled code", side, text, found)
 
 
@@ -177,7 +229,8 @@ def measure(session: Session) -> None:
     """Measure every row that there is time for."""
     small, middle, large = session.options.sizes
     rows = {
-        "middle": lambda: measure_steps(session, "strong", middle, MIDDLE),
+        "middle": lambda: measure_steps(session, "strong", middle, QUICK, share=0.5),
+        "slow": lambda: measure_steps(session, "strong", middle, SLOW),
         "large": lambda: measure_steps(session, "strong", large, LARGE),
         "whole": lambda: measure_whole(session, "tf"),
         "small": lambda: measure_steps(session, "seed", small, SMALL),
@@ -188,6 +241,8 @@ def measure(session: Session) -> None:
         "best": lambda: [measure_best(session, size) for size in (middle, large)],
         "whole-jax": lambda: measure_whole(session, "jax"),
     }
+    if "whole" in session.options.rows[:2]:
+        session.start_whole("tf")  # so that it has traced when its turn comes
     for row in session.options.rows:
         if session.left() < (0 if session.options.quick else NEEDED[row]):
             session.results.skip(row, "all", f"{max(session.left(), 0):.0f} s left of --budget")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gpu_process import Answer, SkippedError, wait_for_device
+from gpu_process import Answer, SkippedError, report, wait_for_device
 
 WARM = 2  # steps after the first
 BURSTS, PRODUCTS = 3, 20  # of large products and copies, and how many each has
@@ -80,12 +80,15 @@ def time_tracing(model: Any, name: str = "train_step", *, wait: bool = False) ->
     function = getattr(model, name)
 
     def timed(*arguments: Any) -> Any:
+        report(f"tracing {name}")
         began = time.perf_counter()
         result = function(*arguments)
         spent["seconds"] += time.perf_counter() - began
         spent["count"] += 1
         if wait and spent["count"] == 1:
             spent["waited"] = wait_for_device()
+        else:
+            report(f"compiling {name}")
         return result
 
     setattr(model, name, timed)

@@ -24,7 +24,7 @@ def count(recipe: str, size: int, precision: str) -> Answer:
 
     from pneumothorax.model import unet
     from pneumothorax.model.memory import estimate_training, list_layers
-    from pneumothorax.recipe import find_recipe
+    from pneumothorax.recipes import find_recipe
 
     unet.on_one_cpu = lambda: False  # plain Keras' layers, which a GPU gets
     chosen = find_recipe(recipe, size=size, encoder_weights="none", legs="")

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from gpu_bare import WARM, Bench, rate_sizes, time_rates
-from gpu_process import Answer, SkippedError, wait_for_device
+from gpu_process import Answer, SkippedError, report, wait_for_device
 
 
 def make_peer(options: argparse.Namespace) -> tuple[Answer, Bench]:
@@ -21,6 +21,7 @@ def make_peer(options: argparse.Namespace) -> tuple[Answer, Bench]:
     gpu = options.device == "gpu"
     device = torch.device("cuda" if gpu else "cpu")
     imported = time.time()
+    report("building")
     recipe = options.peer_recipe
     torch.manual_seed(0)
     network = smp.Unet(
@@ -76,6 +77,7 @@ def make_peer(options: argparse.Namespace) -> tuple[Answer, Bench]:
 
     use_batch(options.batch)
     built = time.time()
+    report("compiling")
     waited = wait_for_device() if call is forward else 0.0
     torch.backends.cudnn.benchmark = call is forward
     step().item()
@@ -83,6 +85,7 @@ def make_peer(options: argparse.Namespace) -> tuple[Answer, Bench]:
     if call is not forward:  # compiled without the device to itself; the kernels are chosen with it
         wait_for_device()
         torch.backends.cudnn.benchmark = True
+    report("warming up")
     for _ in range(1 + WARM):
         step().item()
     if gpu:

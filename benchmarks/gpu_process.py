@@ -1,7 +1,8 @@
 """A side of a benchmark in a process of its own: asked in lines of JSON, and given up at a deadline.
 
-It needs nothing but Python, because the peers' interpreters have no `pneumothorax`. One side at a time may
-use the device while the sides warm up: libraries choose their kernels by timing them.
+It needs nothing but Python, because the peers' interpreters have no `pneumothorax`. Of the sides that choose
+their kernels by timing them, one at a time may use the device while they warm up. Between its answers a side
+reports its stages and partial results, so that one that is given up says how far it came.
 """
 
 import json
@@ -14,11 +15,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 WANTS = {"wants": "the device"}  # the message of a side that is about to use the device for the first time
 Answer = dict[str, Any]
+FIRST_STAGE = "importing"
 
 
 class SkippedError(Exception):
@@ -33,10 +36,17 @@ class Side:
         command: Interpreter, script and options.
         environment: Variables.
         folder: Where the log goes.
+
+    Attributes:
+        wants: Whether it waits for the device.
+        since: When it began, or was given the device, by `time.monotonic`.
+        partial: The part of the present answer that is known already.
     """
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path) -> None:
-        self.name, self.wants = name, False
+        self.name, self.wants, self.since = name, False, time.monotonic()
+        self.stages = [(FIRST_STAGE, self.since)]
+        self.partial: Answer = {}
         self.log = folder / f"{name.replace(' ', '-')}.log"
         command = [*command, "--began", str(time.time())]
         with self.log.open("wb") as log:
@@ -49,20 +59,35 @@ class Side:
                 text=True,
                 start_new_session=True,  # so that its own children end with it
             )
-        self.lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.answers: queue.Queue[Answer | None] = queue.Queue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
-            self.lines.put(line)
-        self.lines.put(None)
+            message = json.loads(line)
+            if "stage" in message:
+                self.stages.append((message["stage"], time.monotonic()))
+            elif "partial" in message:
+                self.partial = message["partial"]
+            else:
+                self.answers.put(message)
+        self.answers.put(None)
+
+    def progress(self) -> str:
+        """Say how long each stage took, and the present one has taken, in whole seconds."""
+        ends = [*(began for _, began in self.stages[1:]), time.monotonic()]
+        spent = [(name, end - began) for (name, began), end in zip(self.stages, ends, strict=True)]
+        *done, (name, seconds) = spent
+        words = [f"{stage} {took:.0f} s" for stage, took in done if took >= 0.5]
+        return ", ".join([*words, f"{name} for {seconds:.0f} s"])
 
     def send(self, request: Answer) -> None:
         """Write a request; a process that has ended is noticed when its answer is read."""
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # it has ended, or was ended
             pass
 
     def receive(self, seconds: float) -> Answer | None:
@@ -72,14 +97,13 @@ class Side:
             SkippedError: The side cannot be measured, or its process has ended.
         """
         try:
-            line = self.lines.get(timeout=max(seconds, 0.01))
+            answer = self.answers.get(timeout=max(seconds, 0.01))
         except queue.Empty:
             return None
-        if line is None:
+        if answer is None:
             code = self.process.wait()
             last = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
             raise SkippedError(f"ended with code {code}: {last[0][:200]}")
-        answer: Answer = json.loads(line)
         if "skip" in answer:
             raise SkippedError(answer["skip"])
         return answer
@@ -98,7 +122,7 @@ class Side:
         answer = self.receive(deadline - time.monotonic())
         if answer is None:
             self.end()
-            raise SkippedError(f"no answer to {request['do']!r} in the time that was left")
+            raise SkippedError(f"no answer to {request['do']!r} in time: {self.progress()}")
         return answer
 
     def end(self) -> None:
@@ -106,18 +130,40 @@ class Side:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.reader.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # of what was written to a process that had ended
+                pipe.close()
 
 
 def wait_until_ready(
-    sides: list[Side], deadline: float, skip: Callable[[Side, str], None]
+    sides: list[Side],
+    deadline: float,
+    patience: float,
+    skip: Callable[[Side, str], None],
+    try_out: Callable[[Side], None] = lambda side: None,
 ) -> dict[Side, Answer]:
-    """Return the first answer of each side that is ready in time; the device goes round in their order."""
+    """Return the first answer of each side that is ready in time; the device goes round in their order.
+
+    Args:
+        sides: Running.
+        deadline: When to give up all that are not ready, by `time.monotonic`.
+        patience: Seconds until one of them is given up, counted again from when it gets the device; those in
+            which it waits for the device do not count.
+        skip: Is called with a side that is given up, and the reason.
+        try_out: Is called with each ready side, while no other one has the device.
+    """
     ready: dict[Side, Answer] = {}
-    waiting, holder = list(sides), None
-    while waiting and time.monotonic() < deadline:
+    waiting, holder, fresh = list(sides), None, list[Side]()
+    while waiting:
         for side in list(waiting):
+            message = None
             try:
                 message = side.receive(0.01)
+                now = time.monotonic()
+                if message is None and (now > deadline or not (side.wants or now < side.since + patience)):
+                    side.end()
+                    raise SkippedError(f"not ready in time: {side.progress()}")
             except SkippedError as reason:
                 skip(side, str(reason))
                 message = {}
@@ -128,14 +174,14 @@ def wait_until_ready(
                 holder = None if holder is side else holder
                 if message:
                     ready[side] = message
-        if holder is None:
+                    fresh.append(side)
+        if holder is None or not waiting:
+            while fresh:
+                try_out(fresh.pop(0))
             holder = next((side for side in waiting if side.wants), None)
             if holder is not None:
-                holder.wants = False
+                holder.wants, holder.since = False, time.monotonic()
                 holder.send({"do": "begin"})
-    for side in waiting:
-        side.end()
-        skip(side, "not ready in the time that was left")
     return ready
 
 
@@ -153,6 +199,7 @@ def serve(prepare: Callable[[], tuple[Answer, dict[str, Callable[..., Answer]]]]
         return answer
 
     _reply(begin)
+    report("ready")
     for line in sys.stdin:
         request = json.loads(line)
         _reply(functions[request.pop("do")], **request)
@@ -161,9 +208,21 @@ def serve(prepare: Callable[[], tuple[Answer, dict[str, Callable[..., Answer]]]]
 def wait_for_device() -> float:
     """Wait until no other side warms up; return the seconds."""
     began = time.perf_counter()
+    report("waiting for the device")
     _write(WANTS)
     sys.stdin.readline()
+    report("compiling")
     return time.perf_counter() - began
+
+
+def report(stage: str) -> None:
+    """Say what this process does from now on."""
+    _write({"stage": stage})
+
+
+def report_partial(partial: Answer) -> None:
+    """Say what is known already of the answer to come."""
+    _write({"partial": partial})
 
 
 def _reply(function: Callable[..., Answer], **request: Any) -> None:

@@ -11,22 +11,26 @@ from typing import Any
 from gpu_bare import find_precision
 from gpu_process import Answer, Side, SkippedError
 from gpu_table import Results
-from pneumothorax.recipe import find_recipe
+from pneumothorax.recipes import find_recipe
 from timing import describe_machine
 
 HERE = Path(__file__).parent
-SIDES = ("tf-xla", "jax", "torch", "torch-compiled", "tf-plain", "tf-exact", "tf-exact-xla", "tf-xla-8")
+# The quick ones first.
+SIDES = ("torch", "tf-plain", "tf-exact", "tf-xla-quick", "torch-compiled", "jax", "tf-xla", "tf-exact-xla")
+SIDES += ("tf-xla-8",)
 # The rows, and the seconds that must be left for one to begin.
 NEEDED = {
     "middle": 40,
     "large": 50,
-    "whole": 80,
+    "whole": 30,  # it began with the first row, and leaves what it has
+    "slow": 90,
     "small": 50,
     "caches": 90,
     "eight": 60,
     "best": 60,
     "whole-jax": 80,
 }
+UNTUNED = "--xla_gpu_autotune_level=0"  # XLA takes the first kernel that fits instead of trying them out
 SPARE = 8.0  # seconds of the budget that are left for ending
 
 
@@ -39,6 +43,7 @@ class Session:
         self.logs.mkdir(parents=True, exist_ok=True)
         self.deadline = time.monotonic() + options.budget - SPARE
         self.running: list[Side] = []
+        self.wholes: dict[str, Side] = {}
         about = {
             "machine": describe_machine(),
             "options": {name: str(value) for name, value in vars(options).items()},
@@ -87,6 +92,8 @@ class Session:
         }
         if options.device == "cpu":
             variables |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        if side == "tf-xla-quick":
+            variables["XLA_FLAGS"] = add_flag("XLA_FLAGS", UNTUNED)
         variables |= environment
         for change in changes:
             variable, _, value = change.partition("=")
@@ -125,6 +132,17 @@ class Session:
         }
         return self.start(f"{row} {side}", "gpu_sides.py", side, values, environment)
 
+    def start_whole(self, name: str) -> Side:
+        """Start the whole commands under a backend, if they do not run yet; they wait before they compile."""
+        if name not in self.wholes:
+            options = self.options
+            folder, size = self.folder / f"whole-{name}", options.sizes[1]
+            values = {"folder": folder, "size": size, "cache": options.cache, "precision": options.precision}
+            values |= {key: getattr(options, key) for key in ("batch", "images", "epochs", "steps", "device")}
+            self.wholes[name] = self.start(f"whole {name}", "gpu_whole.py", name, values, {})
+            self.wholes[name].send({"do": "train"})
+        return self.wholes[name]
+
     def chosen(self, sides: tuple[str, ...]) -> list[str]:
         """Return the sides of a row that the options have."""
         return [side for side in sides if side in self.options.sides]
@@ -150,6 +168,11 @@ class Session:
             self.running.remove(side)
 
 
+def add_flag(variable: str, flag: str) -> str:
+    """Return an environment variable's flags and one more."""
+    return f"{os.environ.get(variable, '')} {flag}".strip()
+
+
 def parse(description: str) -> argparse.Namespace:
     """Read the command line, and fill in the defaults."""
     parser = argparse.ArgumentParser(
@@ -169,7 +192,10 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("--logs", type=Path, help="folder for what the processes print")
     parser.add_argument("--budget", type=float, help="seconds for everything; default 450")
     parser.add_argument(
-        "--patience", type=float, help="seconds for the sides of a row to warm up; default 150"
+        "--patience",
+        type=float,
+        help="seconds for a side to import and trace, and again to compile; default 240, of which the quick "
+        "sides of the row 'middle' have a half",
     )
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
     parser.add_argument("--precision", help="Keras dtype policy; default mixed_float16, float32 on a CPU")
@@ -187,7 +213,7 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of the rows 'whole'; default 3")
     parser.add_argument("--quick", action="store_true", help="try all out: small defaults, much time")
     options = parser.parse_args()
-    usual = {"budget": 450, "patience": 150, "sizes": [128, 256, 512], "batch": 16, "most": 256}
+    usual = {"budget": 450, "patience": 240, "sizes": [128, 256, 512], "batch": 16, "most": 256}
     usual |= {"steps": 10, "rounds": 5, "images": 2048, "epochs": 3}
     quick = {"budget": 3600, "patience": 900, "sizes": [32, 64, 96], "batch": 2, "most": 8}
     quick |= {"steps": 1, "rounds": 2, "images": 40, "epochs": 2}

@@ -22,18 +22,20 @@ from gpu_bare import (
     start_keras,
     time_tracing,
 )
-from gpu_process import Answer, SkippedError, keep_stdout, serve
+from gpu_process import Answer, SkippedError, keep_stdout, report, serve
 
 # The recipe's `deterministic`, and whether XLA compiles; None leaves that to the package.
 OURS: dict[str, tuple[str, bool | None]] = {
     "tf-xla": ("auto", None),
     "tf-plain": ("false", False),
     "tf-exact": ("true", None),
+    "tf-xla-quick": ("auto", None),  # without XLA's trials of kernels: see `Session.start`
     "tf-exact-xla": ("true", True),
     "tf-xla-8": ("auto", None),  # eight steps at a time, by Keras' steps_per_execution
     "jax": ("auto", None),
 }
 PEERS = ("torch", "torch-compiled")
+UNTIMED = ("tf-exact", "tf-xla-quick")  # choose no kernel by its time, so need no device to themselves
 
 
 def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
@@ -43,7 +45,8 @@ def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
 
     ready = start_keras(options)
     imported = time.time()
-    from pneumothorax.recipe import find_recipe
+    report("building")
+    from pneumothorax.recipes import find_recipe
     from pneumothorax.training import hardware
     from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import make_batch
@@ -66,10 +69,11 @@ def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
         tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, (images, truth))
         return (*tensors, None)  # as Keras itself arranges a single batch, so that it is traced once
 
-    tracing = time_tracing(model, wait=True)
+    tracing = time_tracing(model, wait=options.side not in UNTIMED)
     batch = make(options.batch)
     model.train_on_batch(*batch[:2])
     done = time.time()
+    report("warming up")
     at_a_time = 8 if options.side == "tf-xla-8" else 1
     step, _, use = bare_steps(model, batch, at_a_time=at_a_time)
     for _ in range(WARM):

@@ -25,6 +25,7 @@ class Results:
     def __init__(self, path: Path | None, about: Row) -> None:
         self.path, self.about = path, about
         self.steps: list[Row] = []
+        self.early: list[Row] = []
         self.others: list[Row] = []
         self.skipped: list[Row] = []
         self.rates: dict[str, dict[str, float]] = {}  # of the side that measured them
@@ -38,6 +39,7 @@ class Results:
             **self.about,
             "rates": self.rates,
             "steps": self.steps,
+            "early": self.early,
             "others": self.others,
             "skipped": self.skipped,
         }
@@ -49,6 +51,15 @@ class Results:
         """Note in one line what was not measured."""
         self.skipped.append({"row": row, "side": side, "reason": reason})
         print(f"{row:<36}{side:<15} skipped: {reason}", flush=True)
+        self.write()
+
+    def add_early(self, row: str, side: str, batch: int, seconds: float) -> None:
+        """Note a side's first burst, of which nothing is left to see once it has taken more."""
+        self.early.append({"row": row, "side": side, "batch": batch, "seconds": seconds})
+        print(
+            f"{row:<36}{side:<15}{batch:>5}  {batch / seconds:>8.1f} {1000 * seconds:>8.1f}  at first",
+            flush=True,
+        )
         self.write()
 
     def add_step(self, row: str, side: str, batch: int, bursts: list[float], more: Row, counts: Row) -> None:

@@ -23,7 +23,7 @@ from gpu_bare import (
     time_burst,
     time_tracing,
 )
-from gpu_process import Answer, keep_stdout, serve
+from gpu_process import Answer, keep_stdout, report, report_partial, serve
 
 ROUNDS = 5  # of bare steps, and of bare passes against predictions
 
@@ -68,6 +68,7 @@ class Watch:
     tracing: dict[str, float] = field(default_factory=dict)  # of training
     checking: dict[str, float] = field(default_factory=dict)  # of validation
     epochs: list[dict[str, float]] = field(default_factory=list)
+    report: Callable[[], None] = lambda: None  # is called after the first step and after each epoch
 
 
 @contextmanager
@@ -89,12 +90,16 @@ def watch_fit(watch: Watch) -> Any:
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             now, epoch = time.time(), watch.epochs[-1]
-            epoch["first"] = epoch["first"] or now
             epoch["last"] = max(epoch["last"], now)
+            if not epoch["first"]:
+                epoch["first"] = now
+                report(f"epoch {len(watch.epochs)}")
+                watch.report()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             watch.epochs[-1]["ended"] = time.time()
             watch.epochs[-1]["waited"] = self.clock.waited() if self.clock else 0.0
+            watch.report()
 
     fit = keras.Model.fit
 
@@ -102,7 +107,7 @@ def watch_fit(watch: Watch) -> Any:
         watch.model, watch.began = model, time.time()
         watch.batches = [feed[0], validation_data[0]]
         watch.counts = [len(feed), len(validation_data)]
-        watch.tracing, watch.checking = time_tracing(model), time_tracing(model, "test_step")
+        watch.tracing, watch.checking = time_tracing(model, wait=True), time_tracing(model, "test_step")
         clock = next((one for one in callbacks if hasattr(one, "waited")), None)
         return fit(model, feed, validation_data=validation_data, callbacks=[*callbacks, Timer(clock)], **rest)
 
@@ -136,10 +141,11 @@ class Whole:
         import keras
 
         from pneumothorax.data.folds import divide
-        from pneumothorax.recipe import find_recipe
+        from pneumothorax.recipes import find_recipe
         from pneumothorax.training.fit import fit_fold
 
         options, began = self.options, time.time()
+        report("building")
         recipe = find_recipe(
             "strong",
             legs="",
@@ -152,6 +158,7 @@ class Whole:
             precision=find_precision(options),
         )
         split, watch = divide(self.cache.studies, recipe, 0), Watch()
+        watch.report = lambda: report_partial(self._so_far(watch, began))
         with watch_fit(watch):
             fit_fold(recipe, self.cache, split, self.fold)
         peak, traces = find_peak(), [one["count"] for one in (watch.tracing, watch.checking)]
@@ -160,10 +167,12 @@ class Whole:
         whole = statistics.median(end - epoch["began"] for epoch, end in later)
         train = statistics.median(epoch["last"] - epoch["began"] for epoch, _ in later)
         batches = [keras.tree.map_structure(keras.ops.convert_to_tensor, batch) for batch in watch.batches]
-        bare_train, bare_validation, warm_up = self._bare(watch.model, *batches)
+        bare, bare_validation, warm_up = self._bare(watch.model, *batches)
+        bare_train = statistics.median(bare)
         steps, checks = watch.counts
-        first = watch.epochs[0]["first"]
         return {
+            "xla": bool(watch.model.jit_compile),
+            "bare_steps": bare,
             "images": steps * options.batch,
             "epoch_seconds": whole,
             "train_seconds": train,
@@ -175,25 +184,39 @@ class Whole:
             "waited": statistics.median(epoch["waited"] for epoch, _ in later),
             "traces": traces,
             "peak": peak,
-            "first_step": {
-                "import": self.imported - options.began,
-                "build": watch.began - began,
-                "trace": watch.tracing["seconds"],
-                "compile": first - watch.began - watch.tracing["seconds"],
-                "all": self.imported - options.began + first - began,
-            },
+            **self._so_far(watch, began),
         }
 
-    def _bare(self, model: Any, training: Any, validation: Any) -> tuple[float, float, float]:
-        """Return the median seconds of a step of training and of validation, in turn, and of the warm-up."""
+    def _so_far(self, watch: Watch, began: float) -> Answer:
+        """Return the parts of the time to the first step, and the seconds of each epoch that has ended."""
+        first, tracing = watch.epochs[0]["first"] - watch.tracing["waited"], watch.tracing["seconds"]
+        imported = self.imported - self.options.began
+        return {
+            "first_step": {
+                "import": imported,
+                "build": watch.began - began,
+                "trace": tracing,
+                "compile": first - watch.began - tracing,
+                "all": imported + first - began,
+            },
+            "epochs": [
+                {"seconds": one["ended"] - one["began"], "train_seconds": one["last"] - one["began"]}
+                for one in watch.epochs
+                if "ended" in one
+            ],
+        }
+
+    def _bare(self, model: Any, training: Any, validation: Any) -> tuple[list[float], float, float]:
+        """Return the seconds of a training step in each burst, of a validation step, and of the warm-up."""
+        report("bare steps")
         step, check, _ = bare_steps(model, training, validation)
         began = time.perf_counter()
         for function in (step, check) * 2:
             float(function())
         warm_up, steps = time.perf_counter() - began, self.options.steps
         pairs = [tuple(time_burst(one, float, steps) for one in (step, check)) for _ in range(ROUNDS)]
-        train, evaluate = (statistics.median(values) for values in zip(*pairs, strict=True))
-        return train, evaluate, warm_up
+        train, evaluate = zip(*pairs, strict=True)
+        return list(train), statistics.median(evaluate), warm_up
 
     def predict(self) -> Answer:
         """Predict every image, and pass as many through the network alone, in turn."""
@@ -201,6 +224,7 @@ class Whole:
 
         from pneumothorax.inference import predict
 
+        report("loading")
         reset_peak()
         networks = predict.load_folds([self.fold])
         model = networks.model
@@ -215,6 +239,7 @@ class Whole:
         began = time.time()
         predict.predict_rows(networks, self.cache, rows, self.folder / "warm")
         warm, batch = time.time() - began, max(shapes)
+        report("predicting")
         forward = bare_pass(model, np.asarray(self.cache.images[:batch])[..., None])
         calls = max(1, len(rows) // batch)
         seconds: list[tuple[float, float]] = []

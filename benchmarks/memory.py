@@ -1,25 +1,25 @@
-"""How much memory a training step takes: an estimate, checked here, and what it says of a 16 GB T4.
+"""Memory of a training step: an estimate, checked by measurements, and its verdict for a 16 GB T4.
 
     python benchmarks/memory.py [--recipe strong] [--skip-measuring]
 
-The estimate (`pneumothorax.model.memory`) counts what must be there when the backward pass begins:
+The estimate (`pneumothorax.model.memory`) counts the arrays present when the backward pass begins:
 
 - weights, gradients, Adam's two moments, the averaged weights (EMA) and accumulated gradients in float32, and
   under mixed precision the weights' copies in the narrow type;
 - each tensor whose values the backward pass needs, once, in its own type: the inputs of convolutions, batch
-  normalisations, products and maximum pooling, the outputs of activations and maximum pooling, and what a
-  separable convolution makes between its two halves. Sums, joins and enlargements keep nothing of their own;
+    normalisations, products and maximum pooling, the outputs of activations and maximum pooling, and the
+    intermediate maps of separable convolutions. Sums, joins and enlargements keep nothing of their own;
 - the gradients of the one layer with the largest input and output, and the loss's maps in float32.
 
 It does not count workspace: cuDNN may take some hundred MB for a convolution, TensorFlow keeps freed blocks,
 and a CUDA context takes about 0.5 GB; the verdict leaves room for them. XLA, which the kit uses on one GPU,
-may need less: it joins element-wise operations and computes some again. The column 'unfused' is for where it
-does not: Keras casts what a batch normalisation takes to float32, and that copy is then kept in place of the
+may need less: it joins element-wise operations and computes some again. The column 'unfused' is without XLA:
+Keras casts the input of a batch normalisation to float32, and that copy is then kept in place of the
 narrow one.
 
-The check: the peak resident memory of a process that takes two steps, less what it had before it built the
+The check: the peak resident memory of a process that takes two steps, less its memory before it built the
 network. A constant part of that is TensorFlow's graph and threads; the growth from batch 4 to batch 8 is free
-of it and is what the activations cost. The kit's own CPU layers (`model/fast.py`) and those of plain Keras,
+of it and is the memory of the activations. The kit's CPU layers (`model/fast.py`) and those of plain Keras,
 which a GPU gets, are both measured; the largest growth over the estimate's is the factor by which the table
 multiplies everything that grows with the batch.
 """
@@ -38,14 +38,15 @@ import numpy as np
 
 from pneumothorax.model import unet
 from pneumothorax.model.memory import estimate_training
-from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.training import compiling
 from timing import describe_machine, print_ratio
 
 GB = 1024**3
 T4 = 14.5  # GB of 1024**3 bytes: the 15,360 MiB that the driver reports, less a CUDA context
-WORKSPACE = 1.0  # GB that must be left for cuDNN's workspace and for what the allocator cannot use
-# Size, precision, and whose layers: the kit's CPU layers or plain Keras', which keep what 'unfused' counts.
+WORKSPACE = 1.0  # GB kept free for cuDNN's workspace and the allocator's fragments
+# Size, precision, and layers: the kit's CPU layers, or plain Keras' for the column 'unfused'.
 CHECKS = (
     (128, "float32", "fast"),
     (256, "float32", "fast"),
@@ -55,7 +56,7 @@ CHECKS = (
 
 
 def measure(recipe: Recipe, batch: int, precision: str, side: str) -> None:
-    """Take two steps, and print by how many bytes this process's peak has grown."""
+    """Take two steps, and print the growth of this process's peak memory in bytes."""
     if side == "plain":
         unet.on_one_cpu = compiling.on_one_cpu = lambda: False
     generator = np.random.default_rng(0)
@@ -71,40 +72,40 @@ def measure(recipe: Recipe, batch: int, precision: str, side: str) -> None:
 
 
 def compare(recipe_name: str) -> float:
-    """Print estimates beside measurements; return the largest ratio of what four more images take."""
+    """Print estimates next to measurements; return the largest ratio for four more images."""
     ratios = []
     print(f"\n{'on this CPU':<44} {'measured':>9} {'estimate':>9} {'ratio':>6}")
     for size, precision, side in CHECKS:
         recipe = find_recipe(recipe_name, size=size, encoder_weights="none", legs="")
         memory, fused = estimate_training(recipe, precision), precision == "float32"
-        what, measured = f"{size} px, {precision}, {side}", {}
+        name, measured = f"{size} px, {precision}, {side}", {}
         for batch in (4, 8):
             words = f"{size},{batch},{precision},{side}"
             command = [sys.executable, __file__, "--recipe", recipe_name, "--measure", words]
             output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             measured[batch] = int(output.splitlines()[-1])
-            print_row(f"{what}, batch {batch}", measured[batch], memory.total(batch, fused=fused))
+            print_row(f"{name}, batch {batch}", measured[batch], memory.total(batch, fused=fused))
         grown = measured[8] - measured[4]
         expected = memory.total(8, fused=fused) - memory.total(4, fused=fused)
-        print_row(f"{what}, 4 more images", grown, expected)
+        print_row(f"{name}, 4 more images", grown, expected)
         ratios.append(grown / expected)
     return max(ratios)
 
 
-def print_row(what: str, measured: float, estimated: float) -> None:
-    print(f"{what:<44} {measured / GB:>6.2f} GB {estimated / GB:>6.2f} GB {measured / estimated:>6.2f}")
+def print_row(name: str, measured: float, estimated: float) -> None:
+    print(f"{name:<44} {measured / GB:>6.2f} GB {estimated / GB:>6.2f} GB {measured / estimated:>6.2f}")
 
 
 def print_parts(recipe: Recipe, batch: int, precision: str) -> None:
     memory = estimate_training(recipe, precision)
     print(f"\n{recipe.name} at {recipe.size} px, batch {batch}, {precision}")
-    for what, count in (
+    for name, count in (
         ("weights, float32", memory.weights),
         ("gradients, Adam, EMA, accumulation, copies", memory.copies - memory.weights),
         ("activations, gradients, maps", batch * memory.image),
         ("the same, unfused", batch * memory.image_unfused),
     ):
-        print(f"  {what:<44} {count / GB:>6.2f} GB")
+        print(f"  {name:<44} {count / GB:>6.2f} GB")
 
 
 def print_table(recipe_name: str, factor: float, precision: str) -> None:

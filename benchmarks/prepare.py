@@ -51,7 +51,7 @@ class PeakMemory(threading.Thread):
         self.peak_mb, self.running = 0.0, True
 
     def run(self) -> None:
-        """Sample until told to stop."""
+        """Sample until stopped."""
         while self.running:
             self.peak_mb = max(self.peak_mb, sum(pss_mb(pid) for pid in family(os.getpid())))
             time.sleep(0.05)

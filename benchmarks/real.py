@@ -20,7 +20,7 @@ from pathlib import Path
 from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.legs import legs_of
-from pneumothorax.recipe import find_recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.training.run import FoldFolder
 from real_table import check_alike, draw_sheet, measure, write_table
 from trials import Trial, flags, put_between, run_command, text_around

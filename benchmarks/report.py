@@ -23,7 +23,8 @@ from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.data.studies import find_images
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.phantom import make_competition
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.report.run_page import write_report
 from pneumothorax.workspace import Workspace
 from timing import describe_machine, print_ratio

@@ -3,7 +3,7 @@
     pip install pycocotools
     python benchmarks/rle.py
 
-The masks are the artificial competition's. pycocotools gets and gives what it wants: Fortran order.
+The masks are the artificial competition's. pycocotools gets and returns its own layout: Fortran order.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Radiographs of one's own, from files to masks, overlays and table, against the network alone.
+"""`segment`, from files to masks, overlays and table, against the network alone.
 
     python benchmarks/segment.py [--images FOLDER] [--count 200] [--size 128] [--encoder xception]
 
@@ -71,7 +71,7 @@ def main() -> None:
             began = time.perf_counter()
             command([*words, "--root", str(root), "--out", str(root / f"out{at}")])
             seconds.append(time.perf_counter() - began)
-        # What few images take is the start: building the network and its first batch.
+        # The time of few images is the start: building the network and its first batch.
         working = (seconds[2] - seconds[1]) / (len(paths) - options.count // 5) * len(paths)
     print(describe_machine("keras", "opencv-python-headless"))
     print(

@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved rounds, so that other work on the machine falls on both sides."""
+"""Timing for all benchmarks: interleaved rounds, so that other work on the machine affects both sides."""
 
 import platform
 import statistics
@@ -33,6 +33,6 @@ def describe_machine(*packages: str) -> str:
     )
 
 
-def print_ratio(what: str, ratio: float, goal: str) -> None:
+def print_ratio(name: str, ratio: float, goal: str) -> None:
     """Print one figure of the results table."""
-    print(f"{what:<58} {ratio:8.2f}   goal {goal}")
+    print(f"{name:<58} {ratio:8.2f}   goal {goal}")

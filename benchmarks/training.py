@@ -5,7 +5,7 @@
 
 Both sides train an Xception U-Net from random weights with Adam and BCE + log-dice, each in a process of its
 own that takes steps in turn with the other. Without --peer-python ours runs alone: plain Keras against the
-fused kernels of `model/fast.py`, and what making a batch costs beside training on it.
+fused kernels of `model/fast.py`, and the cost of making a batch next to that of training on it.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import pytest
 from pneumothorax.cli import main
 from pneumothorax.commands.recipes import pick_rows
 from pneumothorax.data.cache import Cache
-from pneumothorax.recipe import RECIPES
+from pneumothorax.recipes import RECIPES
 from pneumothorax.report import augmentations
 from pneumothorax.training.augmentation_preview import View
 from pneumothorax.workspace import Workspace

@@ -17,7 +17,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.inference.tuning import tune_images
 from pneumothorax.metric import dice
-from pneumothorax.recipe import RECIPES
+from pneumothorax.recipes import RECIPES
 from trials import Trial
 
 ROWS = [

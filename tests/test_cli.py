@@ -21,7 +21,8 @@ from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
-from pneumothorax.recipe import RECIPES, Recipe, to_json
+from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import FoldFolder
 
@@ -185,7 +186,7 @@ def test_no_command_shows_all_of_them(capsys):
         (["train", "--zzz"], "unknown flag --zzz; see `pneumothorax train --help`"),
         (["prepare", "--fold", "1"], "unknown flag --fold, did you mean --fold-count?"),
         (["score", "x.csv"], "required: --truth"),
-        (["train", "--recipe", "nope"], "'nope', expected seed, strong"),
+        (["train", "--recipe", "nope"], "no recipe 'nope'; expected seed, strong, lite, smoke, or the path"),
         (["train", "--size", "x"], "--size"),
         (["train", "--decoder-filters", "1,x"], "expected whole numbers such as 256,128,64"),
         (["train", "--loss-reduction", "mean"], "'mean', expected batch, image"),
@@ -298,11 +299,37 @@ def test_flags_change_the_named_recipe_and_nothing_else():
     assert changed.encoder == RECIPES["smoke"].encoder
 
 
+def test_flags_change_the_recipe_of_a_file(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"size": 96, "encoder": "resnet18"}')
+    for command in ("prepare", "explore", "augmentations", "train"):
+        options = build_parser().parse_args(
+            [command, "--recipe", str(path), "--encoder", "resnet34", "--flip"]
+        )
+        assert data.chosen_recipe(options) == Recipe(name="mine", size=96, encoder="resnet34", flip=True)
+
+
+def test_a_file_s_recipe_is_prepared_by_the_file(capsys, tmp_path):
+    path = tmp_path / "my recipe.json"
+    path.write_text('{"size": 96, "flip": true}')
+    for command in ("train", "augmentations"):
+        err = fails(capsys, command, "--root", tmp_path, "--recipe", path)
+        assert f"run `pneumothorax prepare --recipe '{path}' --size 96 --interpolation bilinear`" in err
+
+
+@pytest.mark.parametrize("command", ["prepare", "explore", "augmentations", "train"])
+def test_a_wrong_recipe_file_is_one_line(capsys, tmp_path, command):
+    path = tmp_path / "mine.json"
+    path.write_text('{"sise": 96}')
+    err = fails(capsys, command, "--root", tmp_path, "--recipe", path)
+    assert f"{path}: unknown field 'sise'; expected fields of a recipe; did you mean size?" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--size", "100"], "use 96 or 128"),
-        (["--batch-size", "0"], "at least 1"),
+        (["--batch-size", "0"], "a whole number, 1 or more"),
         (["--learning-rate", "0"], "above 0"),
         (["--loss", "bce + tversky"], "there is no term 'tversky'"),
     ],
@@ -387,8 +414,8 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
         ),
         (["submit", "hand", "--write-only", "--threshold", "nan"], "threshold nan"),
         (
-            ["submit", "hand", "--write-only", "--top", "0.2"],
-            "top 0.2, the probability that the minimum area counts, is below the default threshold 0.5",
+            ["submit", "hand", "--write-only", "--top-threshold", "0.2"],
+            "--top-threshold 0.2, above which pixels count for the minimum area, is below the default",
         ),
         (
             ["submit", "hand", "--write-only", "--threshold", "0.5", "--min-area", "-1"],

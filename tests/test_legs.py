@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pneumothorax.errors import UserError
 from pneumothorax.legs import last_leg, legs_of, parse_legs, write_legs
-from pneumothorax.recipe import find_recipe, from_json, to_json
+from pneumothorax.recipe import from_json, to_json
+from pneumothorax.recipes import find_recipe
 
 WORDS = st.text("abcz_019.*+- ", min_size=1).map(str.strip).filter(bool)
 

@@ -1,4 +1,4 @@
-"""`make install` on machines that cannot have it."""
+"""`make install` on machines that cannot have it, and the recipe and run that other targets name."""
 
 import shutil
 import subprocess
@@ -33,3 +33,56 @@ def test_a_python_that_is_not_there_is_named(tmp_path):
     assert result.returncode == 2
     assert result.stderr.splitlines()[0].startswith("no python3.nowhere here; expected Python 3.11 or newer")
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.fixture
+def called(tmp_path):
+    """Return a function that runs make, and returns the words that a stand-in of the package got."""
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    for name, line in {
+        "python": f'exec "{sys.executable}" "$@"',
+        "pneumothorax": 'printf "%s\\n" "$@"',
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    (folder.parent / ".installed").touch()
+
+    def call(*words, code=0):
+        command = ["make", "--silent", f"VENV={folder.parent}", *words]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ended.returncode == code, ended
+        return ended.stderr if code else ended.stdout.splitlines()
+
+    return call
+
+
+def test_the_run_has_the_recipe_s_name(called):
+    assert called("prepare", "RECIPE=strong") == ["prepare", "--recipe", "strong"]
+    assert called("train", "RECIPE=strong") == ["train", "--recipe", "strong", "--run", "strong"]
+    assert called("train", "RECIPE=strong", "RUN=one") == ["train", "--recipe", "strong", "--run", "one"]
+    assert called("tune", "RECIPE=strong") == ["tune", "strong"]
+    assert called("tune") == ["tune"]
+    assert called("report") == ["report", "seed"]
+    assert called("push", "KERNEL=train", "RECIPE=lite") == [
+        *("push", "--kernel", "train", "--parameter", "RECIPE=lite"),
+    ]
+
+
+def test_the_run_of_a_recipe_file_has_the_name_that_the_file_says(called, tmp_path):
+    path = tmp_path / "my recipe.json"
+    for content, name in (("{}", "my recipe"), ('{"name": "$(HOME) `id` \'x"}', "$(HOME) `id` 'x")):
+        path.write_text(content)
+        assert called("train", f"RECIPE={path}") == ["train", "--recipe", str(path), "--run", name]
+        assert called("tune", f"RECIPE={path}") == ["tune", name]
+        assert called("report", f"RECIPE={path}") == ["report", name]
+        assert called("tune", f"RECIPE={path}", "RUN=one") == ["tune", "one"]
+    assert called("push", "KERNEL=train", f"RECIPE={path}")[-2:] == ["--parameter", f"RECIPE={path}"]
+
+
+def test_a_wrong_recipe_file_names_no_run(called, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"sise": 96}')
+    for target in ("train", "submit"):
+        err = called(target, f"RECIPE={path}", code=2)
+        assert f"pneumothorax: error: {path}: unknown field 'sise'" in err

@@ -90,13 +90,15 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
     run("train", "--recipe=strong", *SMALL, "--fold-count=2", "--epochs=2", "--legs=")
     strong = root / "runs" / "strong"
     assert sorted(path.name for path in strong.glob("fold*")) == ["fold0", "fold1"]
-    assert "without the gate" in run("tune", "strong")
-    assert {"gate", "auc"} <= set(json.loads((strong / "decision.json").read_text()))
+    assert "without classification threshold" in run("tune", "strong")
+    decision = json.loads((strong / "decision.json").read_text())
+    assert "auc" in decision
+    assert "classification_threshold" in decision["rule"]
     run("predict", "strong")
     studies = read_predictions(strong / "predictions" / "test").studies
     assert studies["image_probability"].between(0, 1).all()
     csv = root / "submissions" / "strong.csv"
-    run("submit", "strong", "--gate=0.01", "--write-only", f"--out={csv}")
+    run("submit", "strong", "--classification-threshold=0.01", "--write-only", f"--out={csv}")
     assert len(pd.read_csv(csv)) == 9
 
 

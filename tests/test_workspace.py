@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tests.waiting import HANG_SECONDS, wait_until
 
-from pneumothorax import workspace
+from pneumothorax import locks
 from pneumothorax.errors import UserError
-from pneumothorax.workspace import Workspace, atomic, locked, write_text
+from pneumothorax.workspace import Workspace, atomic, locked, replace_folder, restore_folder, write_text
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_lock_keeps_others_waiting_and_goes_with_its_process(tmp_path, capsys,
 @pytest.mark.parametrize("broken", [None, "ENOLCK"])
 def test_many_that_lock_a_place_hold_it_one_at_a_time(tmp_path, without, monkeypatch, broken):
     without(broken)
-    monkeypatch.setattr(workspace, "MARK_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "MARK_SECONDS", 0.01)
     inside, most = [], []
 
     def enter(number):
@@ -202,7 +202,7 @@ def test_a_file_is_locked_on_a_handle_for_writing_and_stays_as_it_is(tmp_path, m
 
 def test_a_mark_of_another_machine_is_waited_for_and_named(tmp_path, without, monkeypatch, capsys):
     without("ENOLCK")
-    monkeypatch.setattr(workspace, "MARK_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "MARK_SECONDS", 0.01)
     mark = tmp_path / ".locked"
     mark.write_text("another.machine 1")
     with ThreadPoolExecutor(1) as pool:
@@ -284,3 +284,135 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
     write_text(path, "new")
     assert path.read_text() == "new"
+
+
+def fill(folder, text):
+    for path in (folder / "a.txt", folder / "below" / "b.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def content(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+OLD, NEW = ({"a.txt": text, "below/b.txt": text} for text in ("old", "new"))
+
+
+def test_a_folder_appears_when_it_is_complete_and_replaces_the_old_one(tmp_path):
+    folder = tmp_path / "deep" / "folder"
+    for text, more in (("old", ["stray"]), ("new", [])):
+        with replace_folder(folder) as build:
+            assert list(build.iterdir()) == []
+            fill(build, text)
+            for name in more:
+                (build / name).touch()
+            assert content(folder) == ({} if text == "old" else {**OLD, "stray": ""})
+    assert content(folder) == NEW
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_failed_block_leaves_the_old_folder_and_no_debris(tmp_path, error, old):
+    if old:
+        fill(tmp_path / "folder", old)
+
+    def fail():
+        with replace_folder(tmp_path / "folder") as build:
+            fill(build, "new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert content(tmp_path) == ({f"folder/{name}": text for name, text in OLD.items()} if old else {})
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_rename_that_fails_leaves_the_old_folder(tmp_path, monkeypatch, number):
+    fill(tmp_path / "folder", "old")
+    real, calls = Path.rename, []
+
+    def rename(path, target):
+        calls.append(path)
+        if len(calls) == number:
+            raise OSError(errno.EBUSY, "busy")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OSError, match="busy"), replace_folder(tmp_path / "folder") as build:
+        fill(build, "new")
+    assert content(tmp_path / "folder") == OLD
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_of_a_linked_folder_the_target_is_replaced(tmp_path):
+    fill(tmp_path / "disk" / "there", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "there")
+    with replace_folder(tmp_path / "link") as build:
+        fill(build, "new")
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "disk") == {f"there/{name}": text for name, text in NEW.items()}
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused_before_the_work(tmp_path):
+    (tmp_path / "folder").write_text("mine")
+    with pytest.raises(UserError, match="folder is a file"), replace_folder(tmp_path / "folder"):
+        pytest.fail("the block began")
+    assert content(tmp_path) == {"folder": "mine"}
+
+
+# Killed as it asks the system for the n-th change of a folder, or as it ends.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pneumothorax.workspace import replace_folder
+left = int(sys.argv[2])
+def kill(event, arguments):
+    global left
+    if event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+with replace_folder(Path(sys.argv[1])) as build:
+    (build / "below").mkdir()
+    for name in ("a.txt", "below/b.txt"):
+        (build / name).write_text("new")
+"""
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_kill_at_any_step_loses_no_folder_and_the_next_call_ends_well(tmp_path, old):
+    states = []
+    for number in range(1, 100):
+        folder = tmp_path / str(number) / "folder"
+        folder.parent.mkdir()
+        if old:
+            fill(folder, old)
+        command = [sys.executable, "-c", KILLED, str(folder), str(number)]
+        ended = subprocess.run(command, check=False)
+        restored = restore_folder(folder)
+        states.append(content(restored) if restored.exists() else None)
+        assert states[-1] in (NEW, OLD if old else None)
+        with replace_folder(folder) as build:
+            fill(build, "newest")
+        assert content(folder) == dict.fromkeys(NEW, "newest")
+        assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+        if not ended.returncode:
+            break
+        assert ended.returncode == -signal.SIGKILL
+    assert states[0] == (OLD if old else None)
+    assert states[-1] == NEW
+    assert len(states) > (6 if old else 3)
+
+
+def test_a_folder_that_is_half_removed_is_no_folder_to_restore(tmp_path):
+    """The second rename is done: what is left of the old one goes."""
+    fill(tmp_path / "folder", "new")
+    (tmp_path / ".folder.old").mkdir()
+    (tmp_path / ".folder.old" / "a.txt").write_text("old")
+    restore_folder(tmp_path / "folder")
+    assert content(tmp_path) == {f"folder/{name}": text for name, text in NEW.items()}

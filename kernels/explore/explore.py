@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Pneumothorax: explore
-# The competition's data in a few pictures: how many radiographs show a collapsed lung, how large and where
-# the collapse is, whose images they are, and how the folds divide them. Its output `explore.html` is the
+# The competition's data in a few pictures: number of radiographs with a pneumothorax, its area and
+# position, the patients, and the folds. The output `explore.html` is the
 # whole page, to open in a browser: duplicates and odd images as well.
 #
 # Needs: the competition (accept its rules first) and a dataset with the training images; no GPU.
 
 # %% tags=["parameters"]
-SIZE = 256  # side in pixels at which the images are looked at
-FOLD_COUNT = 5  # how many folds
+SIZE = 256  # side of the prepared images in pixels
+FOLD_COUNT = 5  # number of folds
 SEED = 0  # of the folds and of the samples
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
 
@@ -56,36 +56,36 @@ cache = open_cache(workspace.cache(SIZE, "area", "train"))
 studies = cache.studies
 
 # %% [markdown]
-# ## How many
-# An image without a pneumothorax scores 1 for an empty mask and 0 for any other: most of the score is in
-# knowing when to stay silent.
+# ## Counts
+# An image without a pneumothorax scores 1 for an empty mask and 0 for any other: most of the score depends
+# on leaving images empty.
 
 # %%
 print(statistics.describe(studies))
 
 # %% [markdown]
-# ## How large
+# ## Areas
 
 # %%
 save_figure(charts.draw_areas(studies["area"].to_numpy()), figures / "areas.png")
 show(figures / "areas.png")
 
 # %% [markdown]
-# ## Where
+# ## Positions
 
 # %%
 save_figure(charts.draw_positions(cache.masks), figures / "positions.png")
 show(figures / "positions.png")
 
 # %% [markdown]
-# ## What it looks like
+# ## Samples
 
 # %%
 draw_samples(cache.images, cache.masks, studies["ImageId"], figures / "samples.png", seed=SEED)
 show(figures / "samples.png")
 
 # %% [markdown]
-# ## Whose
+# ## Patients
 # A patient may have dozens of images. A patient on both sides of a split would be recognised, not diagnosed.
 
 # %%

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Pneumothorax: submit
-# Gathers the folds that *train* notebooks left, chooses the decision on their held-out images, predicts the
+# Collects the folds that *train* notebooks left, tunes the decision on their held-out images, predicts the
 # test set by the mean of the folds, and leaves `submission.csv`, the notebook's output, checked by the
 # competition's rules.
 #
@@ -9,7 +9,7 @@
 # %% tags=["parameters"]
 NOTEBOOKS = []  # train notebooks, such as me/pneumothorax-train; every attached output when empty
 RUN = ""  # name of the run; the only one when empty
-FLAGS = ""  # another decision than the tuned one, such as --threshold 0.4 --min-area 2000
+FLAGS = ""  # changes to the tuned decision, such as --threshold 0.4 --min-area 2000
 ACCELERATOR = "gpu"  # T4 x2; tpu: TPU v5e-8, by JAX; cpu does it too, more slowly
 
 # %% [markdown] tags=["package"]
@@ -64,7 +64,7 @@ csv = mounts.working() / "submission.csv"
 pneumothorax("submit", run.name, "--write-only", "--out", csv, *shlex.split(FLAGS))
 
 # %% [markdown]
-# ## What will be submitted
+# ## The submission
 # Areas of the predicted masks, and some of them on their images. Nothing is sent from here: use *Submit* on
 # the output's page, or `pneumothorax submit --file` at home.
 

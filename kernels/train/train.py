@@ -1,21 +1,21 @@
 # %% [markdown]
 # # Pneumothorax: train
 # Trains folds of one recipe and leaves them in `runs/<run>/fold<k>`, the notebook's output. It stops by
-# itself before Kaggle's twelve hours are over; attached to the next version as input, the output lets it go
-# on from there, to the same weights as in one go. The notebook *submit* makes a submission of it.
+# itself before Kaggle's twelve hours are over; attached to the next version as input, the output lets it
+# resume, to the same weights as in one session. The notebook *submit* makes a submission of it.
 #
 # Needs: the competition (accept its rules first), a dataset with the training images, and GPU T4 x2 or
 # TPU v5e-8.
 
 # %% tags=["parameters"]
-RECIPE = "seed"  # seed, or another recipe of recipe.py below
+RECIPE = "seed"  # seed, or another recipe of recipes.py below; or the path, or the text, of a recipe.json
 RUN = ""  # name of the run; the recipe's name when empty
 FOLDS = "0"  # such as 0, or 0,2, or 0-4
 FLAGS = ""  # changes to the recipe, such as --size 256 --epochs 60
 MAX_HOURS = 11.5  # from the start of this session; Kaggle ends it at 12, on a TPU at 9: 8.5 at most there
 ACCELERATOR = "gpu"  # T4 x2; tpu: TPU v5e-8, by JAX; cpu for a try
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
-PREVIOUS = []  # outputs to go on from, such as me/pneumothorax-train; every attached one when empty
+PREVIOUS = []  # outputs to resume from, such as me/pneumothorax-train; every attached one when empty
 
 # %% [markdown] tags=["package"]
 # ## The package
@@ -34,16 +34,19 @@ from pneumothorax import mounts
 from pneumothorax.cli import main
 from pneumothorax.kaggle import COMPETITION
 from pneumothorax.kaggle.notebooks import libraries, session
+from pneumothorax.recipes import find_recipe
 
+chosen = find_recipe(RECIPE)
 recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
-run = RUN or RECIPE
+run = RUN or chosen.name
 session.begin(ACCELERATOR)
 libraries.install(recipe)
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
 # A run that begins with another's weights (--init-from) finds that one alone at first.
-gathered = session.gather_runs(PREVIOUS, workspace, "" if "--init-from" in FLAGS else run)
-print("goes on from:", *gathered or ["nothing, begins anew"])
+begins = "--init-from" in FLAGS or chosen.init_from
+gathered = session.gather_runs(PREVIOUS, workspace, "" if begins else run)
+print("resumes from:", *gathered or ["nothing, starts training"])
 
 
 def pneumothorax(*words: object) -> None:
@@ -65,11 +68,11 @@ hours = session.hours_left(MAX_HOURS, ACCELERATOR)
 pneumothorax("train", *recipe, "--run", run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
 
 # %% [markdown]
-# ## What came of it
+# ## Results
 
 # %%
 if unfinished := session.list_unfinished(workspace.runs / run):
-    print(f"not finished: {', '.join(unfinished)}. `make push KERNEL=train ARGS=--resume` goes on.")
+    print(f"not finished: {', '.join(unfinished)}. `make push KERNEL=train ARGS=--resume` resumes it.")
 else:
     pneumothorax("figures", run)
     for figure in sorted((workspace.runs / run / "figures").glob("*.png")):

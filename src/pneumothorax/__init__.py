@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pneumothorax.library import train as train
     from pneumothorax.library import tune as tune
     from pneumothorax.model.unet import build_model as build_model
-    from pneumothorax.recipe import RECIPES as RECIPES
-    from pneumothorax.recipe import find_recipe as find_recipe
+    from pneumothorax.recipes import RECIPES as RECIPES
+    from pneumothorax.recipes import find_recipe as find_recipe
 
 _HOMES = {
-    "RECIPES": "recipe",
+    "RECIPES": "recipes",
     "build_model": "model.unet",
     "dice": "library",
-    "find_recipe": "recipe",
+    "find_recipe": "recipes",
     "predict": "library",
     "read_radiograph": "data.dicom",
     "rle": "data",

@@ -1,4 +1,4 @@
-"""The one error type for what a user can mend, the one way to warn, and the name that was meant."""
+"""The error type for user mistakes, and `warn`."""
 
 import sys
 from collections.abc import Iterable
@@ -6,14 +6,14 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line: what was found, what was expected, what to do.
+    """A user mistake, in one line: the found and the expected value, and the remedy.
 
     The command line prints it without a traceback and exits with code 2.
 
     Args:
-        found: What is wrong, with the name of the file, row or flag.
-        expected: What was expected in its place; may be empty.
-        remedy: What to do next; may be empty.
+        found: The mistake, with the name of the file, row or flag.
+        expected: The value expected in its place; may be empty.
+        remedy: The next step; may be empty.
     """
 
     def __init__(self, found: str, expected: str = "", remedy: str = "") -> None:
@@ -22,12 +22,12 @@ class UserError(Exception):
         super().__init__("; ".join(" ".join(part.split()) for part in parts if part))
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
-        """Survive the way back from a worker process."""
+        """Survive pickling on the way back from a worker process."""
         return type(self), (self.found, self.expected, self.remedy)
 
 
 def warn(text: str) -> None:
-    """Say on stderr what the user should know, and go on."""
+    """Print a warning to stderr."""
     print(f"pneumothorax: warning: {text}", file=sys.stderr)
 
 

@@ -4,6 +4,7 @@ import argparse
 import re
 
 from pneumothorax.kaggle import SOURCES
+from pneumothorax.workspace import is_name
 
 AUTO = "auto"  # batch size that the device chooses
 
@@ -90,7 +91,7 @@ def duration(text: str) -> float:
 
 def name(text: str) -> str:
     """Read the name of one folder: a path would lead out of the workspace."""
-    if text in ("", ".", "..") or text.startswith("-") or set(text) & {"/", "\\", "\0"}:
+    if not is_name(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a name without a path")
     return text
 

@@ -6,8 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from pneumothorax import flag_types
+from pneumothorax.inference.rule import Rule, range_of
 from pneumothorax.kaggle import KERNELS
-from pneumothorax.recipe import RECIPES, Recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import RECIPES
 
 ROOT_VARIABLE = "PNEUMOTHORAX_ROOT"
 
@@ -128,6 +130,13 @@ def train(command: argparse.ArgumentParser) -> None:
         help="stop cleanly after the epoch that ends nearest before this; the same command goes on later",
     )
     command.add_argument(
+        "--xla",
+        choices=("auto", "true", "false"),
+        default="auto",
+        help="whether TensorFlow compiles its steps by XLA: auto (on a GPU, unless --deterministic true), "
+        "true, or false, for short runs: no step waits minutes for the compiler (default: %(default)s)",
+    )
+    command.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard's logs to the run folder"
     )
 
@@ -202,26 +211,13 @@ def ensemble(command: argparse.ArgumentParser) -> None:
 
 
 def rule(command: argparse.ArgumentParser) -> None:
-    """Add the flags that change the run's tuned rule from probability to mask."""
-    command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
-    command.add_argument(
-        "--min-area",
-        type=int,
-        help="least pixels above TOP, at 1024x1024, of an image's mask (default: tuned)",
-    )
-    command.add_argument(
-        "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
-    )
-    command.add_argument(
-        "--min-component",
-        type=int,
-        help="least pixels of a connected component at 1024x1024 (default: tuned)",
-    )
-    command.add_argument(
-        "--gate",
-        type=float,
-        help="least image-level probability, from 0 to 1; an image below it is empty (default: tuned)",
-    )
+    """Add a flag for each part of the rule from probability to mask."""
+    for part in fields(Rule):
+        command.add_argument(
+            "--" + part.name.replace("_", "-"),
+            type=part.metadata["type"],
+            help=f"{part.metadata['help']}; {range_of(part)} (default: tuned)",
+        )
 
 
 def segment(command: argparse.ArgumentParser) -> None:
@@ -383,8 +379,13 @@ def score(command: argparse.ArgumentParser) -> None:
 
 def recipe(command: argparse.ArgumentParser) -> None:
     """Add --recipe and a flag for each of its fields; a flag that is not given leaves the recipe's value."""
-    text = "named recipe to begin from (default: %(default)s)"
-    command.add_argument("--recipe", choices=RECIPES, default="seed", help=text)
+    command.add_argument(
+        "--recipe",
+        default="seed",
+        metavar="NAME_OR_FILE",
+        help=f"recipe to begin from: {', '.join(RECIPES)}, or the path of a recipe.json, of a run or of your "
+        "own (default: %(default)s)",
+    )
     group = command.add_argument_group("recipe", "fields of the recipe; the defaults shown are the paper's")
     for part in fields(Recipe):
         if part.name == "name":

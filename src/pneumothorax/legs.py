@@ -1,6 +1,6 @@
 """Legs of training as text, such as 'size=512, epochs=15; positive_rate=1, epochs=3', and as recipes.
 
-The recipe's own fields are the first leg. It knows nothing of how a leg is trained.
+The recipe's own fields are the first leg. Knows nothing of training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,15 +53,15 @@ def parse_legs(text: str) -> list[dict[str, str]]:
 
 
 def write_legs(legs: Sequence[Mapping[str, str]]) -> str:
-    """Write legs the one way that they are spelled in recipes; the inverse of `parse_legs`."""
+    """Write legs in the canonical spelling of recipes; the inverse of `parse_legs`."""
     return "; ".join(", ".join(f"{name}={value}" for name, value in changes.items()) for changes in legs)
 
 
 def legs_of(recipe: Recipe) -> list[Recipe]:
-    """Return the recipe of each leg, none of which has legs itself.
+    """Return the recipe of each leg, which has no legs itself.
 
-    A leg takes what it does not change from the leg before it. Each has a seed of its own, so that it draws
-    other orders and augmentations than the others; the split follows from the recipe's seed.
+    A leg inherits unchanged fields from the leg before it. Each has a seed of its own, so that it draws
+    other orders and augmentations than the others; the split depends on the recipe's own seed.
 
     Raises:
         UserError: A leg changes a field that all share or that does not exist, has a value out of range, or
@@ -85,7 +85,7 @@ def legs_of(recipe: Recipe) -> list[Recipe]:
 
 
 def last_leg(recipe: Recipe) -> Recipe:
-    """Return the recipe of the last leg, whose size a trained network has."""
+    """Return the recipe of the last leg, which has the size of the trained network."""
     return legs_of(recipe)[-1]
 
 

@@ -1,6 +1,6 @@
-"""A recipe's loss as text, such as '3 * bce + dice + 4 * focal': which terms there are, and how it is read.
+"""A recipe's loss as text, such as '3 * bce + dice + 4 * focal': the names of its terms, and a parser.
 
-It knows the names alone; `model/losses.py` knows what they mean.
+It knows only the names; `model/losses.py` defines the terms.
 """
 
 import math
@@ -17,7 +17,7 @@ def parse_loss(text: str) -> dict[str, float]:
     """Read a loss, terms joined by "+", each ``name`` or ``number * name``; the inverse of `write_loss`.
 
     Returns:
-        The weight of each term, in the order in which they stand; 1 where none is given.
+        The weight of each term, in the order given; 1 by default.
 
     Raises:
         UserError: There is no term, one that is unknown or stands twice, or a weight is no positive number.
@@ -39,14 +39,14 @@ def parse_loss(text: str) -> dict[str, float]:
 
 
 def write_loss(weights: Mapping[str, float]) -> str:
-    """Write a loss the one way it is spelled in recipes; the inverse of `parse_loss`."""
+    """Write a loss in the canonical spelling of recipes; the inverse of `parse_loss`."""
     return " + ".join(
         name if weight == 1 else f"{_digits(weight)} * {name}" for name, weight in weights.items()
     )
 
 
 def _positive(number: str) -> float:
-    """Return a positive finite number, or 0 for what is none."""
+    """Return a positive finite number, or 0 for any other text."""
     try:
         value = float(number)
     except ValueError:

@@ -25,7 +25,7 @@ def dice(overlap: Counts, truth: Counts, prediction: Counts) -> Scores:
 def soft_dice(
     masks: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating], smooth: float = 0.1
 ) -> tuple[Scores, float]:
-    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 where both are empty.
+    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 if both are empty.
 
     Args:
         masks: Array of shape (N, H, W), values [0, 1].
@@ -33,7 +33,7 @@ def soft_dice(
         smooth: s, in pixels.
 
     Returns:
-        The Dice of each image, shape (N,); and the total Dice, all images taken as one.
+        The Dice of each image, shape (N,); and the total Dice of all images together.
     """
     overlap = np.einsum("nhw,nhw->n", masks, probabilities, dtype=np.float64)
     areas = masks.sum(axis=(1, 2), dtype=np.float64) + probabilities.sum(axis=(1, 2), dtype=np.float64)
@@ -54,5 +54,5 @@ def smoothed_dice(overlap: Counts, areas: Counts, smooth: float) -> Scores:
 
 
 def total_dice(overlap: Counts, truth: Counts, prediction: Counts) -> float:
-    """Return the Dice of all images taken as one, from the counts of each."""
+    """Return the Dice of all images together, from the counts of each."""
     return float(dice(np.sum(overlap), np.sum(truth), np.sum(prediction)))

@@ -1,7 +1,7 @@
-"""Kaggle's ``/kaggle/input``: finds a competition, a dataset or a notebook's output in it.
+"""Kaggle's ``/kaggle/input``: find a competition, a dataset or a notebook's output in it.
 
 Kaggle mounts them in folders by kind and owner; sessions of older notebooks still see the flat layout, in
-which the slug alone names the folder. Reads nothing but names.
+which the slug alone names the folder. Reads only names.
 """
 
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pneumothorax.errors import UserError
 
-# How many folders deep the inputs of each kind lie in the newer layout.
+# Depth of the inputs of each kind in the newer layout, in folders.
 KINDS = {"competitions": 1, "datasets": 2, "notebooks": 2, "models": 5}
-DEPTH = 2  # how many folders deep a wheel or a weights file may lie in an input
+DEPTH = 2  # folders; maximal depth of a wheel or a weights file in an input
 _REFERENCE = re.compile(r"([\w-]+)/([\w-]+)(/\d+)?", re.ASCII)
 
 
@@ -23,7 +23,7 @@ def input_root() -> Path:
 
 
 def working() -> Path:
-    """Return the folder that Kaggle keeps: ``$KAGGLE_WORKING_DIR``, or ``/kaggle/working``."""
+    """Return the folder of the notebook's output: ``$KAGGLE_WORKING_DIR``, or ``/kaggle/working``."""
     return Path(os.environ.get("KAGGLE_WORKING_DIR", "/kaggle/working"))
 
 
@@ -31,7 +31,7 @@ def find_competition(slug: str) -> Path:
     """Find the files of a competition.
 
     Raises:
-        UserError: It is not mounted, or the slug is none.
+        UserError: It is not mounted, or the slug is not one.
     """
     if not re.fullmatch(r"[\w-]+", slug, re.ASCII):
         raise UserError(f"competition {slug!r}", "a slug, such as siim-acr-pneumothorax-segmentation")
@@ -42,7 +42,7 @@ def find_dataset(reference: str) -> Path:
     """Find the files of a dataset, named ``owner/slug``.
 
     Raises:
-        UserError: It is not mounted, or the reference is none.
+        UserError: It is not mounted, or the reference is not one.
     """
     owner, slug = split_reference(reference)
     return _find("dataset", reference, f"datasets/{owner}/{slug}", slug)
@@ -52,14 +52,14 @@ def find_notebook(reference: str) -> Path:
     """Find the output of a notebook, named ``owner/slug``.
 
     Raises:
-        UserError: It is not mounted, or the reference is none.
+        UserError: It is not mounted, or the reference is not one.
     """
     owner, slug = split_reference(reference)
     return _find("kernel", reference, f"notebooks/{owner}/{slug}", slug)
 
 
 def find_models(reference: str) -> list[Path]:
-    """Find the mounted versions of a Kaggle Model, the one that is named first; none where it is not mounted.
+    """Find the mounted versions of a Kaggle Model, the named one first; none if it is not mounted.
 
     Args:
         reference: ``owner/model/framework/variation/version``, as in kernel-metadata.json.
@@ -73,7 +73,7 @@ def find_models(reference: str) -> list[Path]:
 
 
 def find_files(pattern: str) -> Iterator[Path]:
-    """Yield matching files of all inputs, but not from deep below: a tree of radiographs is slow to walk."""
+    """Yield matching files of all inputs down to `DEPTH`: a tree of radiographs is slow to walk."""
     for mount in list_mounts():
         for depth in range(DEPTH):
             yield from sorted(mount.glob("*/" * depth + pattern))
@@ -101,7 +101,7 @@ def list_mounts() -> list[Path]:
 
 
 def _below(folder: Path, depth: int) -> list[Path]:
-    """List the folders so many levels below one; a branch that ends earlier counts by its end."""
+    """List the folders so many levels below one; a shorter branch counts with its last folder."""
     inner = _folders(folder) if depth else []
     return [end for child in inner for end in _below(child, depth - 1)] or [folder]
 
@@ -116,9 +116,9 @@ def _find(kind: str, name: str, *places: str) -> Path:
         if (root / place).is_dir():
             return root / place
     there = ", ".join(path.relative_to(root).as_posix() for path in list_mounts())
-    what = "notebook" if kind == "kernel" else kind
+    title = "notebook" if kind == "kernel" else kind
     raise UserError(
-        f"{what} {name} is not mounted below {root} (mounted: {there or 'nothing'})",
+        f"{title} {name} is not mounted below {root} (mounted: {there or 'nothing'})",
         " or ".join(places),
         f'attach it by "Add Input" in the notebook\'s editor, or list it in {kind}_sources '
         "of kernel-metadata.json",

@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -31,8 +32,10 @@ AT_HOME = (
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "loss_text", "legs", "recipe_checks", "recipe", "workspace", "source", "mounts"),
-    *("metric", "data", "model", "training", "inference", "submission", "kaggle", "report"),
+    *("__init__", "errors", "loss_text", "locks", "legs"),
+    *("recipe_fields", "recipe_checks", "recipe", "workspace"),
+    *("source", "mounts", "metric", "recipes"),
+    *("data", "model", "training", "inference", "submission", "kaggle", "report"),
     *("phantom", "explore", "segmentation", "library", "flag_types", "parser", "flags", "commands", "cli"),
 )
 
@@ -75,10 +78,13 @@ def find_commit(folder: Path = FOLDER) -> str:
         outside a checkout, where git is missing, or where the surrounding repository does not track the
         package; '' where it says nothing.
     """
-    tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")
-    commit = _git(folder, "rev-parse", "--short", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--", ".")
-    if not tracked or not commit or changed is None:
+    # `git describe --dirty` would see no new file, and name the repository around a virtual environment.
+    status = ("status", "--porcelain=v2", "--branch", "--ignored", "-uall", "--", ".")
+    lines = _git(folder, "-c", "status.relativePaths=true", *status)
+    commit = next((line.split()[2][:7] for line in lines if line.startswith("# branch.oid ")), "")
+    changed = [line for line in lines if line[0] not in "#!"]
+    is_tracked = not {"? __init__.py", "! __init__.py"} & {*lines}
+    if not is_tracked or not commit or commit.startswith("("):  # "(initial)"
         return os.environ.get(COMMIT_VARIABLE, "")
     return commit + "+changes" * bool(changed)
 
@@ -118,12 +124,13 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _order(wants: dict[str, set[str]]) -> list[str]:
-    """Order names so that each follows those it wants; where they want each other, by the alphabet."""
-    placed: list[str] = []
-    while rest := sorted(wants.keys() - placed):
-        ready = [name for name in rest if name == "__init__" or not (wants[name] & {*rest}) - {name}]
-        placed.append(next(iter(ready), rest[0]))
-    return placed
+    """Order names so that each follows those it wants; where some want each other, all by the alphabet."""
+    first = wants.keys() & {"__init__"}
+    needs = {name: (wants[name] & wants.keys() | first) - {name} for name in wants.keys() - first}
+    try:
+        return list(TopologicalSorter({name: sorted(needs[name]) for name in sorted(needs)}).static_order())
+    except CycleError:
+        return sorted(wants)
 
 
 def _imports(path: Path, package: str) -> set[str]:
@@ -143,8 +150,8 @@ def _imports(path: Path, package: str) -> set[str]:
     return {name.removeprefix(f"{package}.") for name in found if name.startswith(f"{package}.")}
 
 
-def _git(folder: Path, *words: str) -> str | None:
-    """Return what git says about a folder, or None where it fails."""
+def _git(folder: Path, *words: str) -> list[str]:
+    """Return the lines that git prints about a folder; none where it fails."""
     # A hook's own variables would lead git to another repository than the folder's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
@@ -157,5 +164,5 @@ def _git(folder: Path, *words: str) -> str | None:
             env=environment,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    return ended.stdout.strip()
+        return []
+    return ended.stdout.splitlines()

@@ -1,21 +1,16 @@
 """Workspace: where data, runs and submissions lie on this machine; knows folders, not their content."""
 
 import errno
-import fcntl
 import os
-import socket
+import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumothorax.errors import UserError, warn
-
-LOCK_NAME = ".lock"  # of a folder
-MARK_SECONDS = 0.5  # between two looks at a file that stands for a lock
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+from pneumothorax.errors import UserError
+from pneumothorax.locks import hold_lock, make_mark
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,11 @@ class Workspace:
         return self.data / "cache" / f"{size}-{interpolation}" / part
 
 
+def is_name(text: str) -> bool:
+    """Return whether a text can name a run's folder: a path would lead out of the workspace."""
+    return text not in ("", ".", "..") and not text.startswith("-") and not set(text) & {"/", "\\", "\0"}
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` once the block ends without an error.
@@ -98,6 +98,80 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`, and put it in its place once the block ends without an error.
+
+    A failed block leaves the old folder. A killed command leaves the old one or the new one; where it was
+    killed between the two renames of `swap_folder`, the next call puts the old one back first. Of a link the
+    target is replaced.
+
+    Raises:
+        UserError: `folder` is a file.
+    """
+    folder = restore_folder(folder)
+    build = partial_folder(folder)
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir(parents=True)
+    try:
+        yield build
+        swap_folder(build, folder)
+    except BaseException:
+        shutil.rmtree(build, ignore_errors=True)
+        raise
+
+
+def partial_folder(folder: Path) -> Path:
+    """Name the hidden folder in which the successor of `folder` grows, on the same disk."""
+    folder = folder.resolve() if folder.is_symlink() else folder
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def swap_folder(build: Path, folder: Path) -> None:
+    """Put the complete folder `build` in the place of `folder`, and remove the old one.
+
+    Args:
+        build: On the same disk (see `partial_folder`).
+        folder: Replaced if it is there.
+
+    Raises:
+        UserError: `folder` is a file.
+    """
+    folder = restore_folder(folder)
+    old = _old_folder(folder)
+    try:
+        if folder.exists():
+            folder.rename(old)
+        build.rename(folder)
+    except BaseException:
+        restore_folder(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> Path:
+    """Undo or complete a `swap_folder` that was killed, and return the folder that a link stands for.
+
+    Raises:
+        UserError: `folder` is a file.
+    """
+    folder = folder.resolve() if folder.is_symlink() else folder
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file", "a folder, or nothing", "move it away")
+    old = _old_folder(folder)
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(folder)
+    return folder
+
+
+def _old_folder(folder: Path) -> Path:
+    """Name the place of the old folder between the two renames of `swap_folder`."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+@contextmanager
 def locked(place: Path, told: str) -> Iterator[None]:
     """Keep other commands out for the time of the block; one that comes later says what it waits for.
 
@@ -106,7 +180,7 @@ def locked(place: Path, told: str) -> Iterator[None]:
     same machine clears it away.
 
     Args:
-        place: A file, or a folder, in which a file LOCK_NAME is made for the time of the block.
+        place: A file, or a folder, in which a file ``.lock`` is made for the time of the block.
         told: Who holds the lock.
 
     Raises:
@@ -115,96 +189,36 @@ def locked(place: Path, told: str) -> Iterator[None]:
     """
     with ExitStack() as held:
         try:
-            _lock(place, told, held)
+            hold_lock(place, told, held)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            _mark(place, told, error, held)
+            make_mark(place, told, error, held)
         yield
 
 
-def _lock(place: Path, told: str, held: ExitStack) -> None:
-    """Take the lock of the file system, on a handle for writing: NFS refuses it on another."""
-    is_folder = place.is_dir()
-    path = place / LOCK_NAME if is_folder else place
-    while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # the folder went with the command that was waited for
-            path.parent.mkdir(parents=True, exist_ok=True)
-            continue
-        except OSError as error:
-            if error.errno not in _READ_ONLY:
-                raise
-            return  # where nobody can write, nobody is to be kept out
-        with ExitStack() as mine:
-            mine.callback(os.close, handle)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                warn(f"{told}; waiting for it")
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError:
-                if is_folder:
-                    path.unlink(missing_ok=True)
-                raise
-            try:
-                current = os.path.samestat(os.fstat(handle), path.stat())
-            except FileNotFoundError:
-                current = False
-            if current:  # and not one that its holder has removed meanwhile
-                if is_folder:
-                    mine.callback(path.unlink, missing_ok=True)
-                held.push(mine.pop_all())
-                return
+@contextmanager
+def reading(path: Path, kind: str, command: str, remedy: str) -> Iterator[Path]:
+    """Turn any error of the block into one line that names a file.
 
+    Args:
+        path: The file; it is given to the block.
+        kind: Expected content, such as 'recipe'.
+        command: Command that wrote it.
+        remedy: The next step, unless the block's own `UserError` has one.
 
-def _mark(place: Path, told: str, reason: OSError, held: ExitStack) -> None:
-    """Make a file that stands for the lock; what a killed process of this machine left is cleared away."""
-    mark = place / (LOCK_NAME + "ed") if place.is_dir() else place.with_name(f".{place.name}{LOCK_NAME}ed")
-    me, waited = f"{socket.gethostname()} {os.getpid()}", False
-    while True:
-        try:
-            handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            if not _clear(mark):
-                if not waited:
-                    warn(f"{told}; waiting for it (if none runs, delete {mark})")
-                waited = True
-                time.sleep(MARK_SECONDS)
-            continue
-        except OSError as error:
-            raise UserError(
-                f"{place} cannot be locked ({reason.strerror}; {mark.name}: {error.strerror})",
-                "a file system that has locks, or takes new files",
-                "choose a folder on another disk",
-            ) from None
-        held.callback(mark.unlink, missing_ok=True)
-        with os.fdopen(handle, "w") as file:
-            file.write(me)
-        return
-
-
-def _clear(mark: Path) -> bool:
-    """Remove a mark whose process has ended on this machine; False where it may be in use."""
+    Raises:
+        UserError: The block raised any error.
+    """
     try:
-        host, number = mark.read_text().rsplit(maxsplit=1)
-        if host == socket.gethostname():
-            os.kill(int(number), 0)
-    except ProcessLookupError:
-        aside = mark.with_name(f"{mark.name}.{os.getpid()}")
-        with suppress(FileNotFoundError):  # another command was faster
-            mark.rename(aside)
-            if aside.read_text() != f"{host} {number}":  # and has begun: give its mark back
-                with suppress(FileExistsError):
-                    os.link(aside, mark)
-            aside.unlink()
-        return True
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError, OverflowError):  # another user's process, or not written yet
-        return False
-    return False
+        yield path
+    except Exception as error:  # damaged bytes make zipfile, NumPy, pandas and json raise many kinds
+        cause = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)
+        raise UserError(
+            f"{path} is no {kind} ({cause.found})",
+            cause.expected or f"the output of `pneumothorax {command}`",
+            cause.remedy or remedy,
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

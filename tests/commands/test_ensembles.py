@@ -12,7 +12,8 @@ import pytest
 from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.inference.predictions import read_predictions, write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import find_folds
 
@@ -123,7 +124,7 @@ def test_an_ensemble_can_be_a_member(root):
     assert parts[1].shape == parts[0].shape == (NUMBER, 64, 64)
 
 
-def test_a_gate_is_tuned_on_the_mean_image_probability(capsys, root):
+def test_a_classification_threshold_is_tuned_on_the_mean_image_probability(capsys, root):
     image_probability = [0.2, 0.8] * (NUMBER // 2)
     for name, seed in (("a", 5), ("b", 6)):
         make_run(root, name, seed=seed, image_probability=image_probability)
@@ -136,7 +137,7 @@ def test_a_gate_is_tuned_on_the_mean_image_probability(capsys, root):
     )
     assert call(root, "tune", "ab") == 0
     out = capsys.readouterr().out
-    assert "without the gate" in out
+    assert "without classification threshold" in out
     assert "ROC AUC 1.0000, sensitivity 1.0000, specificity 1.0000" in out
 
 

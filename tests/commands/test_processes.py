@@ -95,6 +95,14 @@ def test_two_gpus_train_folds_in_processes_that_see_one_each(monkeypatch, root, 
     assert shown == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
 
 
+def test_each_process_gets_the_choice_of_xla(monkeypatch, root, tmp_path, show, capsys):
+    pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
+    (tmp_path / "show.py").write_text(SHOW.replace("options.fold", "options.xla"))
+    assert train(root, "--xla=false") == 0
+    shown = sorted(capsys.readouterr().out.splitlines())
+    assert shown == ["fold0 | GPU-aaaa-1 false", "fold1 | GPU-bbbb-2 false"]
+
+
 def test_more_folds_than_gpus_wait_for_one_of_them(monkeypatch, root, tmp_path, show, capsys):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO, P100)
     assert train(root, "--fold-count=4", "--devices=0,2") == 0

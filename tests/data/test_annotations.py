@@ -73,14 +73,14 @@ def test_header_without_rows_is_an_empty_table(tmp_path):
         pytest.param("Id,EncodedPixels\na,1 2\n", "the columns ImageId", id="no ImageId"),
         pytest.param("x,y,z\na,1 2,3\n", "the columns ImageId and EncodedPixels", id="neither"),
         pytest.param("ImageId;EncodedPixels\na;1 2\n", "the columns ImageId and", id="semicolons"),
-        pytest.param("", "is no CSV", id="0 bytes"),
-        pytest.param("\n\n", "is no CSV", id="blank"),
-        pytest.param(b"\x89PNG\r\n\x1a\n\x00\xff\xfe" * 9, "is no CSV", id="an image"),
-        pytest.param("ImageId,EncodedPixels\na,1 2,3\n", "is no CSV", id="a comma too many"),
-        pytest.param('ImageId,EncodedPixels\na,"1 2\n', "is no CSV", id="an open quote"),
-        pytest.param(gzip.compress(PLAIN.encode() * 99)[:60], "is no CSV", id="gzip cut short"),
+        pytest.param("", "is not a CSV", id="0 bytes"),
+        pytest.param("\n\n", "is not a CSV", id="blank"),
+        pytest.param(b"\x89PNG\r\n\x1a\n\x00\xff\xfe" * 9, "is not a CSV", id="an image"),
+        pytest.param("ImageId,EncodedPixels\na,1 2,3\n", "is not a CSV", id="a comma too many"),
+        pytest.param('ImageId,EncodedPixels\na,"1 2\n', "is not a CSV", id="an open quote"),
+        pytest.param(gzip.compress(PLAIN.encode() * 99)[:60], "is not a CSV", id="gzip cut short"),
         pytest.param(
-            gzip.compress(PLAIN.encode())[:10] + bytes(40), "is no CSV", id="gzip with a broken body"
+            gzip.compress(PLAIN.encode())[:10] + bytes(40), "is not a CSV", id="gzip with a broken body"
         ),
     ],
 )

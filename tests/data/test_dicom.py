@@ -387,10 +387,10 @@ def png(image: np.ndarray) -> bytes:
 
 REFUSED: dict[str, tuple[bytes | pydicom.Dataset, str]] = {
     "empty": (b"", "empty"),
-    "text": (b"ImageId,EncodedPixels\nID_1,-1\n" * 30, "no DICOM, PNG or JPEG"),
-    "short text": (b"-1", "no DICOM, PNG or JPEG"),
-    "resource fork": (b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(200), "no DICOM, PNG or JPEG"),
-    "zeros": (bytes(5000), "no DICOM, PNG or JPEG"),
+    "text": (b"ImageId,EncodedPixels\nID_1,-1\n" * 30, "not a DICOM, PNG or JPEG"),
+    "short text": (b"-1", "not a DICOM, PNG or JPEG"),
+    "resource fork": (b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(200), "not a DICOM, PNG or JPEG"),
+    "zeros": (bytes(5000), "not a DICOM, PNG or JPEG"),
     "only a preamble": (bytes(128) + b"DICM", "without pixels"),
     "no pixels": (without(dataset(GREY), "PixelData"), "without pixels"),
     "no rows": (without(dataset(GREY), "Rows"), "Rows"),
@@ -537,7 +537,7 @@ def header_of_jpeg(width: int, height: int) -> bytes:
     ids=["png", "jpeg", "dicom"],
 )
 def test_a_size_beyond_reason_is_refused_in_words(read, content):
-    with pytest.raises(UnreadableImageError, match="its header tells more pixels than") as caught:
+    with pytest.raises(UnreadableImageError, match="its header announces more pixels than") as caught:
         read(content)
     assert "OpenCV" not in str(caught.value)
 

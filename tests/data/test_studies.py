@@ -150,7 +150,7 @@ def test_run_lengths_go_before_the_mirror_s_masks_and_a_dicom_before_its_png(tmp
 def test_broken_index_of_the_mirror_is_named(tmp_path):
     write_mirror(tmp_path)
     index = touch(tmp_path / "siim-acr-pneumothorax" / "stage_1_test_images.csv", "")
-    with pytest.raises(UserError, match="is no CSV") as caught:
+    with pytest.raises(UserError, match="is not a CSV") as caught:
         find_studies(tmp_path)
     assert str(index) in str(caught.value)
 
@@ -471,10 +471,10 @@ def test_names_that_are_no_text_are_refused_before_any_work(tmp_path, find, name
     path = touch(tmp_path / os.fsdecode(name))
     if path.name == "a.dcm":
         touch(path.with_name("c.dcm"))  # its folder is named once
-    with pytest.raises(UserError, match=r"R\\xf6ntgen.*its name is no UTF-8 text: rename it"):
+    with pytest.raises(UserError, match=r"R\\xf6ntgen.*its name is not UTF-8 text: rename it"):
         find(tmp_path)
     found = find(tmp_path, skip_bad=True)
-    assert capsys.readouterr().err.count("no UTF-8 text") == 2  # of both calls
+    assert capsys.readouterr().err.count("not UTF-8 text") == 2  # of both calls
     assert (len(found) if find is find_images else found.counts["images"]) == 1
 
 

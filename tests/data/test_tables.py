@@ -81,7 +81,7 @@ def test_an_archive_with_a_password_is_one_line(tmp_path):
     packed = bytearray(zipped({"out.csv": CONTENT}))
     packed[6] |= 1  # "encrypted", in the member's header and in the directory's
     packed[packed.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(UserError, match=r"is no CSV .*password"):
+    with pytest.raises(UserError, match=r"is not a CSV .*password"):
         read(tmp_path / "one.zip", bytes(packed))
 
 

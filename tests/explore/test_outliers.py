@@ -8,7 +8,7 @@ from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.data.rle import encode
 from pneumothorax.data.studies import find_studies
-from pneumothorax.explore.duplicates import find_pairs, tell_pairs
+from pneumothorax.explore.duplicates import compare_pairs, find_pairs
 from pneumothorax.explore.outliers import find_odd, survey_images
 from pneumothorax.explore.statistics import (
     count_folds,
@@ -88,7 +88,7 @@ def test_pairs_say_what_they_share_and_what_matters_comes_first(chests):
         part=["train"] * 5 + ["test"],
         fold=[0, 1, 2, 0, 1, -1],
     )
-    told = tell_pairs(find_pairs(survey_images([images])), studies)
+    told = compare_pairs(find_pairs(survey_images([images])), studies)
     told = told[told["identical"]].set_index("one")
     assert told.loc[0, ["patient", "label", "place", "matters"]].tolist() == [
         "same",
@@ -109,7 +109,7 @@ def test_a_wrong_label_comes_before_a_leak_and_folds_before_the_test_set(chests)
         part=["train"] * 4 + ["test", "train", "train", "train"],
         fold=[0, 0, 0, 0, -1, 0, 1, 0],
     )
-    told = tell_pairs(find_pairs(survey_images([images])), studies)
+    told = compare_pairs(find_pairs(survey_images([images])), studies)
     assert told[told["identical"]]["one"].tolist() == [3, 2, 0, 1]
 
 

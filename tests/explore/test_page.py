@@ -76,8 +76,11 @@ def test_the_same_command_again_decodes_nothing(root, monkeypatch):
     assert explore(root)[0] == 0
 
 
-@pytest.mark.parametrize(("name", "old", "new"), [("cache.json", "{", "["), ("studies.csv", "area", "are")])
-def test_a_damaged_cache_is_one_line_and_the_page_is_the_same(root, page, capsys, name, old, new):
+@pytest.mark.parametrize(
+    ("name", "kind", "old", "new"),
+    [("cache.json", "note of a cache", "{", "["), ("studies.csv", "table of studies", "area", "are")],
+)
+def test_a_damaged_cache_is_one_line_and_the_page_is_the_same(root, page, capsys, name, kind, old, new):
     before = page.read_text()
     path = next((root / "data" / "cache").glob("32-*/train")) / name
     path.write_text(path.read_text().replace(old, new, 1))
@@ -85,7 +88,7 @@ def test_a_damaged_cache_is_one_line_and_the_page_is_the_same(root, page, capsys
     assert page.read_text() == before
     told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(told) == 1
-    assert told[0].startswith(f"pneumothorax: warning: {path} is damaged (")
+    assert told[0].startswith(f"pneumothorax: warning: {path} is no {kind} (")
 
 
 def test_test_images_alone_make_a_page_that_says_so(competition, tmp_path, browser):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 
 SIDE = 32
 BUILDER = "pneumothorax.inference.fold_networks.build_model"  # what a test puts `build_echo` in the place of

@@ -8,7 +8,8 @@ from tests.inference.echo import PLAIN, headed, make_ensemble
 
 from pneumothorax.errors import UserError
 from pneumothorax.inference import plan as planning
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 
 
 def make_run(root, name, recipe=PLAIN, folds=2):

@@ -241,4 +241,4 @@ def test_an_answer_of_an_unknown_shape_is_one_line(
     kit: Program, standin: StandIn, method: str, body: bytes, words: tuple[str, ...]
 ) -> None:
     standin.fail(method, status=200, body=body)
-    assert_refused(kit(*words), "an answer that is none of Kaggle's")
+    assert_refused(kit(*words), "an answer that is not Kaggle's")

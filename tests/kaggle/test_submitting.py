@@ -17,7 +17,8 @@ from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax.cli import main
 from pneumothorax.inference.predictions import write_predictions
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.submission import ledger
 
 QUICK = ("--tries", "1", "--timeout", "300")
@@ -155,7 +156,7 @@ def test_a_dry_run_asks_for_the_limits_alone_and_a_new_user_may_submit(
     before = read_tree(kit.workspace)
     result = submit(kit, csv, "--dry-run")
     assert result.code == 0, result.stderr
-    assert "submissions left today: not told yet" in result.stdout
+    assert "submissions left today: unknown" in result.stdout
     assert "dry run: nothing was sent; the description would be 'mine.csv'" in result.stdout
     assert asked(standin) == ["GetSubmissionLimits"]
     assert read_tree(kit.workspace) == before

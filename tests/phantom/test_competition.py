@@ -207,17 +207,18 @@ def test_a_killed_call_is_made_again_but_foreign_data_stays(monkeypatch, tmp_pat
         make_competition(tmp_path, train=8, test=1)
     assert not (tmp_path / "phantom.json").exists()
     assert not (tmp_path / "raw").exists()
-    stale = tmp_path / "raw.partial" / "stale.dcm"
+    stale = tmp_path / ".raw.partial" / "stale.dcm"
+    stale.parent.mkdir()
     stale.touch()
     monkeypatch.undo()
     make_competition(tmp_path, train=8, test=1)
     assert not list(tmp_path.rglob("stale.dcm"))
-    assert not (tmp_path / "raw.partial").exists()
+    assert not (tmp_path / ".raw.partial").exists()
 
     real = tmp_path / "real" / "raw" / "train-rle.csv"
     real.parent.mkdir(parents=True)
     real.touch()
-    with pytest.raises(UserError, match="no artificial competition"):
+    with pytest.raises(UserError, match="not an artificial competition"):
         make_competition(tmp_path / "real", train=8, test=1)
     assert real.exists()
 

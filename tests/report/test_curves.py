@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumothorax.recipe import RECIPES, to_json
+from pneumothorax.recipe import to_json
+from pneumothorax.recipes import RECIPES
 from pneumothorax.report.curves import Course, draw_curves, read_course
 from pneumothorax.training.run import FoldFolder
 from pneumothorax.training.sessions import NAME

@@ -10,7 +10,7 @@ from tests.report.runs import TRIPLET, make_run
 
 from pneumothorax.data.folds import patients_of
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.recipe import RECIPES
+from pneumothorax.recipes import RECIPES
 from pneumothorax.report import scale
 from pneumothorax.report.evaluation import evaluate_run, open_run
 from pneumothorax.report.svg import to_svg

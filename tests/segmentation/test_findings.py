@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph
-from pneumothorax.inference.decision import Decision, decide
+from pneumothorax.inference.decision import decide
+from pneumothorax.inference.rule import Rule
 from pneumothorax.segmentation.findings import MOST_BOXES, doubts, find
 
 S = 16
-HALF = Decision(0.5)
+HALF = Rule(0.5)
 
 
 def radiograph(shape=(64, 96), **facts):
@@ -126,7 +127,7 @@ def test_probability_is_the_image_probability_where_it_is_told_and_confidence_th
     assert (findings.probability, findings.confidence, findings.pneumothorax) == (0.8, 0.8, True)
     findings, _ = find(radiograph((S, S)), probability, 0.3, HALF)
     assert (findings.probability, findings.confidence, findings.pneumothorax) == (0.3, 0.8, True)
-    findings, mask = find(radiograph((S, S)), probability, 0.3, Decision(0.5, gate=0.4))
+    findings, mask = find(radiograph((S, S)), probability, 0.3, Rule(classification_threshold=0.4))
     assert (findings.probability, findings.confidence, findings.pneumothorax) == (0.3, 0.7, False)
     assert not mask.any()
     assert (findings.area_pixels, findings.regions, findings.boxes) == (0, 0, [])
@@ -140,7 +141,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
     ("facts", "told"),
     [
         ({}, "no pixel spacing"),
-        ({"spacing_refused": True}, "a pixel spacing that no radiograph has"),
+        ({"spacing_refused": True}, "an implausible pixel spacing"),
         ({"spacing_mm": (5.0, 5.0), "at_detector": True}, "at the detector"),
         ({"spacing_mm": (0.143, 0.143)}, "the image before it was shrunk: no area in cm2"),
         ({"modality": "MG"}, "not a plain radiograph (modality MG)"),
@@ -150,7 +151,7 @@ CHESTLESS = "does not look like a frontal chest radiograph"
         ({"coloured": True}, "in colour"),
         ({"covered": 0.35}, "much of it is no image by its own file and shown black (35%)"),
         ({"for_processing": True}, "raw data of the detector (FOR PROCESSING)"),
-        ({"notes": ("WindowWidth is 0; passed over",)}, "WindowWidth is 0; passed over"),
+        ({"notes": ("WindowWidth is 0; ignored",)}, "WindowWidth is 0; ignored"),
     ],
     ids=str,
 )

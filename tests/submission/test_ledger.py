@@ -116,8 +116,8 @@ def test_empty_lines_and_foreign_line_ends_do_not_matter(book):
         (lambda text: b"\xef\xbb\xbf" + text, "begins with"),
         (lambda text: text + b"2026-11-23T09:00:00Z,scored,a.c\n", r"line 3 of .*'2026.*or take it out"),
         (lambda text: text.replace(b",started,", b",begun,"), r"line 2 of .*begun"),
-        (lambda text: text + b"\xff\xfe\n", r"is no CSV \(.*can't decode"),
-        (lambda text: text + b'"never closed\n' * 12000, r"is no CSV \(field larger|line "),
+        (lambda text: text + b"\xff\xfe\n", r"is not a CSV \(.*can't decode"),
+        (lambda text: text + b'"never closed\n' * 12000, r"is not a CSV \(field larger|line "),
     ],
 )
 def test_a_damaged_ledger_is_told_with_its_line(book, damage, message):

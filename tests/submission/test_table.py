@@ -166,7 +166,7 @@ def test_each_fault_is_named_with_its_row(tmp_path, sample, text, faults):
 def test_a_missing_file_and_one_that_is_no_text_are_told(tmp_path, sample):
     with pytest.raises(UserError, match="no file"):
         validate(tmp_path / "none.csv", sample)
-    with pytest.raises(UserError, match="no UTF-8 text"):
+    with pytest.raises(UserError, match="not UTF-8 text"):
         validate(write(tmp_path / "out.csv", rows_of().encode() + b"\xff\xfe,-1\n"), sample)
     with pytest.raises(UserError, match="no file"):
         validate(tmp_path, sample)

@@ -47,7 +47,7 @@ def machine(monkeypatch):
     """Return a function that pretends a free device memory (None: a CPU) and main memory, in GB."""
 
     def pretend(device, main=1000.0):
-        monkeypatch.setattr(batch_size, "ProcessPoolExecutor", Here)
+        monkeypatch.setattr(batch_size, "open_pool", Here)
         monkeypatch.setattr(memory, "estimate_training", lambda recipe, precision: NEEDED)
         monkeypatch.setattr(memory, "free_memory", lambda: device and int(device * GB))
         monkeypatch.setattr(memory, "available_memory", lambda: int(main * GB))
@@ -61,7 +61,7 @@ def tried(monkeypatch, machine):
     machine(20.0)
     sizes = []
 
-    def trains(recipe, precision):
+    def trains(recipe, precision, xla):
         sizes.append(recipe.batch_size)
         return recipe.batch_size <= 16
 
@@ -86,7 +86,7 @@ def test_no_more_is_tried_than_there_are_images(tmp_path, tried):
 
 def test_a_device_too_small_for_one_image_is_one_line(tmp_path, machine, monkeypatch):
     machine(1.0)
-    monkeypatch.setattr(batch_size, "_trains", lambda recipe, precision: False)
+    monkeypatch.setattr(batch_size, "_trains", lambda recipe, precision, xla: False)
     with pytest.raises(UserError, match="too small to train on a single image of 128 pixels; end other"):
         find_batch_size(Recipe(), tmp_path, 100)
 
@@ -199,7 +199,7 @@ def test_a_batch_size_that_is_no_number_is_one_line(capsys, word):
 def test_train_resolves_auto_before_anything_is_written(discs, tmp_path, monkeypatch, capsys):
     asked, trained = [], []
 
-    def find(recipe, run, images):
+    def find(recipe, run, images, xla):
         asked.append((run, images, run.exists()))
         return 32, "batch size 32: so it is"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumothorax.errors import UserError
-from pneumothorax.recipe import RECIPES, find_recipe
+from pneumothorax.recipes import RECIPES, find_recipe
 from pneumothorax.training.import_runs import gather_folds
 from pneumothorax.training.run import FoldFolder, State, claim, load_state, save_state
 

@@ -15,7 +15,7 @@ from pneumothorax.data.cache import Cache, open_cache
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
 from pneumothorax.inference.fold_networks import load_folds
-from pneumothorax.recipe import find_recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.training import callbacks, fit, fit_leg, resume
 from pneumothorax.training.fit import fit_fold

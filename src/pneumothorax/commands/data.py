@@ -1,5 +1,6 @@
 """Commands on the data: make the artificial competition, download the real one, prepare images."""
 
+import shlex
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +14,8 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.flag_types import AUTO
 from pneumothorax.kaggle import SOURCES
 from pneumothorax.legs import legs_of
-from pneumothorax.recipe import Recipe, find_recipe
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import RECIPES, find_recipe
 from pneumothorax.workspace import Workspace
 
 
@@ -91,7 +93,7 @@ def prepare_parts(options: Namespace) -> tuple[found.Studies, dict[str, Cache]]:
 
 
 def chosen_recipe(options: Namespace) -> Recipe:
-    """Return the named recipe with the flags that were given; `train` alone resolves --batch-size auto."""
+    """Return the recipe of --recipe with the given flags; `train` alone resolves --batch-size auto."""
     given = {part.name: getattr(options, part.name) for part in fields(Recipe) if part.name in options}
     if given.get("batch_size") == AUTO:
         del given["batch_size"]
@@ -105,11 +107,20 @@ def prepare_rows(rows: pd.DataFrame, folder: Path, recipe: Recipe, options: Name
     )
 
 
-def open_prepared(workspace: Workspace, recipe: Recipe, part: str) -> Cache:
-    """Open a cache, or say with which flags to make it."""
+def open_prepared(workspace: Workspace, recipe: Recipe, part: str, origin: str = "") -> Cache:
+    """Open a cache, or say with which flags to make it.
+
+    Args:
+        workspace: Folders of the entry.
+        recipe: Recipe whose size and interpolation the images have.
+        part: 'train', 'test', or the name of a folder of images.
+        origin: Value of --recipe; the recipe's name, if that is a named one, where it is empty.
+    """
     folder = workspace.cache(recipe.size, recipe.interpolation, part)
     if not folder.is_dir():
-        flags = f"--recipe {recipe.name} --size {recipe.size} --interpolation {recipe.interpolation}"
+        origin = origin or (recipe.name if recipe.name in RECIPES else "")
+        flags = f"--recipe {shlex.quote(origin)} " * bool(origin)
+        flags += f"--size {recipe.size} --interpolation {recipe.interpolation}"
         raise UserError(
             f"no prepared {part} images in {folder}",
             "the output of `prepare`",

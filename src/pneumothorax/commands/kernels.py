@@ -12,6 +12,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.kaggle.notebooks import dependencies, preflight, session
 from pneumothorax.kaggle.notebooks import kernels as running
 from pneumothorax.parser import Parser
+from pneumothorax.recipes import portable
 from pneumothorax.workspace import Workspace
 
 SESSION_HOURS = 12
@@ -44,6 +45,9 @@ def push(options: Namespace) -> int:
 
     client, build = connect(options.timeout, options.tries), _build(options)
     jobs = running.make_jobs(options.kernel, options.fold)
+    parameters = dict(options.parameter)
+    if "RECIPE" in parameters:  # Kaggle has no file of ours
+        parameters["RECIPE"] = portable(parameters["RECIPE"])
     folders: dict[running.Job, Path] = {}
     values: dict[str, object] = {}
     for job in jobs:
@@ -54,7 +58,7 @@ def push(options: Namespace) -> int:
         attach += [name] * options.resume
         internet = not options.no_internet
         preflight.check_sources(client, job, attach, internet=internet)
-        given = dict(options.parameter)
+        given = parameters
         if options.resume:
             given = _resumed(running.read_given(build, name), given, name)
         values = running.read_all(job, given)

@@ -23,7 +23,7 @@ def augmentations(options: Namespace) -> int:
             "one that moves images or changes their tone",
             "choose another --recipe, or add a part such as --flip or --rotation-degrees 10",
         )
-    cache = open_prepared(workspace, recipe, "train")
+    cache = open_prepared(workspace, recipe, "train", options.recipe)
     if options.images:
         rows = _find_rows(cache, options.images)
     else:

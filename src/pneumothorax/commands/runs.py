@@ -38,7 +38,8 @@ def train(options: Namespace) -> int:
     run = workspace.runs / (options.run or recipe.name)
     legs = legs_of(recipe)
     cache, *later = (
-        open_prepared(workspace, leg, "train") for leg in {leg.size: leg for leg in legs}.values()
+        open_prepared(workspace, leg, "train", options.recipe)
+        for leg in {leg.size: leg for leg in legs}.values()
     )
     if read_ensemble(run) is not None:
         raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
@@ -55,7 +56,7 @@ def train(options: Namespace) -> int:
         if find_place().count > 1:
             raise UserError("--batch-size auto on several hosts", "a number, the same on every host")
         with processes.seeing(slots):
-            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies))
+            options.batch_size, line = find_batch_size(legs[-1], run, len(cache.studies), options.xla)
         recipe = replace(recipe, batch_size=options.batch_size)
         print(line)
     if slots:
@@ -75,6 +76,7 @@ def train(options: Namespace) -> int:
             fold,
             later=later,
             strategy=make_strategy(),
+            xla=options.xla,
             tensorboard=options.tensorboard,
             deadline=deadline,
         )
@@ -85,7 +87,7 @@ def train(options: Namespace) -> int:
             return 0
         if hosts.is_first():
             with hosts.alone():
-                score_fold(fold, (later or [cache])[-1], split, last_leg(recipe))
+                score_fold(fold, (later or [cache])[-1], split, last_leg(recipe), options.xla)
             warn_if_useless([fold])
             print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
@@ -101,17 +103,17 @@ def tune(options: Namespace) -> int:
     made_of = _made_of(run)
     decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision, made_of)
-    print(decision)
-    gateless = [] if decision.without_gate is None else [("without the gate", decision.without_gate)]
+    print(decision.rule)
+    plain = decision.without_classification_threshold
     images = (decision.auc, decision.sensitivity, decision.specificity)
     for name, value in (
         (f"out of fold ({decision.images:,} images)", f"{decision.score:.4f}"),
         ("95 % interval, over patients", f"{decision.low:.4f} to {decision.high:.4f}"),
         ("on the images it was chosen on", f"{decision.fitted:.4f}"),
         ("all-empty", f"{decision.all_empty:.4f}"),
-        ("the threshold alone", f"{decision.ungated:.4f}"),
-        *((name, f"{value:.4f}") for name, value in gateless),
-        ("a perfect empty decision", f"{decision.ceiling:.4f}"),
+        ("the threshold alone", f"{decision.threshold_alone:.4f}"),
+        *([] if plain is None else [("without classification threshold", f"{plain:.4f}")]),
+        ("a perfect classifier", f"{decision.ceiling:.4f}"),
         ("image by image", tell(Screening(*images))),
     ):
         print(f"  {name:<34} {value}")

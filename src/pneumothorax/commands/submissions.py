@@ -15,7 +15,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.ensemble import changed_members, describe_members, read_ensemble
 from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.recipe import describe
+from pneumothorax.recipes import describe
 from pneumothorax.source import find_commit
 from pneumothorax.submission import ledger, table
 from pneumothorax.training.run import find_folds, read_recipe
@@ -91,8 +91,8 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     recipe = _origin(run, predictions)
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out: Path = options.out or workspace.submissions / f"{time}-{run.name}.csv"
-    table.write_submission(out, deciding.encode_all(predictions, decision), _sample(options))
-    rule = str(decision)
+    table.write_submission(out, deciding.encode_all(predictions, decision.rule), _sample(options))
+    rule = str(decision.rule)
     score = "" if decision.score is None else f"{decision.score:.4f}"
     record = ledger.Record(
         run=run.name,

@@ -1,1 +1,1 @@
-"""What lies on disk, turned into arrays; knows nothing of networks."""
+"""From files on disk to arrays; knows nothing of networks."""

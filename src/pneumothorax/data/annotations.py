@@ -14,11 +14,11 @@ from pneumothorax.errors import UserError, warn
 
 COLUMNS = ["ImageId", "EncodedPixels"]
 
-EXCEL_CHARACTERS = 32_767  # Excel cuts a cell here, without a word
+EXCEL_CHARACTERS = 32_767  # Excel silently cuts a cell here
 
 
 def read_annotations(path: Path) -> pd.DataFrame:
-    """Read an annotation or submission CSV, whatever its variant.
+    """Read an annotation or submission CSV of any variant.
 
     Known variants: a space before the second column name and before the values (stage 1), none (stage 2), a
     byte-order mark without a header, gzip, zip. Missing text means an empty mask.
@@ -30,13 +30,13 @@ def read_annotations(path: Path) -> pd.DataFrame:
         Table with the string columns ImageId and EncodedPixels ('-1' where empty), rows in file order.
 
     Raises:
-        UserError: The file is missing, is no CSV, or has not the two columns.
+        UserError: The file is missing, is not a CSV, or lacks one of the two columns.
     """
     if not path.is_file():
         raise UserError(f"no file {path}", "an annotation CSV", "check the path")
     rows = [row for row in read_rows(path, ",".join(COLUMNS)) if len(row) > 1 or "".join(row).strip()]
     if not rows:
-        raise UserError(f"{path} is no CSV (it is empty)", ",".join(COLUMNS))
+        raise UserError(f"{path} is not a CSV (it is empty)", ",".join(COLUMNS))
     header = [cell.strip() for cell in rows[0]]
     names = header
     if "ImageId" in header:
@@ -47,7 +47,7 @@ def read_annotations(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} has the columns {header[:5]}", f"the columns {' and '.join(missing)}")
     if longer := next((row for row in rows if len(row) > len(names)), None):
         cells = ",".join(longer)[:60]
-        raise UserError(f"{path} is no CSV ({len(longer)} cells in {cells!r})", ",".join(COLUMNS))
+        raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells!r})", ",".join(COLUMNS))
     image, code = map(names.index, COLUMNS)
     table = pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(COLUMNS), dtype=str)
     table["EncodedPixels"] = table["EncodedPixels"].replace(
@@ -66,7 +66,7 @@ def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.
     """Check that the run-length code of every row decodes; warn of cells that Excel may have cut.
 
     Raises:
-        UserError: A row does not; the message names file, row and image.
+        UserError: One does not; the message names file, row and image.
     """
     for row, (image_id, text) in enumerate(zip(table["ImageId"], table["EncodedPixels"], strict=True), 1):
         try:
@@ -77,7 +77,7 @@ def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.
 
 
 def is_cut(text: str) -> bool:
-    """Return whether a cell has the length at which Excel cuts: rarely, it is this long by itself."""
+    """Return whether a cell has the length at which Excel cuts; few codes have it by chance."""
     return len(text) == EXCEL_CHARACTERS
 
 
@@ -115,6 +115,6 @@ def draw_union(codes: tuple[str, ...], shape: tuple[int, int] = rle.SHAPE) -> rl
 
 
 def _is_code(text: str) -> bool:
-    """Tell whether text is a run-length code or empty, by its first word."""
+    """Return whether text is a run-length code or empty, judged by its first word."""
     words = text.split()
     return not words or words[0].lstrip("-").isdigit()

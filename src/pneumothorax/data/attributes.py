@@ -1,6 +1,6 @@
-"""Numbers of a parsed DICOM data set; a value that is not one is an error in the attribute's own name.
+"""Numbers of a parsed DICOM data set; a bad value raises an error that names the attribute.
 
-Says the parser's own errors in these names too. Knows no pixels.
+Names attributes in the parser's own errors too. Knows no pixels.
 """
 
 import math
@@ -15,7 +15,7 @@ _TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)")
 
 
 def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
-    """Return the values of an attribute; [] where it is missing or empty.
+    """Return the values of an attribute; [] if missing or empty.
 
     Raises:
         ValueError: They are not finite numbers.
@@ -27,7 +27,7 @@ def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
             float(one)
             for one in (values if isinstance(values, list | pydicom.multival.MultiValue) else [values])
         ]
-    except Exception:  # of pydicom, which converts as late as here: many kinds
+    except Exception:  # pydicom converts only now, and raises many kinds
         raise ValueError(f"{keyword} is {_shown(dataset, keyword)}, not a number") from None
     if not all(map(math.isfinite, found)):
         raise ValueError(f"{keyword} is {_shown(dataset, keyword)}, not a finite number")
@@ -35,7 +35,7 @@ def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
 
 
 def number(dataset: pydicom.Dataset, keyword: str) -> float | None:
-    """Return the first value of an attribute; None where it is missing or empty.
+    """Return the first value of an attribute; None if missing or empty.
 
     Raises:
         ValueError: It is not a finite number.
@@ -50,9 +50,9 @@ def whole(dataset: pydicom.Dataset, keyword: str, least: int, most: int, default
     Args:
         dataset: The data set.
         keyword: The attribute's name.
-        least: The least number that makes sense.
-        most: The greatest.
-        default: Value of an attribute that is missing or empty; None where it must not be.
+        least: Lower bound, inclusive.
+        most: Upper bound, inclusive.
+        default: Value for a missing or empty attribute; None if it is required.
 
     Raises:
         ValueError: It is missing, or not such a number.
@@ -68,21 +68,21 @@ def whole(dataset: pydicom.Dataset, keyword: str, least: int, most: int, default
 
 
 def words(dataset: pydicom.Dataset, keyword: str) -> list[str]:
-    """Return the values of an attribute of code words, in capitals; [] where it is missing or empty.
+    """Return the values of a code attribute (CS), in capitals; [] if missing or empty.
 
     Raises:
         ValueError: It cannot be parsed.
     """
     try:
         value = dataset.get(keyword)
-    except Exception:  # of pydicom, which converts as late as here: many kinds
+    except Exception:  # pydicom converts only now, and raises many kinds
         raise ValueError(f"{keyword} is {_shown(dataset, keyword)}") from None
     found = value if isinstance(value, list | pydicom.multival.MultiValue) else [value]
     return [word for one in found if one is not None and (word := str(one).strip(" \0").upper())]
 
 
 def explain(error: Exception) -> str:
-    """Say in one line why a file cannot be read, in the words of DICOM where a parser's error has others."""
+    """Return in one line why a file cannot be read, with DICOM's names for a parser's tags."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if (
         isinstance(error, EOFError | struct.error)
@@ -92,7 +92,7 @@ def explain(error: Exception) -> str:
         return "the file ends early, within an attribute"
     if isinstance(error, zlib.error):
         return "its deflated data set is damaged"
-    # A parser's own texts say tags, and what its code was about.
+    # A parser's own texts name tags and internals of its code.
     if (found := _TAG.search(text)) and not isinstance(error, ValueError):
         tag = int("".join(found.groups()), 16)
         return f"{keyword_for_tag(tag) or found[0]} cannot be parsed"
@@ -100,11 +100,11 @@ def explain(error: Exception) -> str:
 
 
 def _shown(dataset: pydicom.Dataset, keyword: str) -> str:
-    """Quote a value as the file has it."""
+    """Quote a value as it stands in the file."""
     try:
         element = dataset.get_item(tag_for_keyword(keyword) or 0)
         value = element.value if element is not None else ""
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    except Exception:  # its own text is beyond reading
+    except Exception:  # its raw text is unreadable
         return "unreadable"
     return repr(text.strip(" \0")[:40])

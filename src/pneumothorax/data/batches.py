@@ -1,4 +1,4 @@
-"""Cache -> batches, in an order that follows from seed and epoch alone; knows nothing of networks."""
+"""Cache -> batches, in an order that depends on seed and epoch alone; knows nothing of networks."""
 
 from collections.abc import Collection
 
@@ -11,13 +11,13 @@ from pneumothorax.recipe import Recipe
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
 
-HARD = 4.0  # how much oftener than others a hard negative is drawn
+HARD = 4.0  # factor on the sampling weight of a hard negative
 
 
 def epoch_batches(rows: Rows, batch_size: int, *, seed: int, epoch: int) -> list[Rows]:
     """Shuffle rows for one epoch and cut them into full batches.
 
-    The same arguments give the same batches, so that a resumed run sees what the uninterrupted one saw.
+    The same arguments give the same batches, so a resumed run sees the batches of an uninterrupted one.
 
     Returns:
         Row numbers of each batch; every row appears once, and the first of the order again in the last batch
@@ -30,7 +30,7 @@ def epoch_batches(rows: Rows, batch_size: int, *, seed: int, epoch: int) -> list
 def full_batches(rows: Rows, batch_size: int) -> list[Rows]:
     """Cut rows into batches of exactly `batch_size`, in their order; the first rows again fill the last one.
 
-    A network is compiled once for each shape of its batches, which takes a GPU up to a minute.
+    A network is compiled once for each batch shape, which takes up to a minute on a GPU.
 
     Raises:
         ValueError: There is no row.
@@ -41,10 +41,10 @@ def full_batches(rows: Rows, batch_size: int) -> list[Rows]:
 
 
 def positive_rate(recipe: Recipe, epoch: int) -> float:
-    """Return the share of positives of an epoch: a straight line from the first epoch to the last planned.
+    """Return an epoch's share of positives: linear from the first epoch to the last planned one.
 
     Args:
-        recipe: With a positive rate.
+        recipe: Recipe with a positive rate.
         epoch: Counted from 0.
     """
     last = recipe.positive_rate_end or recipe.positive_rate
@@ -53,7 +53,7 @@ def positive_rate(recipe: Recipe, epoch: int) -> float:
 
 
 def epoch_size(recipe: Recipe, positives: int, negatives: int, epoch: int) -> int:
-    """Count the images of an epoch: all positives, and the negatives that its positive rate leaves."""
+    """Count the images of an epoch: all positives, and negatives by its positive rate."""
     if not recipe.positive_rate:
         return positives + negatives
     rate = positive_rate(recipe, epoch)
@@ -63,15 +63,15 @@ def epoch_size(recipe: Recipe, positives: int, negatives: int, epoch: int) -> in
 def draw_epoch(
     rows: Rows, positive: npt.NDArray[np.bool_], recipe: Recipe, epoch: int, hard: Collection[int] = ()
 ) -> Rows:
-    """Choose the rows of one epoch: all positives, and as many negatives as its positive rate leaves.
+    """Choose the rows of one epoch: all positives, and as many negatives as its positive rate asks for.
 
-    Negatives are drawn without repetition; where there are too few of them, all come. The same arguments give
+    Negatives are drawn without repetition; if there are too few, all are taken. The same arguments give
     the same rows.
 
     Args:
         rows: Row numbers to train on.
-        positive: Whether each of them shows a pneumothorax, bool of the same shape.
-        recipe: Positive rate, planned epochs and seed; without a rate all rows come.
+        positive: Whether each row has a pneumothorax, bool of the same shape.
+        recipe: Recipe with positive rate, planned epochs and seed; without a rate all rows are taken.
         epoch: Counted from 0.
         hard: Negatives that are drawn four times as often.
     """

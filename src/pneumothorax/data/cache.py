@@ -7,8 +7,7 @@ folds or networks.
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pneumothorax.errors import UserError
+from pneumothorax.workspace import reading
 
 INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 TEXT_COLUMNS = ("ImageId", "path", "EncodedPixels", "view", "sex", "patient")
@@ -87,7 +87,7 @@ def open_cache(folder: Path, columns: Sequence[str] = ("ImageId", "area")) -> Ca
             f"no prepared images in {folder}", "the output of `prepare`", "run `pneumothorax prepare`"
         )
     images, masks = (map_array(folder / name) for name in ARRAYS)
-    with reading(folder / "studies.csv") as path:
+    with reading(folder / "studies.csv", "table of studies", "prepare", REMEDY) as path:
         studies = read_studies(path)
         if lacking := [name for name in columns if name not in studies]:
             raise ValueError(f"no column {', '.join(lacking)}")
@@ -103,26 +103,13 @@ def open_cache(folder: Path, columns: Sequence[str] = ("ImageId", "area")) -> Ca
     return Cache(folder, images, masks, studies)
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[Path]:
-    """Give the path of a cache's file to a block that reads it, and tell in one line what is wrong with it.
-
-    Raises:
-        UserError: The block raised any other error.
-    """
-    try:
-        yield path
-    except Exception as error:  # damaged bytes make NumPy, pandas and json raise many kinds
-        raise UserError(f"{path} is damaged ({error})", "the output of `prepare`", REMEDY) from error
-
-
 def map_array(path: Path) -> Images:
     """Map a cache's array file into memory: uint8 of shape (N, S, S), read-only.
 
     Raises:
         UserError: It is no such file.
     """
-    with reading(path):
+    with reading(path, "array of images", "prepare", REMEDY):
         array = np.lib.format.open_memmap(path, mode="r")
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[1] != array.shape[2]:
             raise ValueError(f"{array.dtype} of shape {array.shape}, not uint8 of shape (N, S, S)")

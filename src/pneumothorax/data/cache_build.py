@@ -15,15 +15,15 @@ import pandas as pd
 from pneumothorax.data.cache import (
     ARRAYS,
     COLUMNS,
+    REMEDY,
     Cache,
     create_array,
     keep_rows,
     map_array,
     open_cache,
-    reading,
 )
 from pneumothorax.errors import UserError, warn
-from pneumothorax.workspace import write_text
+from pneumothorax.workspace import reading, swap_folder, write_text
 
 MARK, LOG = "building.json", "log.jsonl"  # of a build: what it is made of, and what is done
 FORMAT = 1  # raised whenever the same studies would give other arrays
@@ -63,7 +63,7 @@ def find_current(
     if not (folder / "cache.json").is_file():
         return None
     try:
-        with reading(folder / "cache.json") as path:
+        with reading(folder / "cache.json", "note of a cache", "prepare", REMEDY) as path:
             made = json.loads(path.read_text(encoding="utf-8"))
             current = made["fingerprint"] == fingerprint and (skip_bad or not made["skipped"])
             kept = table[~table["ImageId"].isin(made["skipped"])]
@@ -88,7 +88,7 @@ def reserve(build: Path, count: int, size: int, interpolation: str) -> None:
     mark = build / MARK
     if mark.is_file():
         try:
-            with reading(mark):
+            with reading(mark, "note of a cache", "prepare", REMEDY):
                 same = json.loads(mark.read_text(encoding="utf-8")) == kind
             if same and all(map_array(build / name).shape == (count, size, size) for name in ARRAYS):
                 return
@@ -137,8 +137,6 @@ def finish(
     write_text(build / "studies.csv", studies.to_csv(index=False))
     skipped = [str(table["ImageId"].iloc[row]) for row in range(len(table)) if "error" in records[row]]
     write_text(build / "cache.json", json.dumps({"fingerprint": fingerprint, "skipped": skipped}, indent=2))
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    build.rename(folder)
+    swap_folder(build, folder)
     for name in (MARK, LOG):  # last of all: with them a killed run finishes at once
         (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Bytes of a PNG or JPEG image -> pixels; what is cut short or damaged is refused, not repaired in silence.
+"""Decode PNG and JPEG bytes; truncated or damaged data are refused, not silently repaired.
 
-JPEG data that are damaged but not cut short are known by simplejpeg alone, so only where it is installed.
+Only simplejpeg detects JPEG data that are damaged but not truncated, so only where it is installed.
 Knows nothing of DICOM.
 """
 
@@ -16,13 +16,13 @@ try:
 except ImportError:  # Kaggle's image need not have it: the competition's files are whole
     simplejpeg = None
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"  # how the files begin
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"  # magic bytes
 
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
-_DAMAGED = ("Corrupt JPEG data", "Premature end")  # how libjpeg's warnings begin
+_DAMAGED = ("Corrupt JPEG data", "Premature end")  # beginnings of libjpeg's warnings
 _MOST_PIXELS = 2**30  # OpenCV's own limit
-_TOO_LARGE = "its header tells more pixels than can be decoded"
+_TOO_LARGE = "its header announces more pixels than can be decoded"
 
 
 def decode(data: bytes, flags: int) -> Array:
@@ -42,7 +42,7 @@ def decode(data: bytes, flags: int) -> Array:
 
 
 def decode_grey_jpeg(data: bytes) -> Array:
-    """Decode a JPEG image to grey levels, (H, W), as OpenCV does; refuse damage where simplejpeg tells it.
+    """Decode a JPEG image to grey levels, (H, W), as OpenCV does; refuse damage that simplejpeg detects.
 
     Raises:
         ValueError: The image is damaged, cut short, or too large.
@@ -52,17 +52,17 @@ def decode_grey_jpeg(data: bytes) -> Array:
 
 
 def _strict_grey(data: bytes, **options: Any) -> Array | None:
-    """Decode a JPEG image to grey levels, (H, W), refusing damage that OpenCV would fill in or pass over.
+    """Decode a JPEG image to grey levels, (H, W), refusing damage that OpenCV would fill in or ignore.
 
     The pixels are OpenCV's own, bit for bit. Damage shows where the blocks' codes end before or after their
-    bytes; what changes a few codes and no code's length is not seen.
+    bytes; a changed code of the same length goes unnoticed.
 
     Args:
         data: The whole image.
-        **options: Of `simplejpeg.decode_jpeg`.
+        **options: Options of `simplejpeg.decode_jpeg`.
 
     Returns:
-        None where simplejpeg is not installed, does not know this kind of JPEG, or would make it too large.
+        None if simplejpeg is not installed, does not know this kind of JPEG, or would make it too large.
     """
     if simplejpeg is None:
         return None
@@ -80,7 +80,7 @@ def _strict_grey(data: bytes, **options: Any) -> Array | None:
 
 
 def check_jpeg(data: bytes) -> None:
-    """Refuse a damaged JPEG image of any colours, by decoding an eighth of its size.
+    """Refuse a damaged JPEG image of any colours, by decoding it at an eighth of its size.
 
     Raises:
         ValueError: It is damaged.
@@ -89,10 +89,10 @@ def check_jpeg(data: bytes) -> None:
 
 
 def check_whole(data: bytes) -> None:
-    """Refuse a PNG or any kind of JPEG without its end marker; decoders fill in grey for what is missing.
+    """Refuse a PNG or any kind of JPEG without its end marker; decoders fill the missing part with grey.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The end marker is missing.
     """
     if data.startswith(PNG):
         whole = _PNG_END in data

@@ -1,6 +1,6 @@
-"""Pixels that a DICOM file itself declares to be no image: padding values and display shutters.
+"""Pixels that a DICOM file declares to be outside of the image: padding values and display shutters.
 
-They must not decide the contrast, and are shown black. Does not look at the picture: a border that the file
+They do not affect the contrast, and are shown black. Does not look at the picture: a border that the file
 does not declare is image.
 """
 
@@ -17,24 +17,24 @@ from pneumothorax.data.attributes import number, numbers, words
 
 # Pixel Padding Value and its range limit, the same for float pixels, Shutter Shape.
 COVER_TAGS = {0x00280120, 0x00280121, 0x00280122, 0x00280123, 0x00280124, 0x00280125, 0x00181600}
-MUCH = 0.2  # share of an image that its file may declare to be none without a warning
+MUCH = 0.2  # share of an image that its file may declare as covered without a warning
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 
 def find_covered(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> tuple[Mask | None, list[str]]:
-    """Find the pixels that the file declares to be no image.
+    """Find the pixels that the file declares to be outside of the image.
 
     Args:
         dataset: The image's attributes.
-        stored: Stored values, of shape (H, W), or (H, W, 3) in colour, which knows no padding.
-        raw: The same with their unused bits, of shape (H, W), for padding values that only these can hold;
-            None where there are no others.
+        stored: Stored values, of shape (H, W), or (H, W, 3) in colour, which has no padding.
+        raw: Stored values with their unused bits, of shape (H, W), for padding values beyond the stored bits;
+            None if there are no others.
 
     Returns:
-        Whether each pixel is no image, of shape (H, W), None where all are; and the broken attributes, which
-        are passed over.
+        Bool array of shape (H, W), True outside of the image, None if no pixel is; and the broken
+        attributes, which are ignored.
     """
     covered = np.zeros(stored.shape[:2], bool)
     notes = []
@@ -42,7 +42,7 @@ def find_covered(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> 
         try:
             found = find()
         except ValueError as error:
-            notes.append(f"{error}; passed over")
+            notes.append(f"{error}; ignored")
         else:
             covered |= False if found is None else found
     return (covered if covered.any() else None), notes
@@ -75,7 +75,7 @@ def _padding(dataset: pydicom.Dataset, stored: Array, raw: Array | None) -> Mask
 
 
 def _as_written(value: int, bits: int, signed: bool) -> int | None:
-    """Return a value as pixels of some bits hold it, None where they cannot.
+    """Return a value as pixels of some bits hold it, None if they cannot.
 
     Its sign may be that of the wrong value representation: 63536 for -2000, or -1 for 65535.
     """
@@ -88,7 +88,7 @@ def _shuttered(dataset: pydicom.Dataset, shape: tuple[int, ...]) -> Mask | None:
     """Find the pixels outside of any of the display shutters (PS3.3, C.7.6.11), of shape (H, W).
 
     Raises:
-        ValueError: A shutter without its measures, or that leaves nothing.
+        ValueError: A shutter lacks its measures, or covers the whole image.
     """
     shapes = words(dataset, "ShutterShape")
     outside = np.zeros(shape, bool)
@@ -127,7 +127,7 @@ def _polygon(dataset: pydicom.Dataset, shape: tuple[int, ...]) -> Mask:
 
 
 def _measure(dataset: pydicom.Dataset, keyword: str, least: int) -> list[int]:
-    """Return the whole numbers of a shutter's attribute, of which there must be some, in pairs if many."""
+    """Return the whole numbers of a shutter's attribute: at least `least` of them, in pairs if many."""
     found = [int(max(min(one, 1e5), -1e5)) for one in numbers(dataset, keyword)]
     if len(found) < least or (least > 1 and len(found) % 2):
         raise ValueError(f"{keyword} has {len(found)} values")

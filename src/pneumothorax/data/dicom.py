@@ -1,6 +1,6 @@
-"""One image file -> `Radiograph`: grey levels as a person sees them, and the few facts that come with them.
+"""One image file -> `Radiograph`: grey levels for display, and the relevant DICOM tags.
 
-Reads what chest radiographs come as: DICOM in every encoding that pydicom decodes, PNG and JPEG. A file that
+Reads the formats of chest radiographs: DICOM in all encodings of pydicom, PNG and JPEG. A file that
 cannot be read whole is refused with a reason, never half shown. The competition's own files (JPEG Baseline,
 8 bit, no window) take a short way that costs little more than decoding the JPEG.
 
@@ -49,12 +49,12 @@ _FILTERS = threading.Lock()  # warning filters are the process's own: two thread
 
 
 class UnreadableImageError(UserError):
-    """A file that is no whole radiograph; the message names the file and the reason."""
+    """A file that is not a complete radiograph; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """One image and what its file tells about it; None where the file does not tell, or not credibly."""
+    """One image with the metadata of its file; None if missing or not credible."""
 
     image_id: str  # the file's name without its suffix
     pixels: Image  # uint8 of shape (H, W): 0 black (air) .. 255 white (bone)
@@ -62,27 +62,27 @@ class Radiograph:
     sex: str | None = None  # "M" or "F"
     age: int | None = None  # whole years, 0..120
     spacing_mm: tuple[float, float] | None = None  # (row, column); see `spacing.is_of_larger_image`
-    spacing_source: str = ""  # attributes that it follows from
+    spacing_source: str = ""  # attributes it was computed from
     patient_id: str | None = None
     modality: str | None = None  # such as "CR", "DX"
     body_part: str | None = None  # such as "CHEST"
-    columns_to: str | None = None  # the patient's side that the columns go to: "L" in the usual view
-    at_detector: bool = False  # the spacing is the detector's: what is before it is magnified
+    columns_to: str | None = None  # patient's side towards which columns increase: "L" in the usual view
+    at_detector: bool = False  # the spacing is the detector's: the chest in front is magnified
     coloured: bool = False  # the file's own pixels are not grey
-    spacing_refused: bool = False  # the file has a spacing that no radiograph has
+    spacing_refused: bool = False  # the file has an implausible spacing
     for_processing: bool = False  # the detector's raw data, not made for the eye
-    covered: float = 0.0  # share of the pixels that the file declares to be no image; they are black
-    notes: tuple[str, ...] = ()  # attributes that are broken and passed over, or contradict each other
+    covered: float = 0.0  # share of the pixels outside of the declared image; they are black
+    notes: tuple[str, ...] = ()  # attributes that are broken and ignored, or contradict each other
 
 
 def read_radiograph(path: Path | str) -> Radiograph:
-    """Read one DICOM, PNG or JPEG file; its content decides which, not its suffix.
+    """Read one DICOM, PNG or JPEG file; its content decides the format, not its suffix.
 
-    Grey levels of 8 bits without rescale or window stay as they are. Others are mapped to 0..255 by the
-    file's rescale and its window or VOI lookup table, without these, or with a window that is none (no
+    Grey levels of 8 bits without rescale or window stay unchanged. Others are mapped to 0..255 by the
+    file's rescale and its window or VOI lookup table; without these, or with an invalid window (not a
     number, not finite, no width), by the image's percentiles 0.5 and 99.5.
-    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped. Pixels that the file declares to be
-    no image are black and decide nothing.
+    MONOCHROME1 is inverted, colour becomes grey, transparency is dropped. Pixels outside of the declared
+    image are black and do not affect the contrast.
 
     Raises:
         UnreadableImageError: The file is missing, broken, cut short, too large, has no pixels or several
@@ -106,7 +106,7 @@ def read_radiograph(path: Path | str) -> Radiograph:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Python's warnings, for one thread at a time: pydicom's, of what real files get wrong."""
+    """Silence Python's warnings, for one thread at a time: pydicom warns of common errors in real files."""
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -123,7 +123,7 @@ def _plain_pixels(data: bytes) -> tuple[Image, bool]:
 
 
 def _has_colours(pixels: Array) -> bool:
-    """Tell whether an image of shape (H, W, 3) is no grey one: a few coloured marks do not count."""
+    """Return whether an image of shape (H, W, 3) has colours; a few coloured marks do not count."""
     coarse = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     spread = coarse.max(axis=2) - coarse.min(axis=2)
     return bool(spread.mean() > _COLOURED * max(float(coarse.max()), 1.0))
@@ -170,10 +170,10 @@ def _parse(data: bytes) -> pydicom.Dataset:
     except InvalidDicomError:
         try:
             dataset = pydicom.dcmread(BytesIO(data), force=True)
-        except Exception:  # whatever comes from parsing text
+        except Exception:  # any exception of the parser
             dataset = pydicom.Dataset()
         if "Rows" not in dataset:
-            raise ValueError("this is no DICOM, PNG or JPEG file") from None
+            raise ValueError("this is not a DICOM, PNG or JPEG file") from None
     if _PIXEL_DATA not in dataset and _FLOAT_PIXELS.isdisjoint(dataset.keys()):
         raise ValueError("DICOM without pixels (no image, or cut short)")
     if "TransferSyntaxUID" not in dataset.file_meta:
@@ -201,7 +201,7 @@ def _rendered(dataset: pydicom.Dataset) -> dict[str, Any]:
 
 
 def read_header(path: Path) -> pydicom.Dataset | None:
-    """Read all of a DICOM file but its pixels; None where it is none (a PNG, a JPEG, a text)."""
+    """Read a DICOM file without its pixels; None for any other file (a PNG, a JPEG, a text)."""
     with path.open("rb") as file:
         start = file.read(_MAGIC_AT + len(_MAGIC))
     if start.startswith((PNG, JPEG)):
@@ -210,5 +210,5 @@ def read_header(path: Path) -> pydicom.Dataset | None:
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not start.endswith(_MAGIC))
             return dataset if "Rows" in dataset else None
-        except Exception:  # whatever comes from parsing text
+        except Exception:  # any exception of the parser
             return None

@@ -1,4 +1,4 @@
-"""Raw DICOM elements -> the few facts of a `Radiograph`; knows tags and texts, no file and no pixels."""
+"""Raw DICOM elements -> the metadata of a `Radiograph`; knows tags and texts, no file and no pixels."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ _FOR_PROCESSING = (uid.DigitalXRayImageStorageForProcessing,)
 
 
 def read_facts(elements: dict[int, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """Return every field of a `Radiograph` of shape (H, W) that does not follow from its pixels."""
+    """Return every field of a `Radiograph` of shape (H, W) that does not depend on its pixels."""
     sex = read_text(elements, 0x00100040).upper()
     spacing = read_spacing({name: read_text(elements, tag) for name, tag in SPACING_TAGS.items()}, shape)
     return {
@@ -44,7 +44,7 @@ def read_text(elements: dict[int, Any], tag: int) -> str:
 
 
 def decode_text(elements: dict[int, Any], tag: int) -> str:
-    """Return an element's text by the file's own character set, by Latin-1 where its bytes are not of it."""
+    """Return an element's text by the file's own character set, or by Latin-1 if that fails."""
     text, names = read_text(elements, tag), elements.get(_CHARACTER_SET)
     if text.isascii() and "\x1b" not in text:
         return text
@@ -53,7 +53,7 @@ def decode_text(elements: dict[int, Any], tag: int) -> str:
             read_text(elements, _CHARACTER_SET).split("\\") if isinstance(names, bytes) else names
         )
         raw = text.encode("latin-1")
-        # pydicom puts a mark in place of what it cannot decode, which would make one patient of two.
+        # pydicom replaces bytes that it cannot decode by a mark, which would merge patients.
         decoded = decode_bytes(raw, encodings, TEXT_VR_DELIMS)
     except (LookupError, ValueError):
         return text
@@ -61,7 +61,7 @@ def decode_text(elements: dict[int, Any], tag: int) -> str:
 
 
 def years_of(text: str) -> int | None:
-    """Return whole years of an age such as "64", "064Y", "018M", "003W" or "012D", None where it is none."""
+    """Return whole years of an age such as "64", "064Y", "018M", "003W" or "012D", None for other texts."""
     if not (match := _AGE.fullmatch(text.upper())):
         return None
     years = int(int(match[1]) / _PER_YEAR[match[2]])

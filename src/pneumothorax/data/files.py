@@ -1,6 +1,6 @@
-"""The files below a folder: each real folder once, wherever links lead, and nothing left out in silence.
+"""List the files below a folder: each real folder once, links followed, nothing left out silently.
 
-Knows names alone; opens no file.
+Knows names only; opens no file.
 """
 
 import errno
@@ -21,7 +21,7 @@ def walk(folder: Path, unreadable: list[str], mark: str | None = None) -> Iterat
     resource forks are left out.
 
     Args:
-        folder: Where to begin.
+        folder: Root of the walk.
         unreadable: Each folder that cannot be listed, and each link that cannot be followed, is added to it:
             its path and the reason.
         mark: The name of a file that marks a folder to leave out, with all that is in it.
@@ -59,7 +59,7 @@ def walk(folder: Path, unreadable: list[str], mark: str | None = None) -> Iterat
 
 
 def refuse_unreadable(unreadable: list[str], folder: Path, *, skip_bad: bool) -> None:
-    """Name each folder or file that could not be looked at, and fail, unless that is allowed.
+    """Name each folder or file that could not be read, and fail, unless that is allowed.
 
     Raises:
         UserError: There is one, and `skip_bad` is False.
@@ -76,7 +76,7 @@ def refuse_unreadable(unreadable: list[str], folder: Path, *, skip_bad: bool) ->
 
 
 def is_special(path: Path) -> bool:
-    """Return whether a path leads to a pipe, a socket or a device: to read one may wait for ever."""
+    """Return whether a path leads to a pipe, a socket or a device, on which a read may block for ever."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:  # reading it will say why
@@ -84,14 +84,14 @@ def is_special(path: Path) -> bool:
 
 
 def fault_of_name(path: Path) -> str | None:
-    """Say why a file's name cannot be written into a table; None where it can.
+    """Return why a file's name cannot be written into a table; None if it can.
 
-    Linux allows any bytes; those that are no text cannot stand in a CSV or an HTML file.
+    Linux allows any bytes; those that are not text cannot stand in a CSV or an HTML file.
     """
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        return f"{os.fsencode(path)!r} (its name is no UTF-8 text: rename it)"
+        return f"{os.fsencode(path)!r} (its name is not UTF-8 text: rename it)"
     if "\r" in str(path):  # Python's csv does not quote it
         return f"{str(path)!r} (a carriage return in its name: rename it)"
     return None

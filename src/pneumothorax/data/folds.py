@@ -1,4 +1,4 @@
-"""Studies -> which of them train, validate and test: folds grouped by patient, and the paper's split.
+"""Split studies into training, validation and test parts: folds grouped by patient, or the paper's split.
 
 Pure functions of a table; reads no file.
 """
@@ -23,10 +23,10 @@ class Split:
     """Row numbers of one fold's parts, each int64 of shape (n,).
 
     Attributes:
-        train: The network learns from them.
-        validation: They choose the epoch: the held-out part, without negatives if the recipe leaves them out.
+        train: Training part.
+        validation: Chooses the epoch: the held-out part, without negatives if the recipe leaves them out.
         out_of_fold: The whole held-out part, negatives included; the decision is tuned on it.
-        test: Seen by no choice; empty under the split 'folds'.
+        test: Used by no choice; empty under the split 'folds'.
     """
 
     train: Rows
@@ -36,15 +36,15 @@ class Split:
 
 
 def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
-    """Divide studies as the recipe says.
+    """Split studies by the recipe.
 
     Args:
         table: Studies with ImageId, patient and area in pixels.
-        recipe: Names the split, its seed, and whether negatives train.
-        fold: Which fold is held out; 0 alone under the paper's split.
+        recipe: Recipe with the split, its seed, and whether negatives train.
+        fold: Number of the held-out fold; 0 for the paper's split.
 
     Raises:
-        UserError: There is no such fold, or a part has no image to learn from.
+        UserError: There is no such fold, or a part has no positive study.
     """
     if fold not in fold_numbers(recipe):
         remedy = "use --split folds" if recipe.split == "paper" else ""
@@ -79,10 +79,10 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
     """Divide studies into folds that share no patient, alike in positives and in their areas.
 
     Args:
-        table: Studies with the columns patient ('' where unknown: a group of its own), ImageId, and area in
+        table: Studies with the columns patient ('' if unknown: a group of its own), ImageId, and area in
             pixels at 1024x1024.
-        folds: How many.
-        seed: Of the shuffling.
+        folds: Number of folds.
+        seed: Seed of the shuffling.
 
     Returns:
         int64 array of shape (N,): the fold of each row.
@@ -100,12 +100,12 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
     if (area > 0).any():
         strata[area > 0] = 1 + np.digitize(area[area > 0], np.quantile(area[area > 0], [1 / 3, 2 / 3]))
     counts = np.bincount(strata)
-    if counts[counts > 0].min() < folds:  # too few to tell areas apart
+    if counts[counts > 0].min() < folds:  # too few to stratify by area
         strata = np.minimum(strata, 1)
-    if np.bincount(strata).max() < folds:  # too few even to tell positives apart
+    if np.bincount(strata).max() < folds:  # too few even to stratify by positives
         strata[:] = 0
     # The seed decides between groups that are alike, by their number. scikit-learn's own shuffling balances
-    # badly in 1.6, which is what Kaggle's image holds.
+    # badly in 1.6, the version in Kaggle's image.
     codes, names = pd.factorize(groups)
     numbers = np.random.default_rng([seed, folds]).permutation(len(names))[codes]
     split = StratifiedGroupKFold(folds)
@@ -118,7 +118,7 @@ def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.i
 
 
 def patients_of(table: pd.DataFrame) -> pd.Series:
-    """Return the patient of each study; one that is not known is another for each image."""
+    """Return the patient of each study; an unknown patient gets an id per image."""
     if "patient" not in table:
         return table["ImageId"].astype(object)
     names = table["patient"].astype(object).fillna("").astype(str)
@@ -129,11 +129,11 @@ def paper_split(table: pd.DataFrame, seed: int) -> npt.NDArray[np.str_]:
     """Divide studies as the paper did: by image, so that a patient's images may lie on both sides.
 
     Of 2,379 positives 1,802 train, 200 validate and 377 test; other counts keep the proportions. Negatives,
-    which the paper did not use, are divided in the same proportions.
+    unused in the paper, are divided in the same proportions.
 
     Args:
         table: Studies with the column area, in pixels.
-        seed: Of the shuffling.
+        seed: Seed of the shuffling.
 
     Returns:
         String array of shape (N,): 'train', 'validation' or 'test'.

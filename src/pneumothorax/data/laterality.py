@@ -1,4 +1,4 @@
-"""On which side of the patient a mask lies, as a frontal radiograph (PA or AP) shows it."""
+"""Side of the patient on which a mask lies in a frontal radiograph (PA or AP)."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,6 +1,6 @@
-"""Lookup tables of a DICOM data set (Modality, VOI): read whatever their depth, and applied to pixel values.
+"""Lookup tables of a DICOM data set (Modality, VOI), of any depth: read, and applied to pixel values.
 
-An empty table does not count; one that is broken is named. Does not know which table comes first.
+Ignores an empty table; raises for a broken one. Does not know which table comes first.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import pydicom
 from pneumothorax.data.attributes import numbers
 
 _MOST_BITS = 16
-_ENTRIES = 2**16  # which the descriptor writes as 0
+_ENTRIES = 2**16  # written as 0 in the descriptor
 
 Array = npt.NDArray[Any]
 
@@ -37,21 +37,21 @@ class Table:
 
 
 def read_table(dataset: pydicom.Dataset, keyword: str, signed: bool = False) -> Table | None:
-    """Read the first table of a sequence such as ModalityLUTSequence; None where there are no entries.
+    """Read the first table of a sequence such as ModalityLUTSequence; None if it has no entries.
 
     Args:
         dataset: The image.
         keyword: The sequence's name.
-        signed: Whether the values that go into the table may be negative.
+        signed: Whether the input values may be negative.
 
     Raises:
-        ValueError: A table that is not whole, with the attribute's name.
+        ValueError: The table is incomplete; the message names the attribute.
     """
     try:
         items = dataset.get(keyword)
         item = items[0] if items else pydicom.Dataset()
         data = item.get("LUTData")
-    except Exception:  # whatever comes from parsing text
+    except Exception:  # any exception of the parser
         raise ValueError(f"{keyword} cannot be parsed") from None
     if data is None or (not isinstance(data, int) and len(data) == 0):
         return None
@@ -78,7 +78,7 @@ def read_table(dataset: pydicom.Dataset, keyword: str, signed: bool = False) -> 
 
 
 def _words(data: Any, little: bool) -> npt.NDArray[np.uint16]:
-    """Return what LUTData holds, by the parser's guess bytes, a number or a list, as words."""
+    """Return LUTData, which the parser may take for bytes, a number or a list, as words."""
     if isinstance(data, bytes | bytearray):
         return np.frombuffer(bytes(data) + b"\0" * (len(data) % 2), "<u2" if little else ">u2").astype("<u2")
     return np.asarray([data] if isinstance(data, int) else list(data), np.int64).astype("<u2")

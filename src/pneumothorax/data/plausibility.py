@@ -1,7 +1,7 @@
-"""What is odd about an image of a chest, by its pixels alone: nearly flat, or nothing like a frontal chest.
+"""Plausibility of a chest image, by its pixels alone: nearly flat, or unlike a frontal chest.
 
-Cheap (an image is looked at in 64x64 pixels) and coarse: what passes is no proof of a chest radiograph. The
-limits are measured; docs/segment.md tells how often they are wrong. Knows of no file and no network.
+Cheap (it works on 64x64 pixels) and coarse: passing is no proof of a chest radiograph. The
+limits are measured; docs/segment.md gives their error rates. Knows of no file and no network.
 """
 
 from typing import NamedTuple
@@ -13,22 +13,22 @@ import numpy.typing as npt
 FLAT = 12.0  # least standard deviation of the grey levels
 LIKENESS, LUNGS, BASE = 0.2, 0.1, 0.2  # least values of `Measures`
 LONGEST = 2.0  # longer side of a chest by its shorter one
-SIDE = 64  # pixels, of what is looked at
-LIT, LIT_SHARE = 20, 0.35  # a row or column belongs to the image if so many of its pixels are brighter
+SIDE = 64  # pixels of the reduced image
+LIT, LIT_SHARE = 20, 0.35  # a row or column belongs to the image if this share of its pixels is brighter
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
 class Measures(NamedTuple):
-    """What tells a frontal chest radiograph, each the higher the more alike.
+    """Features of a frontal chest radiograph, each higher for more likeness.
 
     Attributes:
-        likeness: Correlation with a drawing of one, from -1 to 1: dark lungs beside a bright middle, bright
+        likeness: Correlation with a drawing of one, from -1 to 1: dark lungs next to a bright middle, bright
             below, dark above the shoulders.
-        lungs: By how many standard deviations the middle is brighter than the darkest column of the
+        lungs: Standard deviations by which the middle is brighter than the darkest column of the
             brighter lung.
-        base: By how many the belly is brighter than the chest.
+        base: Standard deviations by which the belly is brighter than the chest.
     """
 
     likeness: float
@@ -37,16 +37,16 @@ class Measures(NamedTuple):
 
 
 def is_flat(image: Image) -> bool:
-    """Tell whether an image, uint8 of any shape (H, W), is nearly of one grey."""
+    """Return whether an image, uint8 of any shape (H, W), is nearly of one grey."""
     return float(cv2.meanStdDev(image)[1][0, 0]) < FLAT
 
 
 def looks_like_chest(image: Image) -> bool:
-    """Tell whether an image may be a frontal chest radiograph, upright and with bright bones.
+    """Return whether an image may be a frontal chest radiograph, upright and with bright bones.
 
     Args:
-        image: uint8 array of shape (H, W); stretched to a square it gives the same answer, but for images
-            twice as long as wide, which are none.
+        image: uint8 array of shape (H, W); stretching it to a square does not change the answer, except that
+            images twice as long as wide are refused.
     """
     if max(image.shape) > LONGEST * min(image.shape):
         return False
@@ -55,11 +55,11 @@ def looks_like_chest(image: Image) -> bool:
 
 
 def measure_chest(image: Image) -> Measures:
-    """Measure how much an image, uint8 of shape (H, W), is like a frontal chest radiograph."""
+    """Measure the likeness of an image, uint8 of shape (H, W), to a frontal chest radiograph."""
     seen = without_borders(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8))
     small = cv2.resize(seen.astype(np.float32), (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
     small = ((small - small.mean()) / max(float(small.std()), 1e-6)).astype(np.float32)
-    # The darkest column of each lung beside the brightest of the middle, in the band that shows it best.
+    # The darkest column of each lung against the brightest of the middle, in the band with the best contrast.
     sides = ((0.18, 0.42), (0.58, 0.82))
     bands = [_part(small, rows, (0, 1)).mean(axis=0) for rows in ((0.2, 0.35), (0.3, 0.45), (0.4, 0.55))]
     middles = [_part(band[None], (0, 1), (0.38, 0.62)).max() for band in bands]
@@ -82,7 +82,7 @@ def _part(image: Floats, rows: tuple[float, float], columns: tuple[float, float]
 
 
 def without_borders(image: Image) -> Image:
-    """Cut off the dark rows and columns around an image that a collimator left."""
+    """Cut off the dark rows and columns that a collimator left around an image."""
     lit = image > LIT
     rows, columns = (np.flatnonzero(lit.mean(axis=axis) > LIT_SHARE) for axis in (1, 0))
     if min(len(rows), len(columns)) < SIDE // 4:
@@ -92,7 +92,7 @@ def without_borders(image: Image) -> Image:
 
 
 def _draw_chest(side: int) -> Floats:
-    """Draw what all frontal chest radiographs share, float32 of shape (side, side), mean 0, variance 1."""
+    """Draw the common shape of frontal radiographs, float32 of shape (side, side), mean 0, variance 1."""
     y, x = (np.mgrid[:side, :side] + 0.5) / side
 
     def bump(at: np.ndarray, centre: float, width: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Studies -> cache: decoded and resized once, by all cores, resumable after a kill.
 
-The cache is built beside its place and renamed when complete. Each worker writes its rows straight into the
-array files, so memory does not grow with the number of images.
+The cache grows in its `partial_folder` and takes its place when complete. Each worker writes its rows
+straight into the array files, so memory does not grow with the number of images.
 """
 
 import errno
@@ -30,16 +30,16 @@ from pneumothorax.data.cache import Cache, open_cache, shrink
 from pneumothorax.data.coverage import MUCH
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
-from pneumothorax.workspace import locked
+from pneumothorax.workspace import locked, partial_folder
 
 CHUNK = 16  # studies a worker takes at a time
 
 Chunk = list[tuple[int, str, tuple[str, ...], str]]  # row, path, codes, path of the mask
-Outcome = list[tuple[int, dict[str, Any]]]  # row, and what is known of it or its error
+Outcome = list[tuple[int, dict[str, Any]]]  # row, and its record or error
 
 
 class BadImagesError(UserError):
-    """Some images could not be read; the good ones are kept for the next try."""
+    """Some images could not be read; the good ones stay for the next try."""
 
 
 def prepare(
@@ -53,15 +53,15 @@ def prepare(
 ) -> Cache:
     """Decode and resize studies once; skipped when the inputs are unchanged, resumed after a kill.
 
-    Another command that prepares beside it is waited for. A damaged cache is made anew.
+    Waits for another command that prepares at the same place. A damaged cache is built again.
 
     Args:
         table: Studies with ImageId, path, codes and mask_path (see `studies.Studies`).
         folder: The cache's folder; replaced when its inputs changed.
         size: Side in pixels.
         interpolation: 'bilinear', 'bicubic' or 'area'.
-        workers: Processes; all cores when None.
-        skip_bad: Leave out images that cannot be read, instead of failing in the end.
+        workers: Number of processes; all cores when None.
+        skip_bad: Leave out unreadable images, instead of failing in the end.
 
     Raises:
         BadImagesError: Some images could not be read; each is named. The rest stays done.
@@ -77,7 +77,7 @@ def prepare(
     with locked(folder.parent, f"another command prepares images in {folder.parent}"):
         if cache := cache_build.find_current(folder, table, size, fingerprint, skip_bad):
             return cache
-        build = folder.with_name(folder.name + ".partial")
+        build = partial_folder(folder)
         try:
             cache_build.reserve(build, len(table), size, interpolation)
             records = cache_build.read_log(build, table["digest"].tolist())
@@ -99,7 +99,7 @@ def prepare(
             raise UserError(
                 f"a process that prepares {folder} was killed",
                 "enough memory for all of them",
-                "run the same command again with fewer --workers; what is prepared stays",
+                "run the same command again with fewer --workers; prepared images stay",
             ) from None
         return open_cache(folder)
 
@@ -107,7 +107,7 @@ def prepare(
 def _work(
     table: pd.DataFrame, todo: list[int], build: Path, size: int, interpolation: str, workers: int | None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Prepare the studies of the given rows in parallel; log and yield each as it is done."""
+    """Prepare the studies of the given rows in parallel; log and yield each when done."""
     digests = table["digest"].tolist()
     rows = list(table[["path", "codes", "mask_path"]].itertuples(index=False, name=None))
     chunks = [[(row, *rows[row]) for row in todo[at : at + CHUNK]] for at in range(0, len(todo), CHUNK)]
@@ -132,7 +132,7 @@ def _work(
 
 
 def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processes: int) -> Generator[Outcome]:
-    """Yield the outcome of each chunk as it is done, in any order."""
+    """Yield the outcome of each chunk when done, in any order."""
     with open_pool(processes, "forkserver", _start_worker) as pool:
         try:
             with hidden_main():
@@ -144,7 +144,7 @@ def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processe
 
 
 def _start_worker() -> None:
-    """Make a worker single-threaded, deaf to Ctrl-C (its parent sees to that), and mortal with its parent."""
+    """Make a worker single-threaded, deaf to Ctrl-C (its parent handles that), and mortal with its parent."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -159,7 +159,7 @@ def _die_with_parent() -> None:
 
 
 def _prepare_chunk(chunk: Chunk, build: Path, size: int, interpolation: str) -> Outcome:
-    """Prepare some studies, in a worker: write their array rows, return what is known of them."""
+    """Prepare some studies, in a worker: write their array rows, return their records."""
     done: Outcome = []
     # Written, not mapped: a full disk is an OSError then, where a mapped file would crash.
     offset = np.load(build / "images.npy", mmap_mode="r").offset  # the same in both
@@ -187,10 +187,10 @@ def _prepare_chunk(chunk: Chunk, build: Path, size: int, interpolation: str) -> 
 
 
 def _true_mask(radiograph: dicom.Radiograph, codes: tuple[str, ...], mask_path: str) -> rle.Mask | None:
-    """Draw the mask of a study at full size; None where it is empty or unknown.
+    """Draw the mask of a study at full size; None if it is empty or unknown.
 
     Raises:
-        UserError: It has not the image's shape.
+        UserError: Its shape differs from the image's.
     """
     if mask_path:
         mask = (dicom.read_radiograph(Path(mask_path)).pixels > 127).astype(np.uint8)
@@ -207,7 +207,7 @@ def _true_mask(radiograph: dicom.Radiograph, codes: tuple[str, ...], mask_path: 
 
 
 def _record(radiograph: dicom.Radiograph, mask: rle.Mask | None) -> dict[str, Any]:
-    """Gather what studies.csv says of one study."""
+    """Return the row of studies.csv for one study."""
     row_mm, column_mm = radiograph.spacing_mm or ("", "")
     height, width = radiograph.pixels.shape
     return {
@@ -231,5 +231,5 @@ def _no_space(folder: Path, count: int, size: int) -> UserError:
     return UserError(
         f"the disk of {folder} is full ({free / 1e6:,.0f} MB free)",
         f"about {needed / 1e6:,.0f} MB",
-        "free some, or choose another --root; what is prepared stays",
+        "free some, or choose another --root; prepared images stay",
     )

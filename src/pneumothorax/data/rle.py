@@ -4,7 +4,7 @@ A mask is written as pairs ``gap length``. The first gap counts from pixel 0, ea
 the run before it. Pixels are counted down the columns: the pixel in row y and column x of an image of
 height H has the index ``x * H + y``. An empty mask is ``-1``.
 
-Source: the competition's data page, and its 3,576 annotated rows, which `encode(decode(row))` reproduces.
+Source: the competition's data page; `encode(decode(row))` reproduces all of its 3,576 annotated rows.
 """
 
 import math
@@ -17,7 +17,7 @@ from pneumothorax.errors import UserError
 
 SHAPE = (1024, 1024)  # every image of the competition
 EMPTY = "-1"
-SPACES = " \t\n\r\f\v"  # what may stand between numbers and around them; Unicode's other spaces may not
+SPACES = " \t\n\r\f\v"  # allowed between numbers and around them; Unicode's other spaces are not
 
 _DIGITS = re.compile(rf"[0-9][0-9{SPACES}]*").fullmatch
 _WORDS = re.compile(rf"[^{SPACES}]+").findall
@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.uint8]
 
 
 class RLEError(UserError, ValueError):
-    """Text that is no run-length code of a mask of the wanted shape."""
+    """Text that is not a run-length code of a mask of the wanted shape."""
 
 
 def encode(mask: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> str:
@@ -65,8 +65,8 @@ def decode(text: str, shape: tuple[int, int] = SHAPE) -> Mask:
         uint8 array of shape (H, W), values {0, 1}, its columns contiguous in memory.
 
     Raises:
-        RLEError: An odd count, something that is no number, a negative gap, a run without length, or a run
-            past the last pixel. The message says which number it is.
+        RLEError: An odd count, a text that is not a number, a negative gap, a run without length, or a run
+            past the last pixel. The message names the position of the number.
     """
     height, width = shape
     flat = np.zeros(height * width, dtype=np.uint8)
@@ -82,16 +82,16 @@ def area(text: str, shape: tuple[int, int] = SHAPE) -> int:
     """Count the foreground pixels of run-length text without drawing the mask.
 
     Raises:
-        RLEError: As `decode` does.
+        RLEError: See `decode`.
     """
     text = text.strip(SPACES)
     return 0 if text == EMPTY else int(np.diff(_ends(text, math.prod(shape)))[::2].sum())
 
 
 def _edges(mask: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    """Return where runs start and end, in turn, as pixels counted down the columns.
+    """Return the starts and ends of runs, in turn, as pixels counted down the columns.
 
-    Each pixel is compared with the one above it, in the array's own order of memory: turning the mask round
+    Each pixel is compared with the one above it, in the array's own memory order: transposing the mask
     first would take longer than all the rest.
     """
     height = mask.shape[0]
@@ -113,7 +113,7 @@ def _edges(mask: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
 
 
 def _ends(text: str, pixels: int) -> npt.NDArray[np.int64]:
-    """Return where gaps and runs end, in turn; checked."""
+    """Return the ends of gaps and runs, in turn; checked."""
     if not _DIGITS(text):
         raise _fault(text, pixels)
     numbers = np.fromstring(text, dtype=np.int64, sep=" ")
@@ -124,7 +124,7 @@ def _ends(text: str, pixels: int) -> npt.NDArray[np.int64]:
 
 
 def _fault(text: str, pixels: int) -> RLEError:
-    """Say what is wrong with text that is no run-length code, and at which of its numbers."""
+    """Return the error in an invalid run-length text, with the position of the wrong number."""
     words = _WORDS(text)
     if not words:
         return RLEError("empty run-length text", "'gap length' pairs or -1")

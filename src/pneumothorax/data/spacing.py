@@ -1,4 +1,4 @@
-"""Texts of a DICOM file -> the size of a pixel: which attribute counts, where it holds, if it is believable.
+"""Pixel spacing from a DICOM file's texts: choose the attribute, and check that it is plausible.
 
 Knows no file and no pixels.
 """
@@ -14,11 +14,11 @@ SPACING_TAGS = {
     "NominalScannedPixelSpacing": 0x00182010,
     "EstimatedRadiographicMagnificationFactor": 0x00181114,
 }
-_SPACINGS_MM = (0.01, 10.0)  # of any radiograph, thumbnails and the finest detectors included
+_SPACINGS_MM = (0.01, 10.0)  # bounds, with thumbnails and the finest detectors
 _PLACEHOLDER = (1.0, 1.0)  # written by programs that know no spacing
-_LONGEST_MM = 500.0  # longer side of a chest radiograph: detectors and films are 43 cm, some 50
+_LONGEST_MM = 500.0  # longest side of a chest radiograph: detectors and films are 43 cm, some 50
 _SHORTEST_MM = 210.0  # the same of the smallest: newborns are taken on 18 x 24 cm
-_LARGEST_FACTOR = 2.0  # magnification of a chest, which is about 1.1
+_LARGEST_FACTOR = 2.0  # upper bound of the magnification of a chest, usually about 1.1
 _CALIBRATED = ("GEOMETRY", "FIDUCIAL")
 
 
@@ -27,10 +27,10 @@ class Spacing:
     """The size of a pixel.
 
     Attributes:
-        millimetres: (row, column), None where the file has none that is believable.
-        source: The attributes that it follows from, '' of none.
-        at_detector: It is that of the detector or film: objects before it look larger.
-        refused: The file has a spacing, but none that a radiograph can have.
+        millimetres: (row, column), None if the file has no plausible one.
+        source: The attributes it was computed from, '' for none.
+        at_detector: It is measured at the detector or film: objects in front look larger.
+        refused: The file has a spacing, but an implausible one.
     """
 
     millimetres: tuple[float, float] | None
@@ -47,8 +47,8 @@ def read_spacing(texts: Mapping[str, str], shape: tuple[int, int]) -> Spacing:
     Pixel Spacing. These are divided by the magnification factor where there is one.
 
     Args:
-        texts: Of the attributes of `SPACING_TAGS`, by their names; '' of those that are missing.
-        shape: Of the image.
+        texts: Values of the attributes in `SPACING_TAGS`, by name; '' for missing ones.
+        shape: Shape of the image.
     """
     names = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
     found = {name: spacing_of(texts.get(name, ""), shape) for name in names}
@@ -67,10 +67,10 @@ def read_spacing(texts: Mapping[str, str], shape: tuple[int, int]) -> Spacing:
 
 
 def spacing_of(text: str, shape: tuple[int, int] = (1, 1)) -> tuple[float, float] | None:
-    r"""Return (row, column) in mm of a spacing such as "0.139\0.139", None where it is none.
+    r"""Return (row, column) in mm of a spacing such as "0.139\0.139", None if it is invalid.
 
-    It is none outside of 0.01 to 10 mm, where a side of an image of shape (H, W) would be over 50 cm, and if
-    it is 1\1 exactly, which programs write that know no spacing.
+    Invalid are spacings outside of 0.01 to 10 mm, those that make a side of an image of shape (H, W) longer
+    than 50 cm, and exactly 1\1, which programs write that know no spacing.
     """
     try:
         row, column = (float(part) for part in text.split("\\"))
@@ -85,7 +85,7 @@ def spacing_of(text: str, shape: tuple[int, int] = (1, 1)) -> tuple[float, float
 
 
 def is_of_larger_image(spacing_mm: tuple[float, float], shape: tuple[int, int]) -> bool:
-    """Return whether a spacing makes an image of shape (H, W) smaller than a chest radiograph is.
+    """Return whether a spacing makes an image of shape (H, W) smaller than any chest radiograph.
 
     Such a spacing is that of the image before it was shrunk. All files of the competition have one: NIH's
     radiographs of 35 to 43 cm were shrunk to 1024x1024, and their old spacing makes them 14 to 20 cm wide.
@@ -94,14 +94,14 @@ def is_of_larger_image(spacing_mm: tuple[float, float], shape: tuple[int, int]) 
 
 
 def _same(one: tuple[float, float], other: tuple[float, float] | None) -> bool:
-    """Return whether two spacings are equal, as far as decimal texts are."""
+    """Return whether two spacings are equal up to the rounding of decimal texts."""
     return other is not None and all(
         math.isclose(*pair, rel_tol=1e-4) for pair in zip(one, other, strict=True)
     )
 
 
 def _factor_of(text: str) -> float | None:
-    """Return a magnification from 1 to 2, None where the text is none."""
+    """Return a magnification from 1 to 2, None for any other text."""
     try:
         factor = float(text)
     except ValueError:

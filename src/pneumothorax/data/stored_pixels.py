@@ -1,6 +1,6 @@
-"""A parsed DICOM data set -> the stored pixels of its one frame, whatever its transfer syntax.
+"""Decode the stored pixels of a parsed DICOM data set's one frame, of any transfer syntax.
 
-What cannot be read is named by its attribute. Does not know how pixels are shown.
+Errors name the attribute. Does not know how pixels are displayed.
 """
 
 import textwrap
@@ -36,7 +36,7 @@ class Stored(NamedTuple):
 
     Attributes:
         values: Stored values of shape (H, W), or (H, W, 3) in RGB.
-        raw: The same as they lie in the file, unused bits included, of shape (H, W); None where equal.
+        raw: Stored values as in the file, unused bits included, of shape (H, W); None if equal.
     """
 
     values: Array
@@ -77,10 +77,10 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
 
 
 def join_frame(items: bytes) -> bytes:
-    """Join the fragments of encapsulated pixels, of one frame, refusing an item that is not all there."""
+    """Join the fragments of one encapsulated frame, refusing an incomplete item."""
     try:
         offsets, (_, starts) = parse_basic_offsets(items), parse_fragments(items)
-        for start in starts[-1:]:  # one that reaches too far is the last
+        for start in starts[-1:]:  # only the last can reach too far
             length, left = int.from_bytes(items[start + 4 : start + 8], "little"), len(items) - start - 8
             if length > left:
                 raise ValueError(f"an item is cut short ({left:,} of {length:,} bytes of its pixels)")
@@ -101,7 +101,7 @@ def decode_baseline(frame: bytes, shape: tuple[int, ...]) -> Array:
 
 
 def _check(dataset: pydicom.Dataset) -> str:
-    """Check what describes the pixels, and mend the types of its numbers; return the pixels' own keyword."""
+    """Check the attributes that describe the pixels, and convert their types; return the pixels' keyword."""
     kind = next((name for name in ("PixelData", *_FLOATS) if name in dataset), "PixelData")
     least_most = {
         "Rows": (1, 65535),
@@ -143,7 +143,7 @@ def _check(dataset: pydicom.Dataset) -> str:
 
 
 def _check_length(dataset: pydicom.Dataset, kind: str, syntax: uid.UID) -> None:
-    """Refuse pixels that are not there, too few, or enough for several frames."""
+    """Refuse pixels that are missing, too few, or enough for several frames."""
     length = len(dataset[kind].value or b"")
     if not length:
         raise ValueError(f"{kind} is empty")
@@ -163,9 +163,9 @@ def _check_length(dataset: pydicom.Dataset, kind: str, syntax: uid.UID) -> None:
 
 
 def _used_bits(raw: Array, dataset: pydicom.Dataset) -> Array:
-    """Return the stored bits of each word, with their sign; the others, such as overlays, do not count.
+    """Return the stored bits of each word, with their sign; other bits, such as overlays, are dropped.
 
-    They end at High Bit; one that makes no sense stands for the usual one, Bits Stored less one.
+    They end at High Bit; an impossible one is replaced by the usual Bits Stored less one.
     """
     stored, allocated = int(dataset.BitsStored), 8 * raw.dtype.itemsize
     if raw.dtype.kind not in "iu" or stored >= allocated or dataset.BitsAllocated == 1:
@@ -183,7 +183,7 @@ def _used_bits(raw: Array, dataset: pydicom.Dataset) -> Array:
 
 
 def _coloured(stored: Array, dataset: pydicom.Dataset) -> Array:
-    """Look the colours of stored values up, (H, W, 3)."""
+    """Look up the colours of stored values, (H, W, 3)."""
     try:
         return apply_color_lut(stored, dataset)[..., :3]
     except Exception as error:  # pydicom's, on broken tables

@@ -1,6 +1,6 @@
 """Images and annotations on disk -> one table of studies.
 
-A study is one image with what is known about it. Knows the folder layouts that Kaggle's sources unpack to;
+A study is one image with its metadata. Knows the folder layouts of Kaggle's sources;
 opens no image.
 """
 
@@ -25,13 +25,13 @@ MIRROR_INDEX_COLUMNS = ("new_filename", "ImageId")
 
 @dataclass(frozen=True)
 class Studies:
-    """What was found on disk.
+    """The studies found on disk.
 
     Attributes:
         table: One row a study: ImageId, path, part ('train' or 'test'), codes (tuple of run-length texts),
             mask_path (of the PNG mirror's mask, or ''). Sorted by part and ImageId.
         sample: The sample submission's file, or None.
-        counts: What was found, by name, for a person to read.
+        counts: Counts by name, for messages.
         source: The annotation file, or None.
         others: The files that may be tables, but are neither annotations nor sample.
     """
@@ -53,7 +53,7 @@ def find_studies(raw: Path, annotation_file: Path | None = None, *, skip_bad: bo
     Args:
         raw: The folder; stage-1 trees, both mirrors and the flat test set may all be in it.
         annotation_file: The annotation CSV; found by its name when None.
-        skip_bad: Leave out folders and files that cannot be looked at, instead of failing.
+        skip_bad: Leave out unreadable folders and files, instead of failing.
 
     Raises:
         UserError: There is no folder, no image in it, a broken CSV, two different files of one name, or a
@@ -80,7 +80,7 @@ def find_studies(raw: Path, annotation_file: Path | None = None, *, skip_bad: bo
     table = pd.DataFrame(records, columns=["ImageId", "path", "part", "codes", "mask_path"])
     table = table.sort_values(["part", "ImageId"], ignore_index=True)
     train = table["part"] == "train"
-    # The PNG mirror tells positives by the names of their files, such as 17_train_1_.png.
+    # The PNG mirror marks positives in their file names, such as 17_train_1_.png.
     positive = (table["codes"].str.len() > 0) | table["mask_path"].str.endswith("_1_.png")
     counts = {
         "images": len(images),
@@ -100,8 +100,8 @@ def find_images(folder: Path, *, skip_bad: bool = False) -> pd.DataFrame:
     """Find every image below a folder as a study of part 'test', without annotation.
 
     Args:
-        folder: Where to look.
-        skip_bad: Leave out folders and files that cannot be looked at, instead of failing.
+        folder: Root of the search.
+        skip_bad: Leave out unreadable folders and files, instead of failing.
 
     Returns:
         A table as in `Studies`.
@@ -119,7 +119,7 @@ def find_sample(raw: Path) -> Path | None:
     """Find the newest sample submission below a folder.
 
     Raises:
-        UserError: Several differ, or there is none but a folder that cannot be listed.
+        UserError: Several differ, or none is found and a folder cannot be listed.
     """
     unreadable: list[str] = []
     files = [path for path in walk(raw.absolute(), unreadable) if not path.name.startswith(".")]
@@ -130,7 +130,7 @@ def find_sample(raw: Path) -> Path | None:
 
 
 def describe_lack(found: Studies, raw: Path, part: str) -> str:
-    """Say why there is no study of a part, by what was found and what is missing."""
+    """Describe why there is no study of a part: the files found, and the missing one."""
     images, source, names = found.counts["images"], found.source, ANNOTATION_NAMES
     if part == "test":
         source, names = found.sample, SAMPLE_NAMES
@@ -144,7 +144,7 @@ def describe_lack(found: Studies, raw: Path, part: str) -> str:
 
 
 def _list_files(folder: Path, *, skip_bad: bool) -> list[Path]:
-    """List the files below a folder, which must be one, without hidden ones."""
+    """List the files below a folder that must exist, without hidden ones."""
     if not folder.is_dir():
         raise UserError(
             f"no folder {folder}",
@@ -204,7 +204,7 @@ def _sort_images(
 
 
 def _ends(path: Path) -> tuple[int, bytes, bytes] | None:
-    """Return a file's length, beginning and end, by which two images differ; None if unreadable."""
+    """Return a file's length, beginning and end, to compare two images; None if unreadable."""
     try:
         with path.open("rb") as file:
             head, length = file.read(PROBE), file.seek(0, os.SEEK_END)
@@ -215,7 +215,7 @@ def _ends(path: Path) -> tuple[int, bytes, bytes] | None:
 
 
 def _one_of(files: list[Path], names: tuple[str, ...], remedy: str) -> Path | None:
-    """Find the CSV of the first name, or of the next; its other forms and copies must say the same."""
+    """Find the CSV of the first name, or of the next; its other forms and copies must be equal."""
     for name in names:
         if not (found := find_named(files, name)):
             continue
@@ -239,7 +239,7 @@ def _mirror_names(tables: list[Path]) -> dict[str, str]:
             try:
                 index = pd.read_csv(path, dtype=str, keep_default_na=False)
             except (ValueError, OSError) as error:  # no CSV, not even text
-                raise UserError(f"{path} is no CSV ({error})", ",".join(MIRROR_INDEX_COLUMNS)) from None
+                raise UserError(f"{path} is not a CSV ({error})", ",".join(MIRROR_INDEX_COLUMNS)) from None
             if set(index.columns) >= set(MIRROR_INDEX_COLUMNS):
                 stems, ids = (index[name].str.strip() for name in MIRROR_INDEX_COLUMNS)
                 names.update((Path(stem).stem, image_id) for stem, image_id in zip(stems, ids, strict=True))
@@ -247,6 +247,6 @@ def _mirror_names(tables: list[Path]) -> dict[str, str]:
 
 
 def describe(counts: Mapping[str, int]) -> str:
-    """Write the counts of `Studies` as a table for a person to read."""
+    """Format the counts of `Studies` as a table."""
     width = max(map(len, counts))
     return "\n".join(f"{name:<{width}} {count:>7,}" for name, count in counts.items())

@@ -1,6 +1,6 @@
-"""CSV files as they circulate: plain, gzipped, zipped, or a browser's second copy; by name and by content.
+"""CSV files as they circulate: plain, gzipped, zipped, or a browser's second copy.
 
-Knows rows and cells; does not know which columns they make.
+Knows rows and cells, but not their columns.
 """
 
 import csv
@@ -21,7 +21,7 @@ MOST_BYTES = 2**29  # of an unpacked file; the largest of the competition has 13
 
 csv.field_size_limit(2**31 - 1)  # the masks of an untrained network are longer than the usual 131,072
 
-# How browsers and file managers name a second copy: Chrome, Firefox, Safari, Windows, macOS.
+# Suffixes of second copies: Chrome, Firefox, Safari, Windows, macOS.
 _COPY = r"(?: ?\([0-9]+\)|-[0-9]| - Copy(?: \([0-9]+\))?| copy(?: [0-9]+)?)?"
 _NAME = re.compile(rf"(.+?){_COPY}(?:\.csv{_COPY}(?:\.gz|\.zip)?{_COPY}|\.zip)", re.IGNORECASE)
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, csv.Error)
@@ -29,11 +29,11 @@ _OTHER_ZIP = (RuntimeError, NotImplementedError)  # a password, or an unknown co
 
 
 def find_named(files: list[Path], name: str) -> list[Path]:
-    """Return the files that hold a CSV of this name, in any form that it is served or copied in.
+    """Return the files that hold a CSV of this name, in any of its forms and copies.
 
     Args:
-        files: Where to look.
-        name: Such as "train-rle.csv".
+        files: Files to search.
+        name: File name, such as "train-rle.csv".
 
     Returns:
         The one of exactly this name first, other forms and copies after it.
@@ -48,28 +48,28 @@ def read_rows(path: Path, expected: str, encoding: str = "utf-8-sig") -> Iterato
 
     Args:
         path: The file.
-        expected: What it should hold, for the message.
-        encoding: With "utf-8", a byte-order mark is part of the first cell.
+        expected: Expected content, for the message.
+        encoding: Text encoding; with "utf-8", a byte-order mark is part of the first cell.
 
     Raises:
-        UserError: The file cannot be read, or is no CSV.
+        UserError: The file cannot be read, or is not a CSV.
     """
     try:
         with unpacked(path) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
             yield from csv.reader(_limited(text, path), strict=True)
     except OSError as error:
         if error.errno is None:  # gzip's
-            raise UserError(f"{path} is no CSV ({error})", expected) from None
+            raise UserError(f"{path} is not a CSV ({error})", expected) from None
         raise UserError(f"cannot read {path} ({error.strerror})", expected) from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no CSV (no UTF-8 text: {error.reason})", expected) from None
+        raise UserError(f"{path} is not a CSV (not UTF-8 text: {error.reason})", expected) from None
     except (*_DAMAGED, *_OTHER_ZIP) as error:
-        raise UserError(f"{path} is no CSV ({error})", expected) from None
+        raise UserError(f"{path} is not a CSV ({error})", expected) from None
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, and what is packed in it by gzip or zip; its first bytes decide, not its name."""
+    """Open a file, or the file packed in it by gzip or zip; its first bytes decide, not its name."""
     with path.open("rb") as file:
         start = file.read(4)
         file.seek(0)
@@ -95,7 +95,7 @@ def _only_csv(archive: zipfile.ZipFile, path: Path) -> str:
 
 
 def _limited(text: IO[str], path: Path) -> Iterator[str]:
-    """Yield the lines of a text; a small archive may unpack to any length."""
+    """Yield the lines of a text up to a limit; a small archive may unpack to any length."""
     length = 0
     while line := text.readline(MOST_BYTES):
         length += len(line)

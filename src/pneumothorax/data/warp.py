@@ -1,7 +1,7 @@
 """Geometric augmentation: flip, rotation, shift, zoom and elastic bending as one resampling.
 
-One after another they would each blur what the last one left, and the edge of a collapsed lung is a pixel or
-two wide. Draws by a generator that it is given; knows nothing of batches or networks.
+Applied one after another, each would blur the image again, and the edge of a collapsed lung is a pixel or
+two wide. Draws from the given generator; knows nothing of batches or networks.
 """
 
 import math
@@ -21,17 +21,17 @@ NODES = 4  # of the elastic grid on a side; with more, the same displacement wou
 def warp(
     recipe: Recipe, images: npt.NDArray[np.uint8], masks: Floats, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], Floats]:
-    """Move images and masks alike, by the recipe's ranges.
+    """Transform images and masks alike, within the recipe's ranges.
 
-    Images are interpolated cubically, masks bilinearly, so that soft ones stay in [0, 1]; what is beyond the
-    frame is 0. An image that the recipe's `geometry_share` leaves out keeps its values, mirrored or not. A
-    part that is switched off changes nothing of what the others draw.
+    Images are interpolated cubically, masks bilinearly, so that soft ones stay in [0, 1]; pixels beyond the
+    frame are 0. An image that the recipe's `geometry_share` leaves out keeps its values, mirrored or not.
+    Switching one part off does not change the random draws of the others.
 
     Args:
         recipe: flip, rotation_degrees, shift, zoom, elastic and geometry_share.
         images: uint8 array of shape (B, S, S, 1).
         masks: float32 array of shape (B, S, S, 1), values [0, 1].
-        generator: Draws.
+        generator: Random generator.
 
     Returns:
         New images and masks of the same shapes and types.
@@ -52,10 +52,10 @@ def warp(
 
 
 def _find_places(recipe: Recipe, size: int, turn: list[float], nodes: Floats) -> tuple[Floats, Floats]:
-    """Find where each pixel comes from; bent by a coarse grid as in Ronneberger et al. 2015 (U-Net).
+    """Find the source position of each pixel; elastic as in Ronneberger et al. 2015 (U-Net).
 
     Args:
-        recipe: The ranges.
+        recipe: Recipe with the ranges of each part.
         size: The side S in pixels.
         turn: Rotation, zoom, and shift along x and y, as shares of their ranges, [-1, 1].
         nodes: Displacements of the elastic grid along x and y, as shares of their range, shape (2, N, N).
@@ -84,13 +84,13 @@ def _find_places(recipe: Recipe, size: int, turn: list[float], nodes: Floats) ->
 
 @cache
 def _spline(size: int) -> tuple[Floats, float]:
-    """Return what spreads displacements of the elastic grid over an image, cubically.
+    """Return weights that spread displacements of the elastic grid over an image, cubically.
 
     Returns:
-        Weights of shape (N, S), and how long the displacements of all pixels are, by root mean square, when
+        Weights of shape (N, S), and the root mean square of the displacements of all pixels when
         those of the nodes are uniform in [-1, 1].
     """
     grid = np.eye(NODES, dtype=np.float32)
     weights = cv2.resize(grid, (size, NODES), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
-    kept = float((weights**2).sum(axis=0).mean()) ** 2  # of the nodes' variance, which is 1 / 3
+    kept = float((weights**2).sum(axis=0).mean()) ** 2  # share of the nodes' variance, 1 / 3
     return weights, math.sqrt(2 * kept / 3)

@@ -1,6 +1,6 @@
 """Stored values -> grey levels for the eye: rescale, window and lookup tables, else a stretch.
 
-Knows the DICOM attributes that say how values are shown; decodes nothing and knows no file.
+Knows the DICOM attributes for display; decodes nothing and knows no file.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from pneumothorax.data.lookup_tables import read_table
 
 # Modality LUT, rescale intercept and slope, window centre, width and function, VOI LUT, Presentation LUT.
 SCALE_TAGS = {0x00283000, 0x00281052, 0x00281053, 0x00281050, 0x00281051, 0x00281056, 0x00283010, 0x20500010}
-_PERCENTILES = (0.5, 99.5)  # black and white where the file does not say
+_PERCENTILES = (0.5, 99.5)  # black and white without a window
 _STEEPEST = 700.0  # exponent that a float64 holds
 
 Image = npt.NDArray[np.uint8]
@@ -27,15 +27,15 @@ def grey_levels(
 ) -> tuple[Image, list[str]]:
     """Map stored values to grey levels: by rescale and window, else by the percentiles 0.5 and 99.5.
 
-    Values of 8 bits without rescale or window stay as they are.
+    Values of 8 bits without rescale or window stay unchanged.
 
     Args:
         stored: Numbers of shape (H, W).
-        dataset: What says how to show them; empty tags are deleted from it. None for a PNG or JPEG file.
-        covered: Pixels that are no image, and decide nothing, of shape (H, W); None where there are none.
+        dataset: Display attributes; empty tags are deleted from it. None for a PNG or JPEG file.
+        covered: Pixels outside of the image, bool of shape (H, W), ignored here; None if there are none.
 
     Returns:
-        uint8 array of shape (H, W), which may be `stored` itself, and the attributes that were passed over.
+        uint8 array of shape (H, W), which may be `stored` itself, and the attributes that were ignored.
 
     Raises:
         ValueError: A rescale slope of 0, a broken Modality LUT, or pixels that are not finite numbers.
@@ -55,14 +55,14 @@ def grey_levels(
         values = np.where(covered, values[~covered][0], values)
     shown, notes = _windowed(values, dataset)
     if "PresentationLUTSequence" in dataset:
-        notes.append("PresentationLUTSequence is passed over")
+        notes.append("PresentationLUTSequence is ignored")
     if shown is None:
         shown = stored if unchanged else _stretch(values, values if covered is None else values[~covered])
     return shown, notes
 
 
 def is_inverted(dataset: pydicom.Dataset) -> tuple[bool, list[str]]:
-    """Decide whether the least grey level is white: by Presentation LUT Shape, else by MONOCHROME1.
+    """Return whether the least grey level is white: by Presentation LUT Shape, else by MONOCHROME1.
 
     Returns:
         Whether it is, and a note where the two contradict each other.
@@ -90,7 +90,7 @@ def _windowed(values: Array, dataset: pydicom.Dataset) -> tuple[Image | None, li
     """Map values by the window, else by the VOI lookup table.
 
     Returns:
-        uint8 array of shape (H, W), None where the file has no usable window; and the broken attributes.
+        uint8 array of shape (H, W), None if the file has no usable window; and the broken attributes.
     """
     try:
         if "WindowCenter" in dataset and "WindowWidth" in dataset:
@@ -101,8 +101,8 @@ def _windowed(values: Array, dataset: pydicom.Dataset) -> tuple[Image | None, li
         else:
             return None, []
     except ValueError as error:
-        return None, [f"{error}; passed over"]
-    # One grey level for all: a window beside all values, as of programs that rescale one and not the other.
+        return None, [f"{error}; ignored"]
+    # One grey level for all: the window misses all values, as when a program rescales only one of them.
     return (None if shares.min() == shares.max() else _scaled(shares, 0, 1)), []
 
 
@@ -110,7 +110,7 @@ def _window_shares(values: Array, dataset: pydicom.Dataset) -> Array:
     """Map values by the first window: float64, 0 black to 1 white (PS3.3, C.11.2.1.2 and C.11.2.1.3).
 
     Raises:
-        ValueError: A centre or width that is no number, a width of 0, or an unknown function.
+        ValueError: A centre or width that is not a number, a width of 0, or an unknown function.
     """
     center, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if center is None or width is None:
@@ -131,7 +131,7 @@ def _window_shares(values: Array, dataset: pydicom.Dataset) -> Array:
 
 
 def _stretch(values: Array, image: Array) -> Image:
-    """Map values to 0..255, the percentiles 0.5 and 99.5 of `image` to the ends; a flat one becomes black."""
+    """Map values to 0..255, the percentiles 0.5 and 99.5 of `image` to the ends; constant images become 0."""
     black, white = map(float, np.percentile(image, _PERCENTILES))
     if black == white:
         black, white = float(image.min()), float(image.max())
@@ -139,7 +139,7 @@ def _stretch(values: Array, image: Array) -> Image:
 
 
 def _scaled(values: Array, black: float, white: float) -> Image:
-    """Map black to 0 and white to 255, what lies outside to the nearer one."""
+    """Map black to 0 and white to 255, and clip values outside."""
     shares = (values.astype(np.float64) - black) / (white - black)
     if not np.isfinite(shares).all():
         raise ValueError("pixels that are not finite numbers")

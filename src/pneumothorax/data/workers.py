@@ -1,4 +1,4 @@
-"""Worker processes, and why there can be none."""
+"""Worker processes: open a pool, or explain why that is impossible."""
 
 import errno
 import os
@@ -15,18 +15,23 @@ _TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # no fault
 
 
 def open_pool(
-    processes: int | None, start: str, initializer: Callable[..., object], *arguments: object
+    processes: int | None,
+    start: str,
+    initializer: Callable[..., object],
+    *arguments: object,
+    remedy: str = "use --workers 1",
 ) -> ProcessPoolExecutor:
     """Make a pool of worker processes; submit to it within `hidden_main`.
 
     Args:
-        processes: All cores when None.
+        processes: Number of processes; all cores when None.
         start: "spawn" or "forkserver".
-        initializer: Called with the arguments in each process.
-        *arguments: For the initializer.
+        initializer: Function called with the arguments in each process.
+        *arguments: Arguments of the initializer.
+        remedy: The next step for the user if they cannot be started.
 
     Raises:
-        UserError: The system has no room for the semaphores by which processes wait for each other.
+        UserError: The system has no room for the semaphores that processes use to wait for each other.
     """
     try:
         context = get_context(start)
@@ -38,13 +43,13 @@ def open_pool(
         raise UserError(
             f"worker processes cannot be started ({place}{why})",
             "shared memory with some room" if place else "",
-            "use --workers 1, which needs none, or make room there",
+            f"{remedy}, or make room there",
         ) from None
 
 
 @contextmanager
 def hidden_main() -> Iterator[None]:
-    """Let processes that start in the block leave the main script alone.
+    """Keep processes that start in the block from running the main script again.
 
     Python runs it again in each of them, for functions that it may define. A script that does its work
     without asking for `__name__` would do it again there, and wait for itself; ours define nothing there.

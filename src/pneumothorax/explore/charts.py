@@ -1,6 +1,6 @@
 """Figures of the data: areas, positions, sides, rows of annotation, groups, patients and folds.
 
-Each takes arrays or tables, such as those of a `Cache`, and returns a matplotlib figure; `explore` writes
+Each takes arrays or tables, such as those of a `Cache`, and returns a matplotlib figure; `explore` saves
 some as pictures, `data_page` all as SVG. Knows nothing of files or networks.
 """
 
@@ -30,7 +30,7 @@ def draw_areas(areas: npt.NDArray[np.generic]) -> Figure:
     """Draw the histogram of the lesions' areas.
 
     Args:
-        areas: Shape (N,), the area of each image's mask in pixels at 1024x1024; 0 where it is empty.
+        areas: Shape (N,), the area of each image's mask in pixels at 1024x1024; 0 if empty.
     """
     positive = np.asarray(areas, np.float64)
     positive = positive[positive > 0]
@@ -53,10 +53,10 @@ def draw_areas(areas: npt.NDArray[np.generic]) -> Figure:
 
 
 def draw_positions(masks: Images) -> Figure:
-    """Draw how often masks cover each place, among the images whose mask is not empty.
+    """Draw the frequency of masks at each position, among the images whose mask is not empty.
 
     Args:
-        masks: uint8 array of shape (N, S, S), soft masks 0-255, read in pieces: it may be memory-mapped.
+        masks: uint8 array of shape (N, S, S), soft masks 0-255, read in chunks: it may be memory-mapped.
     """
     total = np.zeros(masks.shape[1:], np.int64)
     positives = 0
@@ -84,8 +84,8 @@ def draw_counts(counts: Mapping[str, int], label: str) -> Figure:
     """Draw a few counts of images as bars.
 
     Args:
-        counts: By what stands below each bar, such as sides, or numbers of rows.
-        label: What the bars have in common.
+        counts: Counts by bar label, such as sides or numbers of rows.
+        label: Label of the axis.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     axis = figure.subplots()
@@ -103,8 +103,8 @@ def draw_group(table: pd.DataFrame, name: str, *, annotated: bool) -> Figure:
 
     Args:
         table: Columns images and positive, by group, as `census.count_groups` makes.
-        name: Of what the groups are.
-        annotated: Whether it is known which images are positive.
+        name: Name of the grouping.
+        annotated: Whether the labels of the images are known.
     """
     figure = Figure(figsize=SIZE, layout="constrained")
     axis = figure.subplots()
@@ -116,7 +116,7 @@ def draw_group(table: pd.DataFrame, name: str, *, annotated: bool) -> Figure:
         texts = [f"{share:.0%}" for share in table["positive"] / table["images"]]
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axis.bar_label(bars, texts, fontsize=9, padding=1)
-    # A tag may hold anything, dollar signs and letters that no font has included.
+    # A tag may hold anything, including dollar signs and letters missing from all fonts.
     axis.set_xticks(places, [_printable(str(label)) for label in table.index], parse_math=False, fontsize=8)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlim(-0.7, max(len(table), 2) - 0.3)
@@ -126,10 +126,10 @@ def draw_group(table: pd.DataFrame, name: str, *, annotated: bool) -> Figure:
 
 
 def draw_patients(studies: pd.DataFrame) -> Figure:
-    """Draw how many images the patients have.
+    """Draw the distribution of images per patient.
 
     Args:
-        studies: Table with the column patient, '' where unknown; such images are counted in the title alone.
+        studies: Table with the column patient, '' if unknown; such images are counted only in the title.
     """
     known = studies["patient"].fillna("").astype(str)
     images = known[known != ""].value_counts()
@@ -154,10 +154,10 @@ def draw_patients(studies: pd.DataFrame) -> Figure:
 
 
 def draw_folds(studies: pd.DataFrame, fold_of_row: npt.NDArray[np.int64]) -> Figure:
-    """Draw images, positives and patients of each fold, and say whether folds share patients.
+    """Draw images, positives and patients of each fold, and the number of shared patients.
 
     Args:
-        studies: Table of N rows with ImageId, patient ('' where unknown: a patient of its own) and area.
+        studies: Table of N rows with ImageId, patient ('' if unknown: a patient of its own) and area.
         fold_of_row: Shape (N,), the fold of each row.
     """
     folds = count_folds(studies, fold_of_row)
@@ -180,12 +180,12 @@ def draw_folds(studies: pd.DataFrame, fold_of_row: npt.NDArray[np.int64]) -> Fig
 
 
 def _plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis with numbers as a person writes them, in steps of about three."""
+    """Label a logarithmic axis with plain numbers, in steps of about three."""
     axis.set_major_locator(LogLocator(subs=(1, 3)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else ""))
     axis.set_minor_formatter(NullFormatter())
 
 
 def _printable(text: str) -> str:
-    """Return the beginning of a text in letters that every font has."""
+    """Return the beginning of a text, non-ASCII characters replaced."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text[:LABEL])

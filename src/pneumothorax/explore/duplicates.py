@@ -1,6 +1,6 @@
-"""Images that are the same, or nearly so: pairs, and whether both are of one patient, label and fold.
+"""Find identical and nearly identical images: pairs, and whether both share patient, label and fold.
 
-The same picture on both sides of a split is recognised, not diagnosed. Pure functions of arrays and tables.
+A network recognises the same picture on both sides of a split. Pure functions of arrays and tables.
 """
 
 from typing import NamedTuple
@@ -11,13 +11,13 @@ import pandas as pd
 
 from pneumothorax.explore.outliers import Survey, standardise
 
-SIDE = 16  # pixels, at which images are compared
-# Least correlation of near-duplicates. Of 5.1 million pairs of real images 2 reach it, both of one person by
-# their looks; of copies that are brightened or saved again all do, of those moved by 1 % of the side 98 %,
-# turned by 2 degrees 99 %, enlarged by 3 % 89 %.
+SIDE = 16  # pixels; images are compared at this size
+# Minimal correlation of near-duplicates. Of 5.1 million pairs of real images 2 reach it, apparently of one
+# person; of copies, all reach it if brightened or saved again, 98 % if moved by 1 % of the side, 99 % if
+# turned by 2 degrees, 89 % if enlarged by 3 %.
 ALIKE = 0.98
-BLOCK = 256  # images that are compared with all others at a time
-MOST = 20_000  # pairs that are kept, the most alike
+BLOCK = 256  # images compared with all others at a time
+MOST = 20_000  # pairs kept, most alike first
 
 Rows = npt.NDArray[np.int64]
 
@@ -27,7 +27,7 @@ class Pairs(NamedTuple):
 
     Attributes:
         rows: int64 array of shape (P, 2).
-        likeness: float32 array of shape (P,), correlation of the images; 1 where they are identical.
+        likeness: float32 array of shape (P,), correlation of the images; 1 if they are identical.
         identical: bool array of shape (P,): the same pixels. Each copy is paired with the first of its kind.
         left_out: Number of pairs beyond `MOST`.
     """
@@ -41,8 +41,8 @@ class Pairs(NamedTuple):
 def find_pairs(survey: Survey) -> Pairs:
     """Find the pairs of images that are identical or nearly so.
 
-    Copies are compared with others by their first alone, and images that are nearly flat only for identity:
-    what little they show is noise.
+    Copies are compared with others by their first alone, and nearly flat images only for identity:
+    their little contrast is noise.
     """
     copies = np.flatnonzero(survey.first != np.arange(len(survey.first)))
     same = np.stack([survey.first[copies], copies], axis=1)
@@ -56,7 +56,7 @@ def find_pairs(survey: Survey) -> Pairs:
 
 
 def _find_near(vectors: npt.NDArray[np.float32]) -> tuple[Rows, npt.NDArray[np.float32], int]:
-    """Return the pairs that are most alike, how much, and how many pairs there are; in little memory."""
+    """Return the pairs of highest likeness, the likeness, and the number of all pairs; in little memory."""
     rows, likeness = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     number = 0
     for start in range(0, len(vectors), BLOCK):
@@ -71,16 +71,16 @@ def _find_near(vectors: npt.NDArray[np.float32]) -> tuple[Rows, npt.NDArray[np.f
     return rows, likeness, number
 
 
-def tell_pairs(pairs: Pairs, studies: pd.DataFrame) -> pd.DataFrame:
-    """Tell what the two images of each pair have in common.
+def compare_pairs(pairs: Pairs, studies: pd.DataFrame) -> pd.DataFrame:
+    """Compare patient, label and fold of the two images of each pair.
 
     Args:
-        pairs: Their rows count the studies.
-        studies: Table with patient ('' where unknown), area in pixels, part ('train' or 'test') and fold
-            (-1 where there is none).
+        pairs: Pairs of row numbers of `studies`.
+        studies: Table with patient ('' if unknown), area in pixels, part ('train' or 'test') and fold
+            (-1 without one).
 
     Returns:
-        One row a pair, what matters first: one, other (rows of studies), likeness, identical, patient
+        One row a pair, most important first: one, other (rows of studies), likeness, identical, patient
         ('same', 'other' or 'unknown'), label ('same', 'differs', or 'unknown' for test images), place
         ('same fold', 'other fold', 'no fold', 'train and test' or 'test') and matters: the labels differ, or
         the pair lies on both sides of a split.
@@ -95,7 +95,7 @@ def tell_pairs(pairs: Pairs, studies: pd.DataFrame) -> pd.DataFrame:
         "no fold": one["fold"] < 0,
         "same fold": one["fold"] == other["fold"],
     }
-    told = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "one": pairs.rows[:, 0],
             "other": pairs.rows[:, 1],
@@ -108,8 +108,10 @@ def tell_pairs(pairs: Pairs, studies: pd.DataFrame) -> pd.DataFrame:
             "place": np.select(list(places.values()), list(places), default="other fold"),
         }
     )
-    told["matters"] = (told["label"] == "differs") | told["place"].isin(["other fold", "train and test"])
+    table["matters"] = (table["label"] == "differs") | table["place"].isin(["other fold", "train and test"])
     # A wrong label is worse than a leak between folds, and that worse than a test image that trains.
-    told["rank"] = 3 - told["matters"] - (told["place"] == "other fold") - 2 * (told["label"] == "differs")
-    told = told.sort_values(["identical", "likeness"], ascending=False, kind="stable")
-    return told.sort_values("rank", kind="stable", ignore_index=True).drop(columns="rank")
+    table["rank"] = (
+        3 - table["matters"] - (table["place"] == "other fold") - 2 * (table["label"] == "differs")
+    )
+    table = table.sort_values(["identical", "likeness"], ascending=False, kind="stable")
+    return table.sort_values("rank", kind="stable", ignore_index=True).drop(columns="rank")

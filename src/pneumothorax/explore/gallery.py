@@ -1,4 +1,4 @@
-"""Images of the data side by side, for the page on them: alike ones, odd ones, samples."""
+"""Images of the data side by side, for the data page: duplicates, outliers, samples."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from pneumothorax.explore.thumbnails import Tile, make_tile
 from pneumothorax.report.page_text import counted
 
 SAMPLES = 8  # of either kind
-MOST_PAIRS, MOST_ODD = 40, 24  # that are pictured; of odd images by reason
-SIDE, SMALL = 256, 176  # pixels of a sample, and of other pictures
+MOST_PAIRS, MOST_ODD = 40, 24  # shown; of odd images for each reason
+SIDE, SMALL = 256, 176  # pixels, side of samples and of other pictures
 
 
 class Look:
@@ -33,7 +33,7 @@ class Look:
 
 
 def show_duplicates(pairs: pd.DataFrame, left_out: int, look: Look) -> dict[str, Any]:
-    """Return how many images are alike, and the pairs side by side, those that matter first."""
+    """Return the number of duplicates, and the pairs side by side, most important first."""
     kinds = {"identical": pairs["identical"], "nearly identical": ~pairs["identical"]}
     columns = {
         "pairs": pairs["likeness"] > 0,
@@ -49,7 +49,7 @@ def show_duplicates(pairs: pd.DataFrame, left_out: int, look: Look) -> dict[str,
     ]
     shown = [
         {
-            "words": _tell(pair),
+            "words": _describe(pair),
             "matters": pair["matters"],
             "tiles": [look.at(pair["one"], SMALL), look.at(pair["other"], SMALL)],
         }
@@ -64,8 +64,8 @@ def show_duplicates(pairs: pd.DataFrame, left_out: int, look: Look) -> dict[str,
     }
 
 
-def _tell(pair: Mapping[Any, Any]) -> str:
-    """Say in words what the two images of a pair have in common (see `duplicates.tell_pairs`)."""
+def _describe(pair: Mapping[Any, Any]) -> str:
+    """Describe how alike a pair of images is, and where both lie (see `duplicates.compare_pairs`)."""
     alike = "Identical" if pair["identical"] else f"Likeness {pair['likeness']:.3f}"
     patient = {"same": "same patient", "other": "other patient", "unknown": "patient unknown"}
     label = {"same": "same label", "differs": "labels differ", "unknown": ""}
@@ -84,12 +84,12 @@ def show_odd(odd: list[Odd], number: int, look: Look) -> dict[str, Any]:
         more = f", {len(chosen)} shown" if count > len(chosen) else ""
         tiles = [look.at(one.row, SMALL, f"{reason}: {one.measure}") for one in chosen]
         reasons.append((f"{reason[0].upper()}{reason[1:]}: {counted(count, 'image')}{more}", tiles))
-    few = f"Turned and inverted images are told among {LEAST} images or more." if number < LEAST else ""
+    few = f"Turned and inverted images are found only among {LEAST} images or more." if number < LEAST else ""
     return {"reasons": reasons, "few": few}
 
 
 def show_samples(caches: Mapping[str, Cache], seed: int, look: Look) -> list[tuple[str, list[Tile]]]:
-    """Return some images to look at: of the training images of either kind, else test images."""
+    """Return sample images: training images with and without a pneumothorax, else test images."""
     part, cache = next(iter(caches.items()))
     chosen = choose_samples(cache.masks, SAMPLES, seed)
     names = {"pneumothorax": "With a pneumothorax, outlined", "no pneumothorax": "Without one"}

@@ -1,7 +1,7 @@
-"""What a set of images is like: one pass over a cache, and which of its images stand out from the others.
+"""Outliers of a set of images: one pass over a cache, then the images that differ from the others.
 
-An image is judged against its own set: what is turned or inverted is nothing like the mean of all, but like
-that mean turned or inverted. Knows of no annotation; what is alike is for `duplicates`.
+An image is compared with its own set: a turned or inverted image is unlike the mean of all images, but like
+that mean turned or inverted. Knows of no annotation; duplicates are found in `duplicates`.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from pneumothorax.data.plausibility import is_flat, without_borders
 
-SIDE = 64  # pixels, of the small images that are compared
+SIDE = 64  # pixels, side of the images that are compared
 DARK, BRIGHT = 50.0, 190.0  # mean grey levels of 0-255; of 3,205 real images 5 and 2 are beyond
-LEAST = 20  # images whose mean tells what is usual
+LEAST = 20  # images, so that their mean is typical
 # Limits by the correlation with the set's mean. Of 3,205 real images 3 are found, all rightly; of the same
 # images turned by a quarter 92 %, upside down 97 %.
-TURNED = 0.4  # by so much more alike if turned
-INVERTED = 0.3  # so much alike if inverted
-DOUBT = 0.1  # and no less than this below the best turn: upside down looks a little inverted
+TURNED = 0.4  # minimal gain in correlation when turned
+INVERTED = 0.3  # minimal correlation when inverted
+DOUBT = 0.1  # maximal distance below the best turn: upside down looks a little inverted
 TURNS = ("", "turned by a quarter to the left", "upside down", "turned by a quarter to the right")
 
 Images = npt.NDArray[np.uint8]
@@ -32,7 +32,7 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen of N images.
+    """Statistics of N images.
 
     Attributes:
         small: uint8 array of shape (N, SIDE, SIDE).
@@ -50,7 +50,7 @@ class Survey:
 
 
 class Odd(NamedTuple):
-    """One image that stands out: its row, why, and by what measure."""
+    """One outlier: its row, the reason, and the measure."""
 
     row: int
     reason: str
@@ -58,10 +58,10 @@ class Odd(NamedTuple):
 
 
 def survey_images(parts: Sequence[Images]) -> Survey:
-    """Look at each image once.
+    """Compute the statistics of each image in one pass.
 
     Args:
-        parts: uint8 arrays of shape (n, S, S), which may be memory-mapped; their rows are counted on.
+        parts: uint8 arrays of shape (n, S, S), which may be memory-mapped; their rows are counted through.
     """
     number = sum(map(len, parts))
     small = np.empty((number, SIDE, SIDE), np.uint8)
@@ -78,11 +78,11 @@ def survey_images(parts: Sequence[Images]) -> Survey:
 
 
 def standardise(images: Images, side: int) -> Vectors:
-    """Shrink images and make them comparable: their products are correlations.
+    """Shrink and normalise images, so that their products are correlations.
 
     Args:
         images: uint8 array of shape (N, H, W).
-        side: Side in pixels of what they are shrunk to.
+        side: Side of the shrunk images in pixels.
 
     Returns:
         float32 array of shape (N, side * side), each row of mean 0 and length 1; of one grey, all zeros.
@@ -96,9 +96,9 @@ def standardise(images: Images, side: int) -> Vectors:
 
 
 def find_odd(survey: Survey) -> list[Odd]:
-    """Find the images that stand out, by reason: nearly flat, dark, bright, turned, inverted.
+    """Find outliers, by reason: nearly flat, dark, bright, turned, inverted.
 
-    What is turned or inverted is told in sets of `LEAST` images or more.
+    Turned and inverted images are found only in sets of `LEAST` images or more.
     """
     flat = np.flatnonzero(survey.flat)
     found = [Odd(int(row), "nearly flat", f"standard deviation {survey.deviation[row]:.1f}") for row in flat]
@@ -112,7 +112,7 @@ def find_odd(survey: Survey) -> list[Odd]:
 
 
 def _find_turned(small: Images, rows: npt.NDArray[np.int64]) -> list[Odd]:
-    """Find images that are turned or inverted, those that are most so first; rows number them."""
+    """Find turned or inverted images, the clearest first; rows number them."""
     side = SIDE // 2
     vectors = standardise(np.stack([without_borders(image) for image in small]), side)
     mean = vectors.mean(axis=0)

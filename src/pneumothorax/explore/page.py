@@ -1,6 +1,6 @@
-"""The data as found and prepared -> one HTML page: counts, figures, duplicates, odd images, samples.
+"""Write the HTML page on the data: counts, figures, duplicates, outliers, samples.
 
-No patient's id and no date stands on it. Needs no training image: it says then what is missing.
+Shows no patient id and no date. Works without training images, and names the missing files.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from pneumothorax.data.studies import Studies
 from pneumothorax.errors import UserError
 from pneumothorax.explore import charts as data_charts
 from pneumothorax.explore import gallery, statistics
-from pneumothorax.explore.duplicates import find_pairs, tell_pairs
+from pneumothorax.explore.duplicates import compare_pairs, find_pairs
 from pneumothorax.explore.outliers import find_odd, survey_images
 from pneumothorax.recipe import Recipe
 from pneumothorax.report.page import write_page
@@ -38,9 +38,9 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
     """Write the page.
 
     Args:
-        found: What lies on disk.
-        caches: Its images as prepared, by part: 'train', 'test', or both; at least one.
-        recipe: Names the folds.
+        found: Studies found on disk.
+        caches: Prepared images by part: 'train', 'test', or both; at least one.
+        recipe: Recipe that defines the folds.
         path: The HTML file.
     """
     studies = _gather(caches)
@@ -50,8 +50,8 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
         notes.append(failure)
     studies["fold"] = assigned
     survey = survey_images([cache.images for cache in caches.values()])
-    told = find_pairs(survey)
-    pairs, odd = tell_pairs(told, studies), find_odd(survey)
+    near = find_pairs(survey)
+    pairs, odd = compare_pairs(near, studies), find_odd(survey)
     look = gallery.Look(caches, studies)
     train = studies[studies["part"] == "train"]
     context = {
@@ -63,7 +63,7 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
         "groups": _groups(studies),
         "patients": _patients(studies),
         "folds": _folds(train, recipe) if len(train) and not failure else None,
-        "duplicates": gallery.show_duplicates(pairs, told.left_out, look),
+        "duplicates": gallery.show_duplicates(pairs, near.left_out, look),
         "odd": gallery.show_odd(odd, len(survey.first), look),
         "samples": gallery.show_samples(caches, recipe.seed, look),
     }
@@ -78,13 +78,13 @@ def _gather(caches: Mapping[str, Cache]) -> pd.DataFrame:
 
 
 def _by_part(studies: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return the studies of each part that has any."""
+    """Return the studies of each part that has some."""
     parts = [(part, studies[studies["part"] == part]) for part in PARTS]
     return [(part, rows) for part, rows in parts if len(rows)]
 
 
 def _missing(found: Studies, studies: pd.DataFrame) -> list[str]:
-    """Say what of the competition's data is not there."""
+    """Describe the missing parts of the competition's data."""
     notes = []
     number, positive = (studies["part"] == "train").sum(), (studies["area"] > 0).sum()
     if not number:
@@ -95,7 +95,7 @@ def _missing(found: Studies, studies: pd.DataFrame) -> list[str]:
     elif not positive:
         notes.append("No image shows a pneumothorax: there is no lesion to show.")
     elif positive == number:
-        notes.append("Every training image shows a pneumothorax: nothing teaches when to stay silent.")
+        notes.append("Every training image shows a pneumothorax: no negatives to learn from.")
     if number == len(studies):
         notes.append("There is no test image. `pneumothorax download` fetches them.")
     if unread := len(found.table) - len(studies):
@@ -106,7 +106,7 @@ def _missing(found: Studies, studies: pd.DataFrame) -> list[str]:
 
 
 def _assign(studies: pd.DataFrame, recipe: Recipe) -> tuple[npt.NDArray[np.int64], str]:
-    """Return the fold of each study, -1 without one, and why there are no folds."""
+    """Return the fold of each study, -1 without one, and the reason if there are no folds."""
     assigned = np.full(len(studies), -1)
     train = (studies["part"] == "train").to_numpy()
     if not train.any():
@@ -120,11 +120,11 @@ def _assign(studies: pd.DataFrame, recipe: Recipe) -> tuple[npt.NDArray[np.int64
 
 def _counts(found: Studies) -> Table:
     rows: list[tuple[str, ...]] = [(name, f"{count:,}") for name, count in found.counts.items()]
-    return ["what lies on disk", "number"], rows, "What was found"
+    return ["files on disk", "number"], rows, "Files on disk"
 
 
 def _facts(studies: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return what the notebook prints, as far as it is known of the part."""
+    """Return the counts printed in the notebook, as far as they are known of the part."""
     annotated = (studies["part"] == "train").any()
     return [
         (name, " ".join(filter(None, (f"{count:,}", note and f"({note})"))))
@@ -138,15 +138,15 @@ def _chart(figure: Figure, name: str, caption: str) -> Chart:
 
 
 def _lesions(found: Studies, cache: Cache) -> dict[str, Any]:
-    """Return the figures of the masks, and a table of how images are annotated."""
+    """Return the figures of the masks, and a table of the rows per image."""
     areas = cache.studies["area"].to_numpy()
     sides = statistics.count_sides(cache.masks, np.flatnonzero(areas > 0))
     charts = [
-        _chart(data_charts.draw_areas(areas), "areas", "How large: the area of each image's mask."),
+        _chart(data_charts.draw_areas(areas), "areas", "Area of each image's mask."),
         _chart(
-            data_charts.draw_positions(cache.masks), "positions", "Where masks lie, as the image shows it."
+            data_charts.draw_positions(cache.masks), "positions", "Positions of masks, in image coordinates."
         ),
-        _chart(data_charts.draw_counts(sides, "patient's side"), "sides", "On which side of the patient."),
+        _chart(data_charts.draw_counts(sides, "patient's side"), "sides", "Side of the patient."),
     ]
     codes = dict(zip(found.table["ImageId"], found.table["codes"], strict=True))
     rows = statistics.count_rows([codes[name] for name in cache.studies["ImageId"]], areas)
@@ -178,7 +178,7 @@ def _groups(studies: pd.DataFrame) -> list[tuple[str, list[Chart]]]:
 
 
 def _patients(studies: pd.DataFrame) -> dict[str, Any]:
-    """Return how many images patients have, in each part, and who is in both."""
+    """Return the images per patient, in each part, and the patients in both."""
     parts = _by_part(studies)
     counts = {part: statistics.count_patients(rows) for part, rows in parts}
     if "test" in counts:
@@ -199,7 +199,7 @@ def _patients(studies: pd.DataFrame) -> dict[str, Any]:
 
 
 def _folds(train: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
-    """Return what each fold holds, and what the paper's split would let through."""
+    """Return the contents of each fold, and the leak of the paper's split."""
     assigned = train["fold"].to_numpy()
     counts = statistics.count_folds(train, assigned)
     rows = [
@@ -216,7 +216,7 @@ def _folds(train: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     head = ["fold", "images", "positive", "share", "patients", "median area, pixels"]
     leak = statistics.count_leak(train, recipe.seed)
     share = f"{leak.images / leak.held_out:.0%}" if leak.held_out else "none"
-    caption = "What each fold holds."
+    caption = "Contents of each fold."
     return {
         "words": f"{counted(recipe.fold_count, 'fold')} of recipe {recipe.name}, seed {recipe.seed}. They "
         f"share {counted(statistics.count_shared(train, assigned), 'patient')}.",

@@ -1,4 +1,4 @@
-"""Samples of the data: some images with a pneumothorax, outlined, and some without one."""
+"""Sheet of sample images: some with a pneumothorax, outlined, and some without one."""
 
 from pathlib import Path
 
@@ -21,10 +21,10 @@ def draw_samples(
     Args:
         images: uint8 array of shape (N, S, S), N at least 1; it may be memory-mapped.
         masks: uint8 array of shape (N, S, S), soft masks 0-255.
-        names: Shape (N,), what stands above each; of a long one its end.
+        names: Shape (N,), title of each image; of a long one its end is shown.
         path: The PNG file.
-        number: How many of either kind, at most.
-        seed: Another draws others.
+        number: Number of either kind, at most.
+        seed: Random seed.
     """
     named = np.asarray(names)
     rows = []
@@ -37,7 +37,7 @@ def draw_samples(
 
 
 def choose_samples(masks: Images, number: int, seed: int) -> dict[str, list[int]]:
-    """Choose some images with a pneumothorax and some without one, `number` of either at most."""
+    """Choose up to `number` images with a pneumothorax, and as many without one."""
     chosen: dict[str, list[int]] = {"pneumothorax": [], "no pneumothorax": []}
     for row in np.random.default_rng(seed).permutation(len(masks)):
         kind = chosen["pneumothorax" if masks[row].any() else "no pneumothorax"]

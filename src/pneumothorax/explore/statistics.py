@@ -12,15 +12,15 @@ from pneumothorax.data import rle
 from pneumothorax.data.folds import paper_split, patients_of
 from pneumothorax.data.laterality import side_of
 
-DECADES = tuple(range(0, 90, 10))  # years at which groups of age begin; the last has no end
+DECADES = tuple(range(0, 90, 10))  # years, lower ends of the age groups; the last is open
 MOST_GROUPS = 6  # of a view; a DICOM tag may hold anything
 OTHER, UNKNOWN = "other", "unknown"
 
-Fact = tuple[str, int, str]  # what was counted, the number, and its unit or share
+Fact = tuple[str, int, str]  # label, count, and its unit or share
 
 
 class RowCounts(NamedTuple):
-    """How images are annotated.
+    """Counts of annotation rows per image.
 
     Attributes:
         images: Number of images by their number of rows.
@@ -32,7 +32,7 @@ class RowCounts(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """What a split by image lets through: patients on several sides, and held-out images of theirs."""
+    """Leak of a split by image: patients on several sides, and their held-out images."""
 
     patients: int
     images: int
@@ -50,7 +50,7 @@ def count_facts(studies: pd.DataFrame) -> list[Fact]:
     """Count images, positives, patients, areas and views.
 
     Args:
-        studies: Table with patient, view (both '' where unknown) and area in pixels at 1024x1024.
+        studies: Table with patient, view (both '' if unknown) and area in pixels at 1024x1024.
     """
     number = len(studies)
     areas = studies["area"].to_numpy()
@@ -82,8 +82,8 @@ def count_rows(codes: Sequence[tuple[str, ...]], areas: npt.NDArray[np.generic])
     """Count the rows that annotate each positive image.
 
     Args:
-        codes: Of each image its run-length codes.
-        areas: Shape (N,), of their union, in pixels.
+        codes: Run-length codes of each image.
+        areas: Shape (N,), area of their union, in pixels.
     """
     numbers = Counter(len(rows) for rows in codes if rows)
     several = [at for at, rows in enumerate(codes) if len(rows) > 1]
@@ -92,18 +92,18 @@ def count_rows(codes: Sequence[tuple[str, ...]], areas: npt.NDArray[np.generic])
 
 
 def count_sides(masks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Count on which side of the patient masks lie, by `sides.side_of`.
+    """Count masks by side of the patient, with `laterality.side_of`.
 
     Args:
         masks: uint8 array of shape (N, S, S), which may be memory-mapped.
-        rows: Which of them.
+        rows: Row numbers of the masks to count.
     """
     sides = pd.Series([side_of(masks[row]) for row in rows], dtype=str)
     return {side: int((sides == side).sum()) for side in ("left", "right", "both")}
 
 
 def count_patients(studies: pd.DataFrame) -> dict[str, int]:
-    """Count patients by what images they have; of studies with patient ('' where unknown) and area."""
+    """Count patients by their images; of studies with patient ('' if unknown) and area."""
     known = studies[studies["patient"] != ""]
     of_patient = (known["area"] > 0).groupby(known["patient"]).agg(["size", "sum"])
     size, positive = of_patient["size"], of_patient["sum"]
@@ -139,10 +139,10 @@ def count_groups(studies: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def count_folds(studies: pd.DataFrame, fold_of_row: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Count what each fold holds.
+    """Count images, positives and patients of each fold.
 
     Args:
-        studies: Table of N rows with ImageId, patient ('' where unknown: a patient of its own) and area.
+        studies: Table of N rows with ImageId, patient ('' if unknown: a patient of its own) and area.
         fold_of_row: Shape (N,), the fold of each row.
 
     Returns:
@@ -175,7 +175,7 @@ def count_shared(studies: pd.DataFrame, part_of_row: npt.NDArray[np.generic]) ->
 
 
 def count_leak(studies: pd.DataFrame, seed: int) -> Leak:
-    """Count what the paper's split by image leaks: held-out images whose patient trains as well."""
+    """Count the leak of the paper's split by image: held-out images whose patient trains as well."""
     parts = pd.Series(paper_split(studies, seed))
     patients = patients_of(studies).reset_index(drop=True)
     held_out = parts != "train"

@@ -1,4 +1,4 @@
-"""Images -> small JPEG pictures inside a page; knows nothing of what they show."""
+"""Images -> small JPEG pictures inside a page."""
 
 import base64
 from typing import NamedTuple
@@ -19,10 +19,10 @@ class Tile(NamedTuple):
 
     Attributes:
         source: A `data:` address.
-        side: In pixels.
-        alt: What a screen reader says of it.
-        title: What stands first below it.
-        lines: What stands below that.
+        side: Side in pixels.
+        alt: Text for screen readers.
+        title: First line below it.
+        lines: Further lines below it.
     """
 
     source: str
@@ -38,9 +38,9 @@ def make_tile(image: Images, mask: Images, side: int, title: str, *lines: str) -
     Args:
         image: uint8 array of shape (S, S).
         mask: uint8 array of shape (S, S), soft mask 0-255.
-        side: In pixels, at most that of a tile on a sheet.
+        side: Side in pixels, at most that of a tile on a sheet.
         title: The image's name.
-        lines: What else is said of it.
+        lines: Further lines of text.
     """
     drawn = cv2.resize(outlined(image, mask), (side, side), interpolation=cv2.INTER_AREA)
     coded = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR if mask.any() else cv2.COLOR_RGB2GRAY)

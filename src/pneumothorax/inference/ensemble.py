@@ -6,7 +6,6 @@ so that all that follows reads either.
 
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from pathlib import Path
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
-from pneumothorax.recipe import describe
+from pneumothorax.recipes import describe
 from pneumothorax.training.provenance import digest_note, read_note, write_note
-from pneumothorax.training.run import find_folds, fold_folders, read_recipe, reading
-from pneumothorax.workspace import write_text
+from pneumothorax.training.run import find_folds, fold_folders, read_recipe
+from pneumothorax.workspace import reading, replace_folder, write_text
 
 OUT_OF_FOLD = "out_of_fold"
 
@@ -132,10 +131,7 @@ def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] |
     for name, of_set in sources.items():
         remedy = "train its other folds" if name == OUT_OF_FOLD else "let it predict the same images"
         check_agreement(of_set, name, remedy)
-    build, old = (run.with_name(f".{run.name}.{word}") for word in ("partial", "old"))
-    for leftover in (build, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
+    with replace_folder(run) as build:  # its decision goes too: it was tuned to other probabilities
         for name, of_set in sources.items():
             folder = build / name if name == OUT_OF_FOLD else build / "predictions" / name
             average(of_set, folder)
@@ -148,13 +144,6 @@ def make_ensemble(run: Path, weights: Mapping[str, float], sets: Sequence[str] |
                 write_note(folder, {place: str(digest) for place, digest in digests.items()})
         text = json.dumps({"members": [asdict(one) for one in members]}, indent=2)
         write_text(build / "ensemble.json", text + "\n")
-        if run.is_dir():  # its decision goes too: it was tuned to other probabilities
-            run.rename(old)
-        build.rename(run)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(build, ignore_errors=True)
-        raise
     return {name: len(of_set[0].studies) for name, of_set in sources.items()}
 
 

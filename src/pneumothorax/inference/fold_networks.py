@@ -4,6 +4,7 @@ Knows nothing of mirror images and means: `inference/predict.py` makes them.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pneumothorax.model.exhaustion import prediction_memory
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training import hardware
 from pneumothorax.training.run import REMEDY, FoldFolder, common_recipe
+from pneumothorax.training.xla import AUTO, announce
 
 
 class Networks:
@@ -88,8 +90,12 @@ class Networks:
         self._loaded = fold
 
 
-def load_folds(folds: Sequence[FoldFolder]) -> Networks:
+def load_folds(folds: Sequence[FoldFolder], xla: str = AUTO) -> Networks:
     """Build the network of a run and load the best weights of some of its folds.
+
+    Args:
+        folds: Of one run.
+        xla: Whether XLA compiles the network: 'auto' leaves that to Keras, which does it on a GPU.
 
     Raises:
         UserError: A folder is incomplete, the folds were trained by several recipes, or weights are damaged
@@ -97,6 +103,10 @@ def load_folds(folds: Sequence[FoldFolder]) -> Networks:
     """
     recipe = last_leg(common_recipe(folds))
     model = build_model(recipe, hardware.choose_precision(recipe.precision), trained=True)
+    if xla != AUTO:
+        model.jit_compile = xla == "true"
+    if model.jit_compile:
+        _announce()
     values = []
     for fold in folds:
         load_weights(model, fold.weights)
@@ -107,6 +117,12 @@ def load_folds(folds: Sequence[FoldFolder]) -> Networks:
                 )
         values.append(_read(model))
     return Networks(model, [fold.path for fold in folds], values)
+
+
+@cache
+def _announce() -> None:
+    """Say that XLA compiles the network, once a process."""
+    announce("batch")
 
 
 def _read(model: keras.Model) -> list[Any]:

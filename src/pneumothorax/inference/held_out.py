@@ -14,10 +14,11 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import FoldFolder, is_newer
+from pneumothorax.training.xla import AUTO
 from pneumothorax.workspace import write_text
 
 
-def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe) -> None:
+def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla: str = AUTO) -> None:
     """Store a fold's held-out probabilities and their scores, and print the paper's table for them.
 
     Args:
@@ -25,6 +26,7 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe) -> 
         cache: Images of the size that was trained last.
         split: Rows that the fold held out.
         recipe: Of the last leg.
+        xla: Whether XLA compiles: 'auto', 'true' or 'false'.
 
     Raises:
         UserError: The folder holds probabilities of other images, or the device has too little memory.
@@ -44,7 +46,7 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe) -> 
                     "prepare those again, or choose another --run",
                 )
         else:
-            networks = networks or load_folds([fold])
+            networks = networks or load_folds([fold], xla)
             title = name.replace("_", "-")
             predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
             write_note(folder, digest_folds([fold.weights]))

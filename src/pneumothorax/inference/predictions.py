@@ -3,7 +3,6 @@
 The format that prediction writes and that decision, submission and report read; needs no network library.
 """
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ import pandas as pd
 from pneumothorax.data import rle
 from pneumothorax.data.cache import TEXT_COLUMNS, read_studies
 from pneumothorax.errors import UserError
-from pneumothorax.training.run import reading
-from pneumothorax.workspace import write_text
+from pneumothorax.workspace import reading, replace_folder, write_text
 
 NEEDED = ("ImageId", "EncodedPixels", "area", "height", "width")  # of each study, to be scored
 MOST_PIXELS = 2**30  # of a true mask
@@ -70,24 +68,21 @@ def write_predictions(
     Raises:
         ValueError: The batches are not N images of that size together.
     """
-    build = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(build, ignore_errors=True)
-    build.mkdir(parents=True)
     shape = (len(studies), size, size)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     written, image_probability = 0, []
-    with (build / "probabilities.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for batch in batches:
-            maps, *told = batch if isinstance(batch, tuple) else (batch,)
-            written += file.write(maps.tobytes())
-            image_probability += told
-    if written != np.prod(shape):
-        raise ValueError(f"found {written} bytes of probabilities; expected {np.prod(shape)}")
-    if image_probability:
-        studies = studies.assign(image_probability=np.concatenate(image_probability).round(6))
-    write_text(build / "studies.csv", studies.to_csv(index=False))
-    shutil.rmtree(folder, ignore_errors=True)
-    build.rename(folder)
+    with replace_folder(folder) as build:
+        with (build / "probabilities.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for batch in batches:
+                maps, *told = batch if isinstance(batch, tuple) else (batch,)
+                written += file.write(maps.tobytes())
+                image_probability += told
+        if written != np.prod(shape):
+            raise ValueError(f"found {written} bytes of probabilities; expected {np.prod(shape)}")
+        if image_probability:
+            studies = studies.assign(image_probability=np.concatenate(image_probability).round(6))
+        write_text(build / "studies.csv", studies.to_csv(index=False))
     return read_predictions(folder)
 
 

@@ -1,4 +1,4 @@
-"""The outside world: what Kaggle sends, and what is sent to it."""
+"""Kaggle: download, notebooks and submissions."""
 
 COMPETITION = "siim-acr-pneumothorax-segmentation"
 KERNELS = ("train", "submit", "explore")  # folders below kernels/

@@ -1,6 +1,6 @@
-"""What went wrong between us and Kaggle: an exception of the client's -> one line with its cure.
+"""Turn Kaggle client exceptions into one-line errors with a remedy.
 
-Opens no connection. It needs no import of the client: a failed request carries its response along.
+Opens no connection and does not import the client: a failed request carries its response.
 """
 
 import random
@@ -21,11 +21,11 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 class RefusedError(UserError):
-    """What Kaggle refused; it will refuse the same again.
+    """A request that Kaggle refused; it would refuse the same again.
 
     Args:
         status: HTTP status, or 0.
-        words: As of `UserError`.
+        words: Arguments of `UserError`.
     """
 
     def __init__(self, status: int, *words: str) -> None:
@@ -33,12 +33,12 @@ class RefusedError(UserError):
         self.status = status
 
     def __reduce__(self) -> Any:
-        """Survive the way back from a worker process."""
+        """Survive pickling on the way back from a worker process."""
         return type(self), (self.status, self.found, self.expected, self.remedy)
 
 
 class LostError(UserError):
-    """No answer came: whether Kaggle did what was asked is unknown."""
+    """No answer came: the request may or may not have had an effect."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Fault:
     """A failed request.
 
     Attributes:
-        status: HTTP status; 0 where no answer came.
-        text: What Kaggle said, or what happened, in one line.
-        wait_seconds: How long Kaggle asks to wait; None where it does not say.
+        status: HTTP status; 0 if no answer came.
+        text: Kaggle's message, or the cause, in one line.
+        wait_seconds: Wait that Kaggle asks for; None without one.
         passing: Whether another try may succeed.
         local: Whether the client itself refused, without asking Kaggle.
     """
@@ -67,15 +67,15 @@ class Fault:
 
 
 def read_fault(error: Exception) -> Fault:
-    """Read status, message and Retry-After out of what the client raised."""
+    """Read status, message and Retry-After from an exception of the client."""
     response = getattr(error, "response", None)
     if response is None or response.status_code < 400:
         wrong_proxy = type(error).__name__ == "InvalidProxyURL"
         if type(error) in (ValueError, OSError) and str(error):
             return Fault(0, " ".join(str(error).split()), None, passing=False, local=True)
-        # An answer of 200 that is no JSON: a login page, a proxy's page, a page of maintenance.
+        # An answer of 200 that is not JSON: a login page, a proxy's page, a page of maintenance.
         if isinstance(error, ValueError) and not wrong_proxy:
-            return Fault(0, "an answer that is none of Kaggle's", None, passing=False)
+            return Fault(0, "an answer that is not Kaggle's", None, passing=False)
         unknown = "Name or service not known" in str(error) or "NameResolution" in repr(error)
         return Fault(0, _reason(error), None, passing=not unknown and not wrong_proxy)
     status = response.status_code
@@ -86,44 +86,44 @@ def explain(fault: Fault, doing: str, place: str) -> UserError:
     """Turn a fault into the error that a user reads.
 
     Args:
-        fault: What happened.
-        doing: What was tried, such as 'list the files of the competition'.
-        place: Where the credentials are.
+        fault: The failed request.
+        doing: Purpose of the request, such as 'list the files of the competition'.
+        place: Place of the credentials.
     """
     status, text = fault.status, fault.text
-    what = f"could not {doing}: "
+    start = f"could not {doing}: "
     if fault.local:
-        return RefusedError(0, what + text)
+        return RefusedError(0, start + text)
     if status == 0:
         if not fault.passing and text.startswith("an answer"):
             return RefusedError(
-                0, what + text, "Kaggle's", "is a proxy or a login page in between? try again later"
+                0, start + text, "Kaggle's", "is a proxy or a login page in between? try again later"
             )
         return LostError(
-            what + text, "a connection to kaggle.com", "check it, and run the same command again"
+            start + text, "a connection to kaggle.com", "check it, and run the same command again"
         )
     if status == 401:
         return RefusedError(
-            status, f"{what}Kaggle refused the credentials in {place} (401)", "a valid token", TOKEN_HELP
+            status, f"{start}Kaggle refused the credentials in {place} (401)", "a valid token", TOKEN_HELP
         )
     if status == 403 and "rules" in text.lower():
         return RefusedError(
             status,
-            f"{what}{text}",
+            f"{start}{text}",
             "the competition's rules accepted, which only a browser can do",
             f"open {RULES}, accept, and run the same command again",
         )
     if status == 429:
         return RefusedError(
-            status, f"{what}Kaggle is asked too often (429)", "", "wait some minutes, then try again"
+            status, f"{start}Kaggle is asked too often (429)", "", "wait some minutes, then try again"
         )
     if status >= 500:
-        return LostError(f"{what}Kaggle answers {status} {text}", "", "try again later")
-    return RefusedError(status, f"{what}Kaggle answers {status} {text}")
+        return LostError(f"{start}Kaggle answers {status} {text}", "", "try again later")
+    return RefusedError(status, f"{start}Kaggle answers {status} {text}")
 
 
 def _message(response: Any) -> str:
-    """Return the message in an error's body; Kaggle knows a flat form and a nested one."""
+    """Return the message in an error's body, in Kaggle's flat or nested form."""
     try:
         body = response.json()
     except ValueError:
@@ -137,13 +137,13 @@ def _message(response: Any) -> str:
 
 
 def _retry_after(response: Any) -> float | None:
-    """Return the seconds of a Retry-After header; its rare form with a date counts as none."""
+    """Return the seconds of a Retry-After header; None for its rare form with a date."""
     text = response.headers.get("Retry-After", "")
     return min(float(text), 600.0) if text.isdecimal() else None
 
 
 def _reason(error: Exception) -> str:
-    """Name a lost connection in few words: urllib3's own are long and hold the address."""
+    """Name a lost connection in few words: urllib3's own message is long and holds the address."""
     name = type(error).__name__
     if type(error) is ConnectionError:  # ours
         return str(error)
@@ -151,7 +151,7 @@ def _reason(error: Exception) -> str:
         "ReadTimeout": "no sign of life within the timeout",
         "ConnectTimeout": "no connection within the timeout",
         "ProxyError": "the proxy broke off, or does not let it through",
-        "InvalidProxyURL": "the environment names a proxy that is no address",
+        "InvalidProxyURL": "the environment names a proxy that is not an address",
         "SSLError": "no secure connection (a certificate that does not fit)",
         "ChunkedEncodingError": "the connection broke off",
     }

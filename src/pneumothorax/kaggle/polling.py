@@ -1,4 +1,4 @@
-"""Waiting for what Kaggle does in its own time: looks often at first, then less so, and not for ever."""
+"""Poll Kaggle, often at first, then less so, up to a deadline."""
 
 import sys
 import time
@@ -15,11 +15,11 @@ def wait_for(look: Callable[[], tuple[str, T | None]], seconds: float) -> tuple[
     """Look until there is a result or the time is over.
 
     Args:
-        look: Returns what to show meanwhile, and the result once it is there.
-        seconds: How long to go on looking; it looks once at least.
+        look: Returns a text to show meanwhile, and the result once it is there.
+        seconds: Time limit; it looks at least once.
 
     Returns:
-        What the last look did.
+        The return value of the last look.
     """
     deadline = time.monotonic() + seconds
     pause = FIRST_PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""What Kaggle answers, as plain values: the client's own objects do not leave `client`."""
+"""Kaggle's responses as plain values: the client's own objects do not leave `client`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ INVALID = ("tags", "dataset_sources", "competition_sources", "kernel_sources", "
 
 @dataclass(frozen=True)
 class Limits:
-    """How many submissions are left.
+    """The number of submissions left.
 
     Attributes:
         allowed: Left today (UTC).
@@ -22,16 +22,16 @@ class Limits:
 
     @property
     def reached(self) -> bool:
-        """Whether Kaggle would refuse another; a user without a team yet has zeros and may submit."""
+        """Whether Kaggle would refuse another; a user without a team has zeros and may submit."""
         return self.allowed == 0 and self.total > 0
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission as Kaggle lists it; scores are Kaggle's own texts, '' before they are there.
+    """One submission in Kaggle's list; scores are Kaggle's own texts, '' before scoring.
 
     Attributes:
-        ref: Kaggle's number of it.
+        ref: Kaggle's reference.
         status: 'PENDING', 'COMPLETE' or 'ERROR'.
         description: The message it was submitted with.
         error: Why Kaggle could not score it.
@@ -61,11 +61,11 @@ class Submission:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What Kaggle made of a pushed notebook.
+    """Kaggle's response to a pushed notebook.
 
     Attributes:
-        url: Where it can be watched.
-        version: Its number, from 1.
+        url: Address of the notebook.
+        version: Version number, from 1.
         error: Why it was refused; '' if it was not.
         invalid: Sources that Kaggle does not know and left out, by kind.
     """
@@ -89,11 +89,11 @@ class Pushed:
 
 @dataclass(frozen=True)
 class KernelState:
-    """How the last run of a notebook does.
+    """State of the last run of a notebook.
 
     Attributes:
         status: Kaggle's word, such as 'QUEUED', 'RUNNING', 'COMPLETE', 'ERROR', 'CANCEL_ACKNOWLEDGED'.
-        failure: What Kaggle says of a failed run.
+        failure: Kaggle's message on a failed run.
     """
 
     status: str
@@ -101,13 +101,13 @@ class KernelState:
 
     @property
     def ended(self) -> bool:
-        """Whether the run is over, well or not."""
+        """Whether the run is over, successful or not."""
         return self.status in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file that a notebook left, and the signed address that it can be fetched from for a while."""
+    """An output file of a notebook, with the signed address where it can be fetched for a while."""
 
     name: str
     url: str
@@ -118,11 +118,11 @@ class Quota:
     """The accelerator hours of this week.
 
     Attributes:
-        gpu_hours_left: Hours; None where Kaggle does not tell.
-        gpu_hours: Hours allowed in all; None where Kaggle does not tell.
-        tpu_hours_left: As of the GPUs.
-        tpu_hours: As of the GPUs.
-        refresh: When the week begins anew, such as '2026-11-28 00:00 UTC'; '' where Kaggle does not tell.
+        gpu_hours_left: Hours; None if Kaggle does not say.
+        gpu_hours: Hours allowed in all; None if Kaggle does not say.
+        tpu_hours_left: Hours; None if Kaggle does not say.
+        tpu_hours: Hours allowed in all; None if Kaggle does not say.
+        refresh: Start of the next week, such as '2026-11-28 00:00 UTC'; '' if Kaggle does not say.
     """
 
     gpu_hours_left: float | None

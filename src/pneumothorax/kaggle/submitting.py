@@ -1,7 +1,7 @@
-"""One CSV -> Kaggle's leaderboard and our ledger: never twice, never lost, never in doubt for long.
+"""Submit one CSV to Kaggle's leaderboard and record it in our ledger: never twice, never lost.
 
 Order: limits asked, 'started' recorded, uploaded, submitted, 'submitted' recorded, 'scored' recorded.
-Whatever breaks in between, the same command again first looks whether Kaggle has the file (`adopt`).
+After a failure in between, the same command first checks whether Kaggle has the file (`adopt`).
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ def refuse_known(book: Path, entry: ledger.Entry) -> None:
     """Refuse a file that Kaggle has already.
 
     Raises:
-        UserError: Its content is in the ledger, submitted.
+        UserError: The ledger has a submission of the same content.
     """
     known = ledger.find(book, entry.sha256)
     if known is None or known.event in ("started", "failed"):
@@ -40,10 +40,10 @@ def refuse_known(book: Path, entry: ledger.Entry) -> None:
 
 
 def adopt(client: "Client", book: Path, entry: ledger.Entry) -> ledger.Entry | None:
-    """Look in Kaggle's list for a file whose submission was begun and never answered.
+    """Look in Kaggle's list for a submission that was begun without an answer.
 
     Returns:
-        The ledger's new line; None where nothing was begun, or Kaggle does not have it.
+        The ledger's new line; None if nothing was begun, or Kaggle does not have it.
 
     Raises:
         UserError: Kaggle does not answer.
@@ -56,7 +56,7 @@ def adopt(client: "Client", book: Path, entry: ledger.Entry) -> ledger.Entry | N
 
 
 def check_limits(client: "Client") -> str:
-    """Ask how many submissions are left; returns that for a person to read.
+    """Ask for the number of submissions left; return it as text.
 
     Raises:
         UserError: None are.
@@ -69,11 +69,11 @@ def check_limits(client: "Client") -> str:
         raise UserError(
             f"no submission is left today ({limits.today} made, {limits.total} in all)",
             "at least one",
-            f"Kaggle counts anew at 00:00 UTC, in {hours} h {minutes:02} min; then submit it with --file",
+            f"Kaggle counts again from 00:00 UTC, in {hours} h {minutes:02} min; then submit it with --file",
         )
-    # Kaggle tells zeros to who has not submitted yet.
+    # Kaggle reports zeros to a user who has not submitted yet.
     known = limits.allowed or limits.total
-    return f"{limits.allowed} submissions left today" if known else "submissions left today: not told yet"
+    return f"{limits.allowed} submissions left today" if known else "submissions left today: unknown"
 
 
 def submit(client: "Client", path: Path, book: Path, entry: ledger.Entry, message: str) -> ledger.Entry:
@@ -99,7 +99,7 @@ def submit(client: "Client", path: Path, book: Path, entry: ledger.Entry, messag
         uploaded = True
         ref = client.create_submission(COMPETITION, token, f"{message[:MESSAGE_CHARACTERS]} {entry.tag}")
     except UserError as error:
-        # A page in place of an answer (status 0) tells no more than silence does.
+        # A page in place of an answer (status 0) says no more than silence does.
         unknown = isinstance(error, LostError) or (isinstance(error, RefusedError) and not error.status)
         if not (uploaded and unknown):
             ledger.append(book, replace(entry, event="failed", note=str(error)))
@@ -151,7 +151,7 @@ def wait(client: "Client", book: Path, entry: ledger.Entry, minutes: float) -> l
 
 
 def record(book: Path, entry: ledger.Entry, there: Submission) -> ledger.Entry:
-    """Add to the ledger what Kaggle says of a submission."""
+    """Add Kaggle's response on a submission to the ledger."""
     failed = there.status == "ERROR"
     return ledger.append(
         book,
@@ -167,10 +167,10 @@ def record(book: Path, entry: ledger.Entry, there: Submission) -> ledger.Entry:
 
 
 def refresh(client: "Client", book: Path) -> tuple[int, list[ledger.Entry]]:
-    """Ask Kaggle for every recorded submission, and add what has changed.
+    """Ask Kaggle for every recorded submission, and add the changes.
 
     Returns:
-        How many lines were added, and the present state of all submissions.
+        The number of lines added, and the present state of all submissions.
 
     Raises:
         UserError: Kaggle does not answer.

@@ -1,4 +1,4 @@
-"""The networks of segmentation-models, from scaled images to logits, and which of their layers are what.
+"""The networks of segmentation-models, from scaled images to logits, and the roles of their layers.
 
 It knows nothing of weights files, of the image's scaling or of the sigmoid: `model/unet.py` adds those.
 """
@@ -10,16 +10,16 @@ from pneumothorax.recipe import Recipe
 
 LIBRARY_NAMES = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}
 WITH_DECODER_FILTERS = ("unet", "linknet")
-# What the names of the decoder's layers begin with that take the encoder's output.
+# Prefixes of the decoder's layers that take the encoder's output.
 DECODER_BEGINS = ("decoder_stage0", "center_block1", "fpn_stage_p5", "psp_level")
-PSPNET_FACTOR = 8  # the encoder's feature map that PSPNet takes has this part of the image's side
+PSPNET_FACTOR = 8  # the image's side divided by that of PSPNet's feature map
 
 
 def build_network(recipe: Recipe, weights: str | None) -> keras.Model:
     """Build the recipe's architecture on its encoder.
 
     Args:
-        recipe: Names architecture, encoder, decoder and size.
+        recipe: Recipe with architecture, encoder, decoder and size.
         weights: 'imagenet', or None for random weights of the encoder.
 
     Returns:
@@ -42,18 +42,18 @@ def build_network(recipe: Recipe, weights: str | None) -> keras.Model:
 
 
 def find_head(network: keras.Model) -> keras.layers.Conv2D:
-    """Return the convolution that gives the logits: the last, whatever its name (Linknet's has none)."""
+    """Return the convolution that gives the logits: the last, of any name (Linknet's has none)."""
     return next(layer for layer in reversed(network.layers) if isinstance(layer, keras.layers.Conv2D))
 
 
 def find_encoder(network: keras.Model) -> keras.Model:
-    """Return the encoder as a model of its own, sharing the network's weights; of PSPNet the part it uses."""
+    """Return the encoder as a model that shares the network's weights; for PSPNet the part it uses."""
     begin = next(layer for layer in network.layers if layer.name.startswith(DECODER_BEGINS))
     return keras.Model(network.input, begin.input)
 
 
 def build_encoder(recipe: Recipe) -> tuple[keras.Model, keras.Model]:
-    """Build the recipe's encoder alone, of random weights, as files of encoder weights hold it.
+    """Build the recipe's encoder alone, with random weights, in the layout of encoder weights files.
 
     Returns:
         The whole encoder; and the part of it that `find_encoder` finds in the recipe's network, of the same

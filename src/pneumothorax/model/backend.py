@@ -1,4 +1,4 @@
-"""What Keras runs on, chosen and checked before it is imported; and its settings, pinned once it is."""
+"""Choose and check Keras' backend before Keras is imported, and pin its settings afterwards."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from typing import Any
 
 from pneumothorax.errors import UserError
 
-# How to install each backend that this package is tested on.
+# Install commands of the tested backends.
 BACKENDS = {"tensorflow": "pip install -e '.[tensorflow]', or '.[gpu]'", "jax": "pip install -e '.[jax]'"}
 LEGACY = "TF_USE_LEGACY_KERAS"  # makes tf.keras the Keras 2 of another package
 LIMITS = ("max_epochs", "max_steps_per_epoch")  # of any training, "for debugging"
-# What Keras takes in a keras.json; it ends with a traceback at anything else.
+# Values that Keras accepts in a keras.json; it fails with a traceback at any other.
 _SETTINGS = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
@@ -21,7 +21,7 @@ _SETTINGS = {
 
 
 def choose_backend() -> None:
-    """Name what Keras runs on where the user has not: TensorFlow, or JAX where that alone is installed.
+    """Set Keras' backend if the user has not: TensorFlow, or JAX if only that is installed.
 
     TensorFlow reads the environment when it is first imported, Keras too.
     """
@@ -36,10 +36,10 @@ def choose_backend() -> None:
 
 
 def check_backend() -> None:
-    """Check that Keras can run on what the environment names.
+    """Check that Keras can run on the backend in the environment.
 
     Raises:
-        UserError: It is no backend of this package's, it is not installed, Keras already runs on another in
+        UserError: The backend is unsupported or not installed, Keras already runs on another in
             this process, TensorFlow was imported with Keras 2, or Keras cannot read the user's keras.json.
     """
     name = os.environ["KERAS_BACKEND"]
@@ -64,7 +64,7 @@ def check_backend() -> None:
 
 
 def missing(name: str) -> UserError:
-    """Make the error of a backend that is not installed."""
+    """Return the error for a backend that is not installed."""
     ways = " or ".join(
         f"{title} ({BACKENDS[key]})" for key, title in (("tensorflow", "TensorFlow"), ("jax", "JAX"))
     )
@@ -76,25 +76,25 @@ def missing(name: str) -> UserError:
 
 
 def pin_settings() -> None:
-    """Give Keras the settings that the networks are written for, whatever the user's keras.json says."""
+    """Give Keras the settings that the networks expect, instead of those in the user's keras.json."""
     import keras
 
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
-    keras.config.set_dtype_policy("float32")  # Keras keeps the one that it began with
+    keras.config.set_dtype_policy("float32")  # Keras keeps its first one
     for name in LIMITS:
         if remove := getattr(keras.config, f"set_{name}", None):  # not in every Keras 3
             remove(None)
 
 
 def _check_file() -> None:
-    """Check the user's keras.json, which Keras reads as it is imported.
+    """Check the user's keras.json, which Keras reads when it is imported.
 
     Raises:
-        UserError: Keras would end with a traceback.
+        UserError: Keras would fail with a traceback.
     """
-    home = Path.home()  # from here on as Keras does
+    home = Path.home()  # below as in Keras
     folder = os.environ.get("KERAS_HOME", f"{home if os.access(home, os.W_OK) else '/tmp'}/.keras")
     path = Path(folder, "keras.json").expanduser()
     if not path.exists():
@@ -104,7 +104,7 @@ def _check_file() -> None:
         values: Any = json.loads(path.read_text())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})", "Keras' settings", remedy) from None
-    except ValueError:  # Keras passes over it
+    except ValueError:  # Keras ignores it
         return
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no settings by name", "Keras' settings", remedy)

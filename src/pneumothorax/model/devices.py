@@ -1,14 +1,14 @@
-"""What Keras' backend computes on: which one it is, how many GPUs it sees, how many devices share a batch."""
+"""Devices of Keras' backend: which backend, how many GPUs, how many devices share a batch."""
 
 import keras
 
 from pneumothorax.model.backend import pin_settings
 
-pin_settings()  # whatever builds a network imports this module first
+pin_settings()  # all modules that build a network import this one first
 
 
 def on_tensorflow() -> bool:
-    """Tell whether Keras runs on TensorFlow."""
+    """Return whether Keras runs on TensorFlow."""
     return bool(keras.backend.backend() == "tensorflow")
 
 
@@ -27,7 +27,7 @@ def count_tpus() -> int:
 
 
 def count_replicas() -> int:
-    """Count the devices that the current `tf.distribute` strategy trains on; 1 where there is none.
+    """Count the devices that the current `tf.distribute` strategy trains on; 1 without one.
 
     1 under JAX, where a step is written for the whole batch however many devices share it.
     """
@@ -39,7 +39,7 @@ def count_replicas() -> int:
 
 
 def count_shares() -> int:
-    """Count the devices that Keras' distribution cuts a batch among; 1 where there is none."""
+    """Count the devices among which Keras' distribution splits a batch; 1 without one."""
     distribution = keras.distribution.distribution()
     return 1 if distribution is None else int(distribution.device_mesh.devices.size)
 
@@ -71,12 +71,12 @@ def name_cpu() -> str:
 
 
 def on_one_cpu() -> bool:
-    """Tell whether TensorFlow computes on one CPU alone."""
+    """Return whether TensorFlow computes on one CPU alone."""
     return on_tensorflow() and not count_gpus() and count_replicas() == 1
 
 
 def _count_jax_devices(platform: str) -> int:
-    """Count the devices of one kind; Keras' own `list_devices` raises where there is none."""
+    """Count the devices of one kind; Keras' own `list_devices` raises if there are none."""
     if keras.backend.backend() != "jax":
         return 0
     import jax

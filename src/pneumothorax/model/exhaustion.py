@@ -1,4 +1,4 @@
-"""Out of memory: the errors of NumPy, TensorFlow and JAX -> one line with a remedy."""
+"""Turn out-of-memory errors of NumPy, TensorFlow and JAX into one line with a remedy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ DISK = ("No space left on device", "Disk quota exceeded")  # TensorFlow calls a 
 
 @contextmanager
 def training_memory(recipe: Recipe) -> Iterator[None]:
-    """Report a lack of memory in the block, which trains or validates, in one line.
+    """Report out-of-memory errors of training and validation in the block, in one line.
 
     Raises:
         UserError: The block ran out of memory; the remedy keeps the images of one update.
@@ -26,11 +26,11 @@ def training_memory(recipe: Recipe) -> Iterator[None]:
 
 @contextmanager
 def prediction_memory(images: int, size: int) -> Iterator[None]:
-    """Report a lack of memory in the block, which predicts, in one line.
+    """Report out-of-memory errors of prediction in the block, in one line.
 
     Args:
-        images: Images of a batch.
-        size: Their side in pixels.
+        images: Batch size.
+        size: Side of the images in pixels.
 
     Raises:
         UserError: The block ran out of memory.
@@ -43,7 +43,7 @@ def prediction_memory(images: int, size: int) -> Iterator[None]:
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Return whether an error means that memory, of the machine or the device, is full."""
+    """Return whether an error means that the memory of the machine or the device is full."""
     if isinstance(error, MemoryError):
         return True
     text = str(error)
@@ -79,7 +79,7 @@ def _describe(stage: str, images: int, size: int) -> str:
 
 
 def _training_remedy(recipe: Recipe) -> str:
-    """Name the next smaller batch of which a whole number makes the same update."""
+    """Return the remedy: a smaller batch, accumulated to the same update."""
     update = recipe.batch_size * recipe.accumulate
     smaller = next((n for n in range(recipe.batch_size - 1, 0, -1) if update % n == 0), None)
     if smaller is None:

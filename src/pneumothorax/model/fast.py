@@ -1,7 +1,7 @@
 """Keras' own layers and Adam on TensorFlow's fused CPU kernels: the same numbers in less time.
 
-Each class computes what the Keras class of the same name computes and saves its weights under the same name,
-so that a network trained with them loads without them, and the other way round. They serve one CPU under
+Each class computes the same as the Keras class of its name and saves its weights under the same name,
+so that a network trained with them loads without them, and vice versa. They are for one CPU under
 TensorFlow: a GPU's XLA fuses by itself, and several devices need Keras' synchronised batch normalisation.
 """
 
@@ -38,7 +38,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
             variance *= (
                 count - 1
-            ) / count  # the kernel's is the sample's, Keras' running average the batch's
+            ) / count  # the kernel returns the sample variance, Keras averages the batch variance
             keep = self.momentum
             self.moving_mean.assign(self.moving_mean * keep + mean * (1 - keep))
             self.moving_variance.assign(self.moving_variance * keep + variance * (1 - keep))
@@ -107,7 +107,7 @@ class Adam(keras.optimizers.Adam):
 
 
 def speed_up(model: keras.Model) -> keras.Model:
-    """Return the same network, with the same weights, of the layers above wherever they fit."""
+    """Return the same network, with the same weights, of the layers above wherever they apply."""
 
     def replaced(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
@@ -121,7 +121,7 @@ def speed_up(model: keras.Model) -> keras.Model:
     return faster
 
 
-# Keras' layer: its twin, and when the twin can stand in.
+# Keras' layer: its twin, and the condition for replacing it.
 TWINS: dict[type, tuple[Any, Callable[[Any], bool]]] = {
     keras.layers.BatchNormalization: (
         BatchNormalization,
@@ -137,7 +137,7 @@ TWINS: dict[type, tuple[Any, Callable[[Any], bool]]] = {
 
 
 def _is_wide(layer: keras.layers.Conv2D) -> bool:
-    """Tell whether matrix products beat oneDNN's gradient: in bfloat16, from 512 input channels on."""
+    """Return whether matrix products beat oneDNN's gradient: in bfloat16, from 512 input channels on."""
     shape = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, layer.groups)
     plain = shape == ((3, 3), (1, 1), (1, 1), "same", 1)
     return plain and layer.compute_dtype == "bfloat16" and layer.kernel.shape[2] >= WIDE

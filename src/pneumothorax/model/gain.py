@@ -1,8 +1,8 @@
-"""Gain: how much more the best of many decision rules scores than leaving every image empty.
+"""Gain: the best decision rule's score over the score of leaving every image empty.
 
 The mean Dice over all images, and any mean of positives and negatives, reward a network that finds nothing;
-its gain is 0. So is that of an untrained network, whatever its maps look like. The rules are a small grid of
-those that `inference.rules` searches after training, at the network's own size.
+its gain is 0. So is that of an untrained network, for any maps. The rules are a small grid of
+those that `inference.search` searches after training, at the network's own size.
 """
 
 from typing import Any
@@ -23,7 +23,8 @@ class Gain(keras.metrics.Metric):
     """The gain of the best rule over all-empty, in mean Dice, with its standard error; 0 if none beats it.
 
     A rule leaves an image empty if fewer than a least area of its pixels exceed a top threshold, or if the
-    probability of the image lies below a classification threshold; else its mask is what exceeds a threshold.
+    image-level probability is below a classification threshold; else its mask is all pixels above a
+    threshold.
     Only sums over images are kept, one for each rule, so that batches and devices add up.
 
     Args:
@@ -39,9 +40,7 @@ class Gain(keras.metrics.Metric):
         self.allowed = (tops[:, None] >= np.array(THRESHOLDS)).astype(np.float32)  # as `tune` does
         self.sums = self.add_variable(self.allowed.shape, "zeros", name="sums")
         self.squares = self.add_variable(self.allowed.shape, "zeros", name="squares")
-        self.weights = self.add_variable(
-            (2,), "zeros", name="weights"
-        )  # their sum, and that of their squares
+        self.weights = self.add_variable((2,), "zeros", name="weights")  # sum and sum of squares
 
     def update_state(
         self,
@@ -55,8 +54,8 @@ class Gain(keras.metrics.Metric):
         Args:
             truth: Masks, shape (N, S, S, 1), cut at 0.5.
             probability: Maps of the same shape.
-            image_probability: That an image shows a pneumothorax, shape (N, 1); None without a head.
-            sample_weight: Of each image, shape (N,).
+            image_probability: Image-level probability of a pneumothorax, shape (N, 1); None without a head.
+            sample_weight: Weight of each image, shape (N,).
         """
         mask = ops.cast(truth[..., :1] > 0.5, "float32")
         areas, overlaps = [], []
@@ -96,7 +95,7 @@ class Gain(keras.metrics.Metric):
 
 
 class GainModel(keras.Model):
-    """A network that also measures the gain of what it is evaluated on.
+    """A network that also measures the gain when it is evaluated.
 
     Keras' metrics see one output each; the rules need the map and the image-level probability together.
 
@@ -114,7 +113,7 @@ class GainModel(keras.Model):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the loss as Keras does, and update the gain when evaluating."""
+        """Return Keras' loss, and update the gain when evaluating."""
         if not training:
             if isinstance(y_pred, dict):
                 weight = None if sample_weight is None else sample_weight["probability"]

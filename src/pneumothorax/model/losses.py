@@ -5,7 +5,7 @@ and log-dice: Steinberger Eriksson 2019; focal: Lin et al. 2017; Lovasz: Berman 
 Kervadec et al. 2019.
 
 Under `tf.distribute` the sums over a batch are sums over all replicas, so that several devices compute the
-loss of one.
+same loss as one.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from pneumothorax.recipe import Recipe
 
 Tensor = Any
 PIXELS = (1, 2, 3)
-# What the logarithms of p and of 1 - p are taken of at least. A float32 p goes on to 1e-38, and the gradient
+# Lower bounds of p and 1 - p in logarithms. A float32 p may be as small as 1e-38, and the gradient
 # 1 / p must bear a loss scale; 1 - p has no value between 0 and 2**-24.
 LEAST_P, LEAST_REST = 1e-20, 2.0**-24
 FILLED = -1.0  # the truth of an image that only fills a batch
@@ -33,13 +33,13 @@ def bce(mask: Tensor, probability: Tensor) -> Tensor:
 
 
 def soft_dice(mask: Tensor, probability: Tensor, *, smooth: float = 0.1, reduction: str = "image") -> Tensor:
-    """Return the soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 where both are empty.
+    """Return the soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 if both are empty.
 
     Args:
         mask: Truth y, shape (N, H, W, 1).
         probability: Prediction p, shape (N, H, W, 1).
         smooth: s, in pixels.
-        reduction: 'image' for one value an image; 'batch' for the whole batch taken as one image.
+        reduction: 'image' for one value an image; 'batch' to treat the whole batch as one image.
 
     Returns:
         Shape (N,); under 'batch' all N values are the same.
@@ -66,11 +66,11 @@ def lovasz(mask: Tensor, probability: Tensor) -> Tensor:
     """Return an image's symmetric Lovasz hinge, (LH(z, g) + LH(-z, 1 - g)) / 2, shape (N,).
 
     LH is the Lovasz extension of the Jaccard loss 1 - |G and P| / |G or P| at the hinge errors
-    m = max(0, 1 - z (2 g - 1)): the sum of m in falling order, each times what its pixel adds to the Jaccard
+    m = max(0, 1 - z (2 g - 1)): the sum of m in falling order, times each pixel's increment of the Jaccard
     loss of all before it. It works on the logits z = log p - log(1 - p), as its authors and the competition's
-    third place did: there it is convex, and a pixel that is surely wrong keeps its gradient, which a Lovasz
-    loss of probabilities loses in the sigmoid. The second half swaps lesion and ground and leaves the errors
-    as they are; it lets an image without a lesion learn from every pixel instead of its worst one.
+    third place did: there it is convex, and a confidently wrong pixel keeps its gradient, which a Lovasz
+    loss of probabilities loses in the sigmoid. The second half swaps lesion and ground and keeps the errors;
+    it lets an image without a lesion learn from every pixel instead of its worst one.
 
     A soft mask is cut at one half, for g is a set.
     """
@@ -95,10 +95,10 @@ def boundary(distances: Tensor, probability: Tensor) -> Tensor:
 
 
 def boundary_weight(recipe: Recipe, epoch: int) -> tuple[float, float]:
-    """Return what boundary weighs in an epoch, and what the other terms are multiplied by.
+    """Return the weight of boundary in an epoch, and the factor on the other terms.
 
     Args:
-        recipe: With the term boundary in its loss, and the schedule of its weight.
+        recipe: Recipe with the term boundary in its loss, and the schedule of its weight.
         epoch: Counted from 0.
     """
     weight = parse_loss(recipe.loss)["boundary"]
@@ -133,7 +133,7 @@ def find_losses(recipe: Recipe) -> Any:
 def find_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of the recipe's masks: truth and probabilities -> one value an image, shape (N,).
 
-    An image whose truth is `FILLED` adds nothing to the sums over a batch; its own value means nothing, and
+    An image whose truth is `FILLED` adds nothing to the sums over a batch; its own value is undefined, and
     must get the weight 0.
     """
     dice = partial(soft_dice, smooth=recipe.smooth, reduction=recipe.loss_reduction)
@@ -174,7 +174,7 @@ def _logarithms(probability: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _jaccard_steps(ranked: Tensor) -> Tensor:
-    """Return what each pixel adds to the Jaccard loss of those before it, shape (N, H W).
+    """Return each pixel's increment of the Jaccard loss over those before it, shape (N, H W).
 
     With k pixels wrong the loss is 1 - I / U, where I counts the lesion's pixels among the others and U the
     lesion's with those of the ground among the k. A pixel of the lesion takes one from I, one of the ground

@@ -1,6 +1,6 @@
-"""Memory: bytes of a training step and of a forward pass, and what the device has left for them.
+"""Memory: bytes of a training step and of a forward pass, and the memory free on the device.
 
-Estimates count tensors of a built network; none runs it. `model/exhaustion.py` reports where they fail.
+Estimates count tensors of a built network without running it. `model/exhaustion.py` reports their failures.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pneumothorax.model.devices import count_gpus, count_tpus, on_tensorflow
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 
-CPU_PIXELS = 1 << 20  # of a batch to predict: 64 images of 128 pixels; twice as many gain 4 %
+CPU_PIXELS = 1 << 20  # in a prediction batch: 64 images of 128 pixels; twice as many gain 4 %
 DEVICE_PIXELS = 1 << 22  # likewise on a GPU or TPU: 64 images of 256 pixels fill it
 SHARE = 0.5  # of the free memory for a forward pass: workspace, fragments and copies need the rest
 LOSS_MAPS = 8  # masks, probabilities, logits, their logarithms, products and gradients, in float32
@@ -32,13 +32,13 @@ READS_OUTPUT = (keras.layers.Activation, keras.layers.ReLU, keras.layers.MaxPool
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one training step: those of any batch, and those that each image adds.
+    """Bytes of one training step: a constant part, and a part for each image.
 
     Attributes:
         weights: One float32 copy.
         copies: All copies, the moments and the narrow ones.
         image: Activations, gradients and maps of one image.
-        image_unfused: The same where the compiler does not join element-wise operations.
+        image_unfused: As `image`, if the compiler does not join element-wise operations.
     """
 
     weights: int
@@ -52,7 +52,7 @@ class Memory:
 
 
 def estimate_training(recipe: Recipe, precision: str) -> Memory:
-    """Count the bytes of a training step; `benchmarks/memory.py` says what is counted, and measures it."""
+    """Count the bytes of a training step; `benchmarks/memory.py` describes and measures the parts."""
     model = build_model(recipe, precision, trained=True)
     weights = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) * 4
     copies = 1 + 1 + 2 + 1 + 1  # values, gradients, Adam, EMA, accumulated gradients
@@ -74,9 +74,9 @@ def estimate_training(recipe: Recipe, precision: str) -> Memory:
 
 
 def estimate_forward(model: keras.Model) -> int:
-    """Count the bytes that each image of a forward pass takes: the most that its tensors have at one time.
+    """Count the bytes of a forward pass per image: the most that its tensors take at one time.
 
-    A tensor is there from the layer that makes it to the last layer that reads it.
+    A tensor lives from the layer that makes it to the last layer that reads it.
     """
     layers = list(list_layers(model))
     last_use: dict[int, int] = {}
@@ -92,7 +92,7 @@ def estimate_forward(model: keras.Model) -> int:
 
 
 def images_at_once(model: keras.Model) -> int:
-    """Return how many images a network should predict at a time on this device."""
+    """Return the number of images that a network should predict at a time on this device."""
     pixels = model.input_shape[1] ** 2
     free = free_memory()
     if free is None:
@@ -102,7 +102,7 @@ def images_at_once(model: keras.Model) -> int:
 
 
 def floor_to_power(number: int) -> int:
-    """Return the largest power of two that is no larger than a number of 1 or more."""
+    """Return the largest power of two that is not above a number of 1 or more."""
     return 1 << (number.bit_length() - 1)
 
 
@@ -123,7 +123,7 @@ def free_memory() -> int | None:
 
 
 def available_memory() -> int:
-    """Return the bytes of main memory that a new process can have; 2**63 where the system does not say."""
+    """Return the bytes of main memory available to a new process; 2**63 if the system does not say."""
     path = Path("/proc/meminfo")
     lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 2**63)
@@ -145,7 +145,7 @@ def count_bytes(tensor: keras.KerasTensor) -> int:
 
 
 def _between(layer: keras.Layer) -> int:
-    """Return the bytes that a separable convolution makes between its two halves; 0 of any other layer."""
+    """Return the bytes that a separable convolution makes between its two halves; 0 for any other layer."""
     if not isinstance(layer, keras.layers.SeparableConv2D):
         return 0
     return count_bytes(layer.output) // layer.filters * layer.input.shape[-1]

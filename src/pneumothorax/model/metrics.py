@@ -17,7 +17,7 @@ MASK_SCORES = ("mean_dice", "hard_dice", "balanced_dice")
 
 
 def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
-    """Return the Dice of each image's mask, both cut at 0.5; 1 where both are empty, shape (N,)."""
+    """Return the Dice of each image's mask, both cut at 0.5; 1 if both are empty, shape (N,)."""
     mask, found = (ops.cast(values > 0.5, "float32") for values in (truth, probability))
     areas = ops.sum(mask, axis=PIXELS) + ops.sum(found, axis=PIXELS)
     overlap = ops.sum(mask * found, axis=PIXELS)
@@ -27,9 +27,10 @@ def hard_dice(truth: Tensor, probability: Tensor) -> Tensor:
 class BalancedDice(keras.metrics.Metric):
     """The mean hard Dice of the positives and that of the negatives, each half.
 
-    What leaves every image empty scores one half, and so does what finds every lesion and marks every healthy
-    image; the mean over all images would give the first of them four fifths, and pick it while little is
-    learnt. An image is positive if its mask is not empty. Where one kind is missing, the other alone counts.
+    A network that leaves every image empty scores one half, and so does one that finds every lesion and
+    marks every healthy image; the mean over all images would give the first four fifths, and pick it while
+    little is learnt. An image is positive if its mask is not empty. If one kind is missing, the other alone
+    counts.
     """
 
     def __init__(self, name: str = "balanced_dice") -> None:
@@ -48,7 +49,7 @@ class BalancedDice(keras.metrics.Metric):
         self.counts.assign_add(ops.sum(kinds, axis=1))
 
     def result(self) -> Tensor:
-        """Return the mean over the kinds that there are."""
+        """Return the mean over the kinds present."""
         there = ops.cast(self.counts > 0, "float32")
         return ops.sum(self.sums / ops.maximum(self.counts, 1.0)) / ops.maximum(ops.sum(there), 1.0)
 
@@ -66,7 +67,7 @@ def find_metrics(recipe: Recipe) -> Any:
 
 
 def plain_names(logs: dict[str, float]) -> dict[str, float]:
-    """Return Keras' logs with the names that a network without a classification head gives them.
+    """Return Keras' logs with the names of a network without a classification head.
 
     Keras puts the output's name before a score's when there is more than one output.
     """
@@ -75,5 +76,5 @@ def plain_names(logs: dict[str, float]) -> dict[str, float]:
 
 
 def _of_mask(function: Any) -> Any:
-    """Return a score of the mask alone, without what boundary puts behind it; finite for a `FILLED` one."""
+    """Return a score of the mask alone, without boundary's channel; finite for a `FILLED` image."""
     return lambda truth, probability: function(ops.maximum(truth[..., :1], 0.0), probability)

@@ -1,6 +1,6 @@
-"""The NVIDIA cards that the driver knows, by `nvidia-smi`; knows neither Keras nor what it can use of them.
+"""List NVIDIA cards by `nvidia-smi`; knows neither Keras nor which cards it can use.
 
-Asking the driver takes no memory of a card, where a backend that looks for devices may.
+Asking the driver takes no memory of a card, while a backend that looks for devices may.
 """
 
 import csv
@@ -20,12 +20,12 @@ class Card:
     """One GPU.
 
     Attributes:
-        number: Its place among the visible ones, counted from 0.
-        uuid: Such as 'GPU-6f9c...'; names it in CUDA_VISIBLE_DEVICES whatever the order.
-        name: Such as 'Tesla T4'.
-        memory_mib: Of the whole card; None where the driver does not say.
-        used_mib: Of it, by all processes; None where the driver does not say.
-        capability: CUDA's compute capability; None where the driver does not say.
+        number: Position among the visible cards, counted from 0.
+        uuid: Identifier such as 'GPU-6f9c...'; valid in CUDA_VISIBLE_DEVICES in any order.
+        name: Model, such as 'Tesla T4'.
+        memory_mib: Memory of the whole card; None if the driver does not say.
+        used_mib: Memory used by all processes; None if the driver does not say.
+        capability: CUDA's compute capability; None if the driver does not say.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Card:
 
 
 def list_cards() -> list[Card]:
-    """List the cards that CUDA_VISIBLE_DEVICES leaves visible; none where nvidia-smi is missing or fails.
+    """List the cards that CUDA_VISIBLE_DEVICES leaves visible; none if nvidia-smi is missing or fails.
 
     Numbers are nvidia-smi's, the order of the slots (CUDA_DEVICE_ORDER=PCI_BUS_ID).
     """
@@ -55,7 +55,7 @@ def has_fast_halves(cards: Sequence[Card]) -> bool:
 
 
 def _ask(fields: Sequence[str]) -> list[list[str]]:
-    """Return nvidia-smi's rows of these fields; none where it is missing, fails or takes too long."""
+    """Return nvidia-smi's rows of these fields; none if it is missing, fails or takes too long."""
     if (program := shutil.which("nvidia-smi")) is None:
         return []
     words = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
@@ -75,7 +75,7 @@ def _ask(fields: Sequence[str]) -> list[list[str]]:
 
 
 def _read(row: list[str]) -> Card | None:
-    """Read a row of `FIELDS`, with or without the last; None where it is another text."""
+    """Read a row of `FIELDS`, with or without the last; None for another text."""
     if len(row) < len(FIELDS) - 1 or not row[0].isdecimal() or not row[1].startswith("GPU-"):
         return None
     memory, used = (int(text) if text.isdecimal() else None for text in row[3:5])
@@ -85,7 +85,7 @@ def _read(row: list[str]) -> Card | None:
 
 
 def _choose(cards: list[Card], setting: str | None) -> list[Card]:
-    """Choose cards as CUDA reads CUDA_VISIBLE_DEVICES.
+    """Choose cards by CUDA's rules for CUDA_VISIBLE_DEVICES.
 
     An entry is a number or the beginning of a UUID. One that names no card hides itself and all after it, and
     one that comes twice hides all.

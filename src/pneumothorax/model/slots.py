@@ -1,4 +1,4 @@
-"""`--devices` -> slots: the GPUs, or the share of the CPU, on which one process computes; knows no Keras.
+"""`--devices` -> slots: the GPUs, or the share of the CPU, of one process; knows no Keras.
 
 A process sees its slot alone, by environment variables that must be set before Keras is imported.
 """
@@ -22,12 +22,12 @@ THREADS = (
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one process computes.
+    """Devices of one process.
 
     Attributes:
-        name: For people, such as 'GPU 0 (Tesla T4)'.
+        name: Display name, such as 'GPU 0 (Tesla T4)'.
         environment: Variables that hide everything else from Keras' backends.
-        cores: Numbers of the cores that the process may run on; all where there are none.
+        cores: Numbers of the cores that the process may run on; empty for all.
         cards: The GPUs; none on a CPU.
     """
 
@@ -38,13 +38,13 @@ class Slot:
 
 
 def find_slots(words: Sequence[str]) -> tuple[list[Slot], bool]:
-    """Find the slots that the user asks for, one for each process that may run at a time.
+    """Find the requested slots, one for each process that may run at a time.
 
     Args:
-        words: 'cpu' once for each process, or the numbers of GPUs; nothing asks for every GPU.
+        words: 'cpu' once for each process, or the numbers of GPUs; empty for every GPU.
 
     Returns:
-        The slots, none where nothing was asked for and the driver knows no NVIDIA card; and whether a process
+        The slots, none if none were requested and the driver knows no NVIDIA card; and whether a process
         sees just these devices by itself, so that Keras' backend may choose.
 
     Raises:
@@ -71,7 +71,7 @@ def find_slots(words: Sequence[str]) -> tuple[list[Slot], bool]:
 
 
 def join_slots(slots: Sequence[Slot]) -> Slot:
-    """Make one slot of several, for a single process that uses all their devices."""
+    """Join several slots, for a single process that uses all their devices."""
     if cards := [card for slot in slots for card in slot.cards]:
         return _on_cards(cards)
     return Slot("the CPU", NO_GPU)
@@ -104,10 +104,10 @@ def _find_cores(number: int) -> list[Slot]:
 
 
 def _with_room(cards: list[Card], *, all_needed: bool) -> list[Card]:
-    """Leave out cards that other processes fill, with a warning; warn of those that are half full.
+    """Leave out cards that other processes fill, with a warning; warn about those that are half full.
 
     Raises:
-        UserError: All of them are full, or one that was asked for by name.
+        UserError: All of them are full, or one that was requested by name.
     """
     kept = []
     for card in cards:
@@ -115,19 +115,19 @@ def _with_room(cards: list[Card], *, all_needed: bool) -> list[Card]:
             kept.append(card)
             continue
         free = card.memory_mib - card.used_mib
-        told = f"{card}: other processes use {card.used_mib:,} of its {card.memory_mib:,} MiB"
+        used = f"{card}: other processes use {card.used_mib:,} of its {card.memory_mib:,} MiB"
         if free >= LEAST_FREE_MIB:
             kept.append(card)
             if card.used_mib * 2 > card.memory_mib:
-                warn(f"{told}; memory may run out, and both are slow")
+                warn(f"{used}; memory may run out, and both are slow")
         elif all_needed or (len(cards) == 1):
             raise UserError(
-                told,
+                used,
                 f"at least {LEAST_FREE_MIB:,} MiB free",
                 "end them (nvidia-smi lists them), or use another",
             )
         else:
-            warn(f"{told}; it is left out")
+            warn(f"{used}; it is left out")
     if cards and not kept:
         raise UserError(
             f"other processes fill all GPUs: {', '.join(map(str, cards))}",

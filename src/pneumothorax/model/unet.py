@@ -1,11 +1,8 @@
-"""build_model: a recipe -> the network that it names; the network scales its own input."""
+"""build_model: a recipe -> its network; the network scales its own input."""
 
 import contextlib
-import fcntl
 import math
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +17,16 @@ from pneumothorax.model.encoders import lite
 from pneumothorax.model.encoders.weights import find_weights, inspect_file, named_for_keras, ways_out
 from pneumothorax.model.encoders.xception import check_encoder, load_library
 from pneumothorax.recipe import Recipe
+from pneumothorax.workspace import atomic, locked
 
 
 def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:
     """Build the recipe's network: grey uint8 images in, probabilities out.
 
     Args:
-        recipe: Names encoder, its weights, decoder and size.
+        recipe: Recipe with encoder, its weights, decoder and size.
         precision: A Keras dtype policy; the sigmoid and all after it are float32 in any.
-        trained: Weights will be loaded into it, so the encoder's own are not fetched.
+        trained: Weights will be loaded into it, so the encoder's own are not downloaded.
 
     Returns:
         A model from uint8 images of shape (N, S, S, 1), values 0-255, to float32 probabilities of shape
@@ -36,7 +34,7 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         under "classification" the probability of shape (N, 1) that the image shows a pneumothorax.
 
     Raises:
-        UserError: There is no such encoder, it takes no images so small, or its weights cannot be had or do
+        UserError: There is no such encoder, the size is too small for it, or its weights are missing or do
             not fit.
     """
     check_encoder(recipe.encoder)
@@ -52,7 +50,7 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = recipe.batch_norm_momentum
-                layer.synchronized = count_replicas() > 1  # several devices then compute what one would
+                layer.synchronized = count_replicas() > 1  # several devices then compute the same as one
         if not trained:
             bias = find_head(network).bias
             bias.assign(np.full(bias.shape, math.log(recipe.prior / (1 - recipe.prior))))
@@ -84,10 +82,10 @@ def _to_classification(encoded: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def input_scale(encoder: str) -> tuple[np.ndarray, np.ndarray]:
-    """Measure how the encoder's own preprocessing maps grey values 0-255, which is always a straight line.
+    """Measure the encoder's own preprocessing of grey values 0-255, which is always linear.
 
     Returns:
-        mean and deviation, float arrays of shape (3,): the encoder wants (grey - mean) / deviation.
+        mean and deviation, float arrays of shape (3,): the encoder expects (grey - mean) / deviation.
     """
     preprocess = load_library().get_preprocessing(encoder)
     black, white = (np.asarray(preprocess(np.full((1, 1, 3), v, "float32"))).reshape(3) for v in (0.0, 255.0))
@@ -102,11 +100,8 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model: The network.
         path: A file name ending in ``.weights.h5``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        temporary = Path(folder, path.name)
+    with atomic(path) as temporary:
         model.save_weights(temporary)
-        shutil.move(temporary, path)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -127,7 +122,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
 
 def _build(recipe: Recipe, weights: str | None) -> keras.Model:
-    """Build the network from scaled images to logits, and say what to do where weights cannot be had."""
+    """Build the network from scaled images to logits; report weights that are unavailable."""
     try:
         with _one_at_a_time() if weights else contextlib.nullcontext():
             return build_network(recipe, weights)
@@ -138,7 +133,7 @@ def _build(recipe: Recipe, weights: str | None) -> keras.Model:
                 "a size that it takes",
                 "use a larger --size, or another --encoder",
             ) from None
-        # Keras wraps what a failed download raises in a plain Exception that names the address.
+        # Keras wraps the error of a failed download in a plain Exception that names the address.
         if (weights and type(error) is Exception) or isinstance(error, OSError):
             raise UserError(
                 f"the ImageNet weights of {recipe.encoder} cannot be downloaded ({_first_line(error)})",
@@ -149,19 +144,17 @@ def _build(recipe: Recipe, weights: str | None) -> keras.Model:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Let processes that train side by side wait for each other: Keras downloads to the file's own name."""
+    """Serialise processes that train side by side: Keras downloads to the file's own name."""
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(OSError):  # Keras then downloads to a folder of its own choice
             home.mkdir(parents=True, exist_ok=True)
-            handle = os.open(home, os.O_RDONLY)
-            opened.callback(os.close, handle)  # and with it the lock
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            opened.enter_context(locked(home, f"another command downloads weights to {home}"))
         yield
 
 
 def _fastest(network: keras.Model) -> keras.Model:
-    """Put TensorFlow's fused CPU kernels to work where they serve."""
+    """Use TensorFlow's fused CPU kernels where they apply."""
     if not on_one_cpu():
         return network
     from pneumothorax.model.fast import speed_up
@@ -195,7 +188,7 @@ def _load_encoder(network: keras.Model, recipe: Recipe, path: Path) -> None:
 
 
 def _load(model: keras.Model, path: Path) -> None:
-    """Load weights, and treat it as an error where Keras would leave some fresh with a warning."""
+    """Load weights, and raise where Keras would leave some uninitialised with a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Skipping|A total of", category=UserWarning)
         model.load_weights(path)

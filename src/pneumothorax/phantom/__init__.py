@@ -1,4 +1,4 @@
-"""A small artificial competition in the real one's exact shape: its own radiographs, files and truth."""
+"""A small artificial competition with radiographs of its own, in the real one's exact format."""
 
 from pneumothorax.phantom.competition import make_competition
 

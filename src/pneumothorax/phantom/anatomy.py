@@ -1,6 +1,6 @@
 """An invented chest radiograph: grey values for the outlines of `thorax` and `collapse`.
 
-Rays are added up: what lies in a ray's way makes it brighter, air makes it darker. Broad shapes are drawn at
+Absorption along a ray is added up: tissue makes a pixel brighter, air darker. Broad shapes are drawn at
 a quarter of the size, bones and vessels at half, and grain at full size, for speed. It is made for tests and
 demonstrations: plausible to the eye, and of no medical use.
 """
@@ -31,18 +31,18 @@ def draw_radiograph(
     """Invent a chest radiograph and its annotation.
 
     Args:
-        rng: Source of all chance but the findings': the same state gives the same radiograph.
-        pneumothorax: Whether there is one.
+        rng: Random generator, except for the findings: the same state gives the same radiograph.
+        pneumothorax: Whether the image has one.
         view: ``PA`` or ``AP``.
         sex: ``F`` or ``M``; breasts show.
         size: The side, in pixels; a multiple of 4.
         area_scale: Multiplies the area of a pneumothorax; 1 gives areas spread like the real ones.
-        findings: What else mimics a pneumothorax, out of `kinds.FINDINGS`, each with its own source of
-            chance; they change neither the annotation nor what `rng` draws.
+        findings: Mimics of a pneumothorax, from `findings.FINDINGS`, each with its own random
+            generator; they change neither the annotation nor the draws from `rng`.
 
     Returns:
         The image, uint8 array of shape (size, size), and masks of the same shape, values {0, 1}: none without
-        a pneumothorax, else one or more, none of them empty.
+        a pneumothorax, else one or more, each with at least one pixel.
     """
     chest = draw_thorax(rng, view=view, size=size)
     pockets = draw_pockets(rng, chest, area_scale) if pneumothorax else []
@@ -63,7 +63,7 @@ def draw_radiograph(
     full = cv2.resize(brightness, (size, size), interpolation=cv2.INTER_LINEAR)
     _add_pleural_lines(rng, full, pockets)
     film.add_devices(rng, full, view)
-    window = film.measure(full)  # before the findings: what they do not cover stays as it was
+    window = film.measure(full)  # before the findings: uncovered pixels keep their values
     if findings:
         full += distractors.overlay(findings, chest, pockets, air, gas, tissue)
     poor = findings.get(kinds.EXPOSURE)
@@ -97,7 +97,7 @@ def _soft_tissue(rng: np.random.Generator, chest: Thorax, sex: str) -> Layer:
         layer -= rng.uniform(0.08, 0.2) * blur(
             paint([chest.place(bubble)], chest.size, 4), 3 * chest.size / 1024
         )
-    for _ in range(rng.choice([0, 1, 2, 3], p=[0.55, 0.25, 0.12, 0.08])):  # shadows that are no pneumothorax
+    for _ in range(rng.choice([0, 1, 2, 3], p=[0.55, 0.25, 0.12, 0.08])):  # shadows other than a pneumothorax
         spot = chest.place([rng.uniform(-0.8, 0.8), rng.uniform(0.25, 0.95)])
         blot = spot + rng.uniform(0.05, 0.16) * chest.height * np.column_stack(
             [np.cos(ring := np.linspace(0, 6.28, 12)), np.sin(ring)]
@@ -116,7 +116,7 @@ def _dome(chest: Thorax) -> Points:
 
 
 def _air(chest: Thorax) -> Layer:
-    """Draw how much air a ray passes: 0 outside of the lungs, 1 in their middle; at half the size."""
+    """Draw the amount of air along each ray: 0 outside of the lungs, 1 in their middle; at half the size."""
     unit = chest.size / 1024
     lungs = paint(list(chest.lungs), chest.size, 2)
     deep = enlarge(blur(paint(list(chest.lungs), chest.size, 4), 9 * unit), chest.size)
@@ -125,7 +125,7 @@ def _air(chest: Thorax) -> Layer:
 
 
 def _pool(pockets: Sequence[Pocket], size: int) -> Layer:
-    """Draw where air lies outside of the lung; at half the size, values [0, 1]."""
+    """Draw the air outside of the lung; at half the size, values [0, 1]."""
     gas = np.zeros((size // 2, size // 2), dtype=np.float32)
     for pocket in pockets:
         gas = np.maximum(
@@ -135,7 +135,7 @@ def _pool(pockets: Sequence[Pocket], size: int) -> Layer:
 
 
 def _lung_tissue(rng: np.random.Generator, chest: Thorax, lost: dict[int, float]) -> Layer:
-    """Draw the lungs' substance, denser where a lung has collapsed; at half the size."""
+    """Draw the lungs' tissue, denser where a lung has collapsed; at half the size."""
     half, unit = chest.size // 2, chest.size / 1024
     lines: Layer = np.zeros((half, half), dtype=np.uint8)
     substance = np.zeros((half, half), dtype=np.float32)
@@ -169,7 +169,7 @@ def _bones(rng: np.random.Generator, chest: Thorax, air: Layer) -> Layer:
     strength = rng.uniform(0.6, 1.2)
     behind, front = skeleton.ribs(rng, chest)
     layer = 0.10 * _bone(behind, chest.size) + 0.06 * blur(_bone(front, chest.size), 1.2 * unit)
-    layer *= 0.35 + 0.65 * np.minimum(1, 1.5 * air)  # bones drown where much else lies in the way
+    layer *= 0.35 + 0.65 * np.minimum(1, 1.5 * air)  # bones fade where other tissue overlaps
     layer += 0.085 * _bone(skeleton.clavicles(rng, chest), chest.size)
     layer += 0.03 * _bone(skeleton.scapulae(rng, chest), chest.size)
     layer += 0.06 * _bone(skeleton.humeri(rng, chest), chest.size)

@@ -1,7 +1,7 @@
-"""Where air lies between lung and chest wall: the shape of an invented pneumothorax, and its masks.
+"""The shape of an invented pneumothorax, air between lung and chest wall, and its masks.
 
-The visceral line is the chest wall's line, pulled inwards towards a point in the lung; what lies between
-the two is the pneumothorax. How far it is pulled follows from the wanted area, by bisection. Nothing here
+The visceral line is the chest wall's line, pulled inwards towards a point in the lung; the area between
+the two is the pneumothorax. The length of the pull is found from the wanted area, by bisection. Nothing here
 knows grey values.
 """
 
@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from pneumothorax.phantom.thorax import SIDES, Points, Thorax
 
-MEDIAN_AREA, SPREAD = 8_800, 1.08  # of the areas' log-normal law, in pixels at 1024 x 1024: the real one's
+MEDIAN_AREA, SPREAD = 8_800, 1.08  # of log-normal areas, in pixels at 1024 x 1024, as in the real data
 SMALLEST, LARGEST = 55, 161_000
 
-_KINDS = {  # place along the wall, from the apex (0) to the angle (1), and where the lung shrinks to
+_KINDS = {  # place along the wall, from the apex (0) to the angle (1), and the point that the lung shrinks to
     "apical": (0.26, (0.42, 0.75)),
     "lateral": (0.62, (0.25, 0.62)),
     "large": (0.42, (0.2, 0.62)),
@@ -36,7 +36,7 @@ class Pocket:
         mask: uint8 array of shape (size, size), values {0, 1}.
         line: The visceral line, array of shape (N, 2), in pixels.
         wall: The chest wall opposite, point for point.
-        masks: What the annotators drew: one to three masks whose union is `mask`.
+        masks: The annotation: one to three masks whose union is `mask`.
     """
 
     side: int
@@ -47,11 +47,11 @@ class Pocket:
 
 
 def draw_pockets(rng: np.random.Generator, chest: Thorax, area_scale: float = 1.0) -> list[Pocket]:
-    """Invent a pneumothorax: mostly one pocket, now and then a second one.
+    """Invent a pneumothorax: mostly one pocket, sometimes two.
 
     Args:
-        rng: Source of all chance.
-        chest: The chest it happens to.
+        rng: Random generator.
+        chest: Chest with the pneumothorax.
         area_scale: Multiplies the area; 1 gives areas spread like the real ones.
     """
     area = float(
@@ -104,13 +104,13 @@ def _pocket(rng: np.random.Generator, chest: Thorax, side: int, kind: str, area:
 
 
 def _cut(lung: Points, field: Mask, pull: Points) -> tuple[Mask, Points]:
-    """Pull a lung off its wall: returns what it leaves free of the field, and its new border there."""
+    """Pull a lung off its wall: return the part of the field that is free, and the lung's new border."""
     line = lung[: len(pull)] + pull
     return field & (1 - _fill(np.concatenate([line, lung[len(pull) :]]), len(field))), line
 
 
 def _annotate(rng: np.random.Generator, mask: Mask, wall: Points, line: Points) -> list[Mask]:
-    """Cut a mask into the one to three pieces of its annotation; pieces touch or overlap."""
+    """Cut a mask into the one to three masks of its annotation; they touch or overlap."""
     pieces = int(rng.choice([1, 2, 3], p=[0.80, 0.15, 0.05]))
     if pieces == 1 or len(line) < 4 * pieces or mask.sum() < 200:
         return [mask]

@@ -1,12 +1,11 @@
-"""A small artificial competition, in the real one's exact shape: DICOM trees, CSV files and the truth.
+"""Write a small artificial competition in the real one's exact format: DICOM trees, CSV files and the truth.
 
-For tests, demonstrations and first steps without Kaggle's data. Who is ill and who is whose image follow from
+For tests, demonstrations and first steps without Kaggle's data. Illness and patients depend on
 the seed and an image's number alone, so neither the number of workers nor the total changes an image. It
 writes files and knows no anatomy: `anatomy` draws.
 """
 
 import json
-import shutil
 import uuid
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +21,10 @@ from pneumothorax.errors import UserError
 from pneumothorax.phantom.anatomy import draw_radiograph
 from pneumothorax.phantom.dicom_writer import Label, write_capture
 from pneumothorax.phantom.findings import FINDINGS, draw_findings
-from pneumothorax.workspace import write_text
+from pneumothorax.workspace import replace_folder, write_text
 
-VERSION = 2  # of what is drawn and written: raise it when a seed comes to give other bytes
-TRAIN, TEST, ILL, PATIENTS, ORDER, HARD = range(6)  # one stream of chance each
+VERSION = 2  # of the generated data: raise it when a seed gives other bytes
+TRAIN, TEST, ILL, PATIENTS, ORDER, HARD = range(6)  # one random stream each
 
 _ROOT = "1.2.276.0.7230010.3.1"
 _EPOCH = 1900000000  # years after the real files: an artificial id is never a real one
@@ -37,7 +36,7 @@ _UNMARKED = 0.0035  # of the train images have no row
 
 @dataclass(frozen=True)
 class _Job:
-    """One image to be made: its number within its split, and whose it is (train only)."""
+    """One image to make: its number within its split, and its patient (train only)."""
 
     split: int
     number: int
@@ -46,7 +45,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Made:
-    """One image that was made: its ImageId, its rows' run-length codes, and what mimics a pneumothorax."""
+    """One finished image: its ImageId, its rows' run-length codes, and its mimics of a pneumothorax."""
 
     image_id: str
     codes: list[str]
@@ -63,21 +62,21 @@ def make_competition(
     hard_share: float = 0.0,
     workers: int | None = None,
 ) -> None:
-    """Write an artificial competition; does nothing where the same one lies already.
+    """Write an artificial competition; does nothing if the same one is already there.
 
     It writes ``raw`` (DICOM files and CSV files as Kaggle's; it appears last, complete), ``truth.csv`` (the
-    test set's annotation), ``findings.csv`` (what mimics a pneumothorax in each image, of either set) and
-    ``phantom.json``. What a killed call left is made again.
+    test set's annotation), ``findings.csv`` (the mimics of a pneumothorax in each image, of either set) and
+    ``phantom.json``. Leftovers of a killed call are made again.
 
     Args:
-        folder: Where to; made on demand.
-        train: Train images, 8 or more.
-        test: Test images, 1 or more.
+        folder: Output folder; created on demand.
+        train: Number of train images, 8 or more.
+        test: Number of test images, 1 or more.
         seed: 0 or more; the same seed gives the same bytes.
         area_scale: Multiplies the areas; 1 spreads them like the real ones, more is easier to see.
         hard_share: Share of the images with one or more findings that mimic a pneumothorax, 0 to 1; an
-            image without any is the same whatever the share.
-        workers: Processes; all cores where None.
+            image without any is the same for any share.
+        workers: Number of processes; all cores when None.
 
     Raises:
         UserError: A bad number, or the folder holds something else.
@@ -98,36 +97,32 @@ def make_competition(
     wanted |= {"hard_share": hard_share, "version": VERSION}
     if _is_made(folder, wanted):
         return
-    work = folder / "raw.partial"
-    shutil.rmtree(work, ignore_errors=True)  # what a killed call left
-    work.mkdir(parents=True)
-
     jobs = [_Job(TRAIN, number, patient) for number, patient in enumerate(_patients(seed, train))]
     jobs += [_Job(TEST, number) for number in range(test)]
-    made = _make_images(work, jobs, seed, area_scale, hard_share, workers)
-    found = [(image.image_id, image.codes) for image in made]
-    annotated = _annotate(found[:train], seed)
-    _write_csv(
-        work / "train-rle.csv",
-        "ImageId, EncodedPixels",
-        [(name, f" {code}") for name, code in annotated],
-    )
-    names = sorted(name for name, _ in found[train:])
-    _write_csv(
-        work / "stage_2_sample_submission.csv",
-        "ImageId,EncodedPixels",
-        [(n, rle.EMPTY) for n in names],
-    )
-    truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
-    _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
-    seen = [(image.image_id, " ".join(image.findings)) for image in made]
-    _write_csv(folder / "findings.csv", "ImageId,findings", sorted(seen))
-    write_text(folder / "phantom.json", json.dumps(wanted) + "\n")
-    work.rename(folder / "raw")
+    with replace_folder(folder / "raw") as work:
+        made = _make_images(work, jobs, seed, area_scale, hard_share, workers)
+        found = [(image.image_id, image.codes) for image in made]
+        annotated = _annotate(found[:train], seed)
+        _write_csv(
+            work / "train-rle.csv",
+            "ImageId, EncodedPixels",
+            [(name, f" {code}") for name, code in annotated],
+        )
+        names = sorted(name for name, _ in found[train:])
+        _write_csv(
+            work / "stage_2_sample_submission.csv",
+            "ImageId,EncodedPixels",
+            [(n, rle.EMPTY) for n in names],
+        )
+        truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
+        _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
+        seen = [(image.image_id, " ".join(image.findings)) for image in made]
+        _write_csv(folder / "findings.csv", "ImageId,findings", sorted(seen))
+        write_text(folder / "phantom.json", json.dumps(wanted) + "\n")
 
 
 def _is_made(folder: Path, wanted: dict[str, float]) -> bool:
-    """Tell whether the wanted competition lies in a folder, which may hold nothing else."""
+    """Return whether the wanted competition lies in a folder, which may hold nothing else."""
     stamp, raw = folder / "phantom.json", folder / "raw"
     if stamp.is_file():
         try:
@@ -139,7 +134,7 @@ def _is_made(folder: Path, wanted: dict[str, float]) -> bool:
         raise UserError(f"{stamp} says {found}", str(wanted), f"name another folder or delete {folder}")
     if raw.exists():
         raise UserError(
-            f"{raw}, which is no artificial competition", "an empty folder", "name another folder"
+            f"{raw}, which is not an artificial competition", "an empty folder", "name another folder"
         )
     return False
 
@@ -193,7 +188,7 @@ def _make_image(raw: Path, seed: int, area_scale: float, hard_share: float, job:
         path = raw / "stage_2_images" / f"{image_id}.dcm"
         name = study = series = ""
     if job.patient == 17:
-        age = 152  # as one of the real ones
+        age = 152  # as in one of the real files
     spacing_mm = float(rng.choice(_SPACINGS_MM, p=_SPACING_SHARES))
     write_capture(path, image, Label(image_id, uid, name, study, series, view, sex, age, spacing_mm))
     return _Made(image_id, [rle.encode(mask) for mask in masks] or [rle.EMPTY], tuple(findings))
@@ -202,14 +197,14 @@ def _make_image(raw: Path, seed: int, area_scale: float, hard_share: float, job:
 def _draw_findings(
     seed: int, job: _Job, share: float, ill: bool, view: str
 ) -> dict[str, np.random.Generator]:
-    """Draw what mimics a pneumothorax in an image; each finding has a stream of chance of its own."""
+    """Draw the mimics of a pneumothorax in an image; each finding has a random stream of its own."""
     stream = [seed, HARD, job.split, job.number]
     names = draw_findings(np.random.default_rng(stream), share=share, pneumothorax=ill, view=view)
     return {name: np.random.default_rng([*stream, 1 + FINDINGS.index(name)]) for name in names}
 
 
 def _is_ill(seed: int, job: _Job) -> bool:
-    """Tell whether an image shows a pneumothorax: two of every nine in a row do."""
+    """Return whether an image has a pneumothorax: two of every nine in a row do."""
     block, place = divmod(job.number, _BLOCK)
     order = np.random.default_rng([seed, ILL, job.split, block]).permutation(_BLOCK)
     return bool(order[place] < _ILL)

@@ -1,4 +1,4 @@
-"""Write one image as the competition's files are: a JPEG in a Secondary Capture DICOM.
+"""Write one image in the format of the competition's files: a JPEG in a Secondary Capture DICOM.
 
 For `phantom` only, which invents a competition; `dicom` reads such files.
 """
@@ -21,7 +21,7 @@ QUALITY = 91  # of the JPEG: about 110-180 kB, as the real files
 
 @dataclass(frozen=True)
 class Label:
-    """What a file says of its image.
+    """The metadata of an image's file.
 
     Attributes:
         image_id: SOPInstanceUID; in the test set ``ID_...``, which is no valid UID.
@@ -31,7 +31,7 @@ class Label:
         series: SeriesInstanceUID; empty in the test set.
         view: ``PA`` or ``AP``.
         sex: ``F`` or ``M``.
-        age: In years; written as plain digits, as the real files do and the standard does not.
+        age: Age in years; written as plain digits, as the real files do and the standard does not.
         spacing_mm: Side of a pixel.
     """
 
@@ -50,9 +50,9 @@ def write_capture(path: Path, image: npt.NDArray[np.uint8], label: Label) -> Non
     """Write a DICOM file and the folders above it.
 
     Args:
-        path: Where to.
+        path: Output file.
         image: uint8 array of shape (H, W).
-        label: What the tags say.
+        label: Values of the tags.
     """
     with warnings.catch_warnings(), disable_value_validation():
         warnings.simplefilter("ignore")  # the real files' ids and ages are no valid ones either
@@ -66,7 +66,7 @@ def write_capture(path: Path, image: npt.NDArray[np.uint8], label: Label) -> Non
 
 
 def _describe(label: Label) -> Dataset:
-    """Return every tag but the picture's."""
+    """Return every tag except the pixels."""
     data = Dataset()
     data.SpecificCharacterSet = "ISO_IR 100"
     data.SOPClassUID = SecondaryCaptureImageStorage

@@ -1,8 +1,8 @@
-"""What mimics a pneumothorax on a film: brightness to be laid over an invented chest.
+"""Mimics of a pneumothorax on a film: brightness added to an invented chest.
 
-Every function takes its own source of chance and returns what it adds to the brightness, exactly 0 where it
-changes nothing. `findings` says which image has what. Sources are named for the shapes; the numbers are
-invented, and judged by eye against real radiographs.
+Every function takes its own random generator and returns the change of brightness, exactly 0 if there is
+none. `findings` chooses the findings of an image. Sources are named for the shapes; the numbers are
+invented, and checked by eye against real radiographs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ def overlay(
     """Draw all findings that lie over the chest.
 
     Args:
-        chance: Source of all chance of each finding that the image has; those of other modules are ignored.
+        chance: Random generator of each finding that the image has; those of other modules are ignored.
         chest: The chest, turned where it is.
-        pockets: Its pneumothorax.
-        air: How much air a ray passes, at half the size.
-        gas: Where air lies outside of the lung, at half the size.
-        tissue: The brightness that the lungs' substance gave, at half the size.
+        pockets: Air pockets of its pneumothorax.
+        air: Amount of air along each ray, at half the size.
+        gas: Air outside of the lung, at half the size.
+        tissue: Brightness of the lungs' tissue, at half the size.
 
     Returns:
         float32 array of shape (size, size), to be added to the brightness.
@@ -60,7 +60,7 @@ def skin_folds(rng: np.random.Generator, chest: Thorax) -> Layer:
     """Draw one to three folds of the back's skin over one side; at half the size.
 
     A fold gets denser towards its outer edge and ends there abruptly: an edge, not a line, with lung markings
-    on both sides of it, which may cross the chest wall or the diaphragm (Fraser and Pare, Diagnosis of
+    on both sides of it; it may cross the chest wall or the diaphragm (Fraser and Pare, Diagnosis of
     Diseases of the Chest; Felson, Principles of Chest Roentgenology).
     """
     half, unit = chest.size // 2, chest.size / 2048  # pixels of the layer
@@ -89,13 +89,13 @@ def skin_folds(rng: np.random.Generator, chest: Thorax) -> Layer:
 def chest_tube(rng: np.random.Generator, chest: Thorax, side: int | None) -> Layer:
     """Draw a drain that enters through the chest wall's side; at full size.
 
-    Two pale parallel walls and a bright stripe along them, which is interrupted at the last side hole near
+    Two pale parallel walls and a bright stripe along them, with a gap at the last side hole near
     the tip; it runs to the apex for air and to the base for fluid (Fraser and Pare).
 
     Args:
-        rng: Source of all chance.
+        rng: Random generator.
         chest: The chest.
-        side: Of the pneumothorax that it mostly drains; either where None.
+        side: Side of the pneumothorax that it mostly drains; either when None.
     """
     unit = chest.size / 1024
     side = int(rng.choice(SIDES)) if side is None or rng.random() < 0.1 else side
@@ -143,7 +143,7 @@ def bullae(rng: np.random.Generator, chest: Thorax, air: Layer, gas: Layer, tiss
         bulge -= 0.02 * (1 + np.sin(3 * ring))
         spoke = np.column_stack([np.cos(ring), np.sin(ring)]) * bulge[:, None]
         outline = 4 * (middle + radius * spoke)
-        free &= paint([outline], chest.size, 4) == 0  # the next one lies beside it
+        free &= paint([outline], chest.size, 4) == 0  # the next bulla lies next to it
         shape = np.maximum(shape, blur(paint([outline], chest.size, 2), 0.9 * chest.size / 1024))
         wall = blur(trace([outline], chest.size, 2, chest.size / 1024, closed=True), 0.7 * chest.size / 1024)
         heading = rng.uniform(0, 6.3)
@@ -186,9 +186,9 @@ def scapulae(rng: np.random.Generator, chest: Thorax) -> Layer:
 
 
 def tilt(chest: Thorax) -> Layer:
-    """Draw the density that a turn takes from one side and gives to the other; at half the size.
+    """Draw the density that a turn moves from one side to the other; at half the size.
 
-    The lung of the side that turns away from the film is the darker one, and what lies in front moves towards
+    The lung of the side that turns away from the film is darker, and the front of the chest moves towards
     it (Fraser and Pare; Felson); `thorax.turn` moves it.
     """
     half = chest.size // 2

@@ -1,4 +1,4 @@
-"""What the X-ray machine and the ward add to a chest: exposure, grain, collimation, wires and letters."""
+"""Traces of the X-ray machine and the ward: exposure, grain, collimation, wires and letters."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from pneumothorax.phantom.thorax import spline
 
 @dataclass(frozen=True)
 class Exposure:
-    """What went wrong with a film; the defaults are a good one.
+    """Faults of a film's exposure; the defaults are a good film.
 
     Attributes:
         gamma: Exponent of the level: above 1 burns the lungs out (too many rays), below 1 leaves them pale.
@@ -32,7 +32,7 @@ GOOD = Exposure()
 
 
 def poor_exposure(rng: np.random.Generator) -> Exposure:
-    """Draw what went wrong with a film: too dark, too pale and mottled, flat, grainy or blurred.
+    """Draw a fault of a film: too dark, too pale and mottled, flat, grainy or blurred.
 
     A film that is too dark loses the markings at the lungs' edge, where a pneumothorax would; one that is too
     pale or grainy hides the visceral line (Fraser and Pare; Felson).
@@ -61,10 +61,10 @@ def expose(
     """Turn added-up brightness into a film's grey values, with grain.
 
     Args:
-        rng: Source of all chance.
+        rng: Random generator.
         brightness: float32 array of shape (size, size), about [0, 1].
-        window: What is to be black and white, from `measure`.
-        exposure: What went wrong.
+        window: Brightness of black and white, from `measure`.
+        exposure: Faults of the exposure.
 
     Returns:
         uint8 array of shape (size, size).
@@ -126,7 +126,7 @@ def add_devices(rng: np.random.Generator, brightness: Layer, view: str) -> None:
 
 
 def add_marks(rng: np.random.Generator, image: Image, view: str) -> None:
-    """Print the side letter, and what a portable machine prints, in place."""
+    """Print the side letter, and a portable machine's text, in place."""
     size = len(image)
     scale = size / 1024
     spot = (int(rng.uniform(0.88, 0.95) * size), int(rng.uniform(0.05, 0.14) * size))

@@ -1,7 +1,7 @@
-"""Which findings that mimic a pneumothorax an image has: hard negatives, and positives as hard.
+"""Choose an image's findings that mimic a pneumothorax: hard negatives, and positives as hard.
 
-It draws names alone, so that their laws can be checked without an image; `distractors` draws what they look
-like, `thorax.turn` and `film.poor_exposure` what changes an image as a whole.
+Draws names alone, so that their distributions can be checked without an image; `distractors` draws their
+shapes, `thorax.turn` and `film.poor_exposure` change an image as a whole.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ SKIN_FOLD, CHEST_TUBE, BULLA = "skin_fold", "chest_tube", "bulla"
 ROTATION, SCAPULA, EXPOSURE = "rotation", "scapula", "exposure"
 FINDINGS = (SKIN_FOLD, CHEST_TUBE, BULLA, ROTATION, SCAPULA, EXPOSURE)
 
-# How often each is an image's main finding, standing (PA) and lying (AP). Invented, but for the order: folds
+# Frequency as an image's main finding, standing (PA) and lying (AP). Invented, except for the order: folds
 # of skin and shoulder blades over the lungs belong to films of patients who lie.
 _MIMICS = (SKIN_FOLD, BULLA, ROTATION, SCAPULA, EXPOSURE)
 _MAIN = {"PA": (0.14, 0.26, 0.20, 0.16, 0.24), "AP": (0.30, 0.12, 0.22, 0.18, 0.18)}
-_FURTHER = 0.12  # of each other one, beside the main one
+_FURTHER = 0.12  # of each other one, together with the main one
 _TUBE_ALONE = 0.10  # of the images with a finding: a tube and nothing else, whether ill or not
 _TUBE_BESIDE = {False: 0.05, True: 0.5}  # by illness: most tubes treat a pneumothorax
 
@@ -22,16 +22,16 @@ _TUBE_BESIDE = {False: 0.05, True: 0.5}  # by illness: most tubes treat a pneumo
 def draw_findings(
     rng: np.random.Generator, *, share: float, pneumothorax: bool, view: str
 ) -> tuple[str, ...]:
-    """Draw the findings of one image; none of them but the chest tube depends on illness.
+    """Draw the findings of one image; only the chest tube depends on illness.
 
     Tubes are commoner in positives, as in life: most of the pneumothoraces of the radiographs that the
     competition took its own from have been drained already (Oakden-Rayner et al., Hidden stratification).
     The same state and a larger share keep an image's findings, where it has any.
 
     Args:
-        rng: Source of all chance.
-        share: Of the images that have one or more findings.
-        pneumothorax: Whether the image shows one.
+        rng: Random generator.
+        share: Share of the images with one or more findings.
+        pneumothorax: Whether the image has one.
         view: ``PA`` or ``AP``.
 
     Returns:

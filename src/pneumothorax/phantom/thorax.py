@@ -1,6 +1,6 @@
 """The outlines of one invented chest: lungs, heart, trunk and vessels, as points in pixels.
 
-Bones are in `skeleton`. It knows where things lie in a chest and nothing of grey values (`anatomy`) or
+Bones are in `skeleton`. It knows positions in a chest and nothing of grey values (`anatomy`) or
 disease (`collapse`). A chest is described in its own units: x in half chest widths from the midline, y in
 lung heights from the apex down; `Thorax.place` turns these into pixels.
 """
@@ -53,11 +53,11 @@ class Thorax:
     Attributes:
         size: The image's side, in pixels.
         affine: float array of shape (2, 3), from the chest's units to pixels.
-        wall: Of each lung, the open line that touches the chest wall, from the apex to the angle.
-        lungs: Of each lung, its closed outline; the wall is its first part.
+        wall: Open line of each lung along the chest wall, from the apex to the angle.
+        lungs: Closed outline of each lung; the wall is its first part.
         heart: The closed outline of heart, great vessels and mediastinum.
         ratio: Width of the heart against an ordinary one.
-        turn: How far the chest's front has moved to the image's right against its back; 0 where the patient
+        turn: Shift of the chest's front to the image's right against its back; 0 for a patient who
             stands straight.
     """
 
@@ -79,7 +79,7 @@ class Thorax:
 
         Args:
             points: array of shape (..., 2).
-            front: How far in front they lie, from 0 (the back) to 1: a turned patient's front has moved.
+            front: Depth of the points, from 0 (the back) to 1 (the front, which has moved by the turn).
         """
         given = np.asarray(points, dtype=float)
         if front and self.turn:
@@ -92,7 +92,7 @@ def draw_thorax(rng: np.random.Generator, *, view: str, size: int) -> Thorax:
     """Invent a chest.
 
     Args:
-        rng: Source of all chance.
+        rng: Random generator.
         view: ``PA`` (standing, a deep breath) or ``AP`` (lying: lower lungs, wider heart).
         size: The image's side, in pixels.
     """
@@ -120,8 +120,8 @@ def draw_thorax(rng: np.random.Generator, *, view: str, size: int) -> Thorax:
 def turn(rng: np.random.Generator, chest: Thorax) -> Thorax:
     """Turn a patient about the long axis: heart, windpipe, collar bones and front ribs move to one side.
 
-    The lungs' outlines stay, and so does what was drawn from them. The gaps between the spine and the inner
-    ends of the collar bones show how far a patient is turned (Fraser and Pare).
+    The lungs' outlines stay, with all that was drawn from them. The gaps between the spine and the inner
+    ends of the collar bones show the angle of the turn (Fraser and Pare).
     """
     turned = replace(chest, turn=float(rng.choice(SIDES) * rng.uniform(0.08, 0.17)))
     heart = np.linalg.solve(chest.affine[:, :2], (chest.heart - chest.affine[:, 2]).T).T
@@ -185,7 +185,7 @@ def vessels(rng: np.random.Generator, chest: Thorax, side: int, reach: float = 1
     """Grow the branching vessels of one lung from its hilum outwards.
 
     Args:
-        rng: Source of all chance.
+        rng: Random generator.
         chest: The chest.
         side: -1 or 1.
         reach: Length against a lung that fills its side; less where it has collapsed.

@@ -1,1 +1,1 @@
-"""What a person looks at."""
+"""Pages and figures on evaluated runs."""

@@ -1,6 +1,6 @@
-"""The sheet that augmentation is judged by: studies as they are, as training sees them, and each ingredient.
+"""Augmentation preview: original studies, training's draws of them, and each augmentation alone.
 
-Draws arrays that it is given; knows nothing of networks or of how they were made.
+Draws arrays only; knows nothing of networks or of the augmentation itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class View(Protocol):
 
     @property
     def mask(self) -> npt.NDArray[np.float32]:
-        """Of the same shape, values [0, 1]."""
+        """Mask of the same shape, values [0, 1]."""
 
 
 def draw_augmentations(
@@ -40,9 +40,9 @@ def draw_augmentations(
     """Draw the sheet.
 
     Args:
-        recipe: Whose values stand above it.
-        studies: Of each study by its name: the original, and its draws.
-        extremes: Draws of the first study, by the ingredient that alone changed it.
+        recipe: Recipe of the augmentation, shown above the sheet.
+        studies: By the name of each study: the original, and its draws.
+        extremes: Draws of the first study, by the only augmentation applied.
         path: The PNG file.
     """
     rows: list[tuple[str, Sequence[Tile]]] = []
@@ -79,7 +79,7 @@ def _value(recipe: Recipe, name: str) -> str:
 
 
 def _kept(original: View, view: View) -> str:
-    """Say how much of the mask is left; more than all of it where the image grew."""
+    """Return the share of the mask that is left, above 100 % if the image grew, as text."""
     area = float(original.mask.sum())
     return f"{float(view.mask.sum()) / area:.0%} of the mask" if area else ""
 

@@ -1,6 +1,7 @@
-"""Evaluated cases -> which of them a page pictures, and what it carries of all: see `web/cases.js`."""
+"""Choose the cases to picture, and prepare the data of all cases for the page: see `web/cases.js`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,22 @@ import numpy as np
 import pandas as pd
 
 from pneumothorax.inference.predictions import Predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.legs import last_leg
 from pneumothorax.report import pictures
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.workspace import Workspace
 
-Place = tuple[Predictions, int]  # where a probability lies: part and row
+Place = tuple[Predictions, int]  # place of a probability: part and row
 
-SEED = 0  # of the cases that are drawn where there are too many
+SEED = 0  # of the cases drawn when there are too many
 
 
 def choose_cases(run: Evaluation, places: Sequence[list[Place]], most: int) -> np.ndarray:
     """Choose the cases that are pictured, in the order of the images.
 
-    All where they fit. Of too many, half of the places go to those that lose most and half are drawn from the
-    others, so that the report shows both where the points are lost and what is usual.
+    All if they fit. Of too many, half of the places go to those that lose most and half are drawn from the
+    others, so that the report shows the largest losses as well as typical cases.
     """
     number = len(run.studies)
     step = max(1, number // pictures.PROBES)
@@ -37,7 +39,7 @@ def choose_cases(run: Evaluation, places: Sequence[list[Place]], most: int) -> n
 
 
 def places_of(run: Evaluation, order: np.ndarray) -> list[Place]:
-    """Return where each image's probability lies: its part and row."""
+    """Return the place of each image's probability: its part and row."""
     places = [(part, row) for part in run.parts for row in range(len(part.studies))]
     return [places[at] for at in order]
 
@@ -50,7 +52,7 @@ def _map_at(place: Place) -> np.ndarray:
 def find_sources(
     workspace: Workspace, run: Evaluation, places: Sequence[list[Place]], chosen: np.ndarray
 ) -> list[pictures.Source]:
-    """Say where the content of each chosen case comes from."""
+    """Return the sources of each chosen case's content."""
     table = run.studies.iloc[chosen]
     gone = [
         name for name, path in zip(table["ImageId"], table["path"], strict=True) if not Path(path).is_file()
@@ -77,7 +79,7 @@ def _caches(workspace: Workspace, run: Evaluation) -> Iterator[Path]:
 
 
 def list_choices(run: Evaluation) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return the filters that have something to choose from: field, label, values with words."""
+    """Return the filters: field, label, values with their labels."""
     outcomes = [
         ("missed", "missed"),
         ("elsewhere", "marked elsewhere"),
@@ -92,10 +94,15 @@ def list_choices(run: Evaluation) -> list[tuple[str, str, list[tuple[str, str]]]
     return choices
 
 
+def rule_controls() -> list[dict[str, Any]]:
+    """Return the controls of the rule in the viewer: name, label, help and range of each part."""
+    return [{"name": part.name, **part.metadata} for part in fields(Rule)]
+
+
 def describe_cases(
     runs: Sequence[Evaluation], orders: Sequence[np.ndarray], pictured: np.ndarray, *, identify: bool
 ) -> dict[str, Any]:
-    """Return what `web/cases.js` reads of all cases: columns, and the results of each run."""
+    """Return the data of all cases for `web/cases.js`: columns, and the results of each run."""
     studies = runs[0].studies
     ages = pd.to_numeric(studies["age"], errors="coerce")
     text = {name: studies[name].fillna("").astype(str).tolist() for name in ("side", "view", "sex", "fold")}
@@ -115,12 +122,11 @@ def describe_cases(
 
 
 def _results(run: Evaluation, order: np.ndarray) -> dict[str, Any]:
-    names = ("threshold", "top", "min_area", "min_component", "gate")
     image_probability = run.counts.image_probability
     return {
         "name": run.name,
         "size": run.parts[0].probabilities.shape[1],
-        "rule": {name: getattr(run.decision, name) for name in names},
+        "rule": asdict(run.decision.rule),
         "overlap": run.overlap[order].tolist(),
         "area": run.area[order].tolist(),
         "score": run.scores[order].round(4).tolist(),

@@ -1,7 +1,7 @@
-"""Figures of how evaluated images fared: Dice, area, groups, ROC, precision and recall, reliability.
+"""Figures of evaluated images: Dice, area, groups, ROC, precision and recall, reliability.
 
-Each takes evaluations, the first of which is the page's main run, and returns a matplotlib figure and the
-links of its parts.
+Each takes evaluations, the first of which is the page's main run, and returns a matplotlib figure and its
+links.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from pneumothorax.report.svg import BLUE, DASHES, GREEN, GREY, ORANGE, RED, RUNS
 Drawn = tuple[Figure, dict[str, str]]
 
 SIZE = (5.2, 3.6)  # inches of one chart
-MOST_POINTS = 1500  # of a scatter: more are slow to show and hide each other
+MOST_POINTS = 1500  # of a scatter: more are slow and overlap
 MOST_GROUPS = 6  # bars of one kind
 
 
 def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
-    """Draw the paper's histogram: the Dice of each image with a pneumothorax; a bar leads to its cases."""
+    """Draw the paper's histogram: the Dice of each image with a pneumothorax; bars link to their cases."""
     figure, axis = _start()
     edges = np.round(np.linspace(0, 1, 21), 2)
     links = {}
@@ -66,7 +66,7 @@ def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
 def draw_dice_by_area(run: Evaluation, pictured: Flags) -> Drawn:
     """Draw each positive's Dice against the area of its lesion, with the mean of each third of a decade.
 
-    Points of pictured cases, flags of shape (N,), are links.
+    Points of pictured cases (flags of shape (N,)) are links.
     """
     figure, axis = _start()
     rows = _some(np.flatnonzero(run.positive))
@@ -84,7 +84,7 @@ def draw_dice_by_area(run: Evaluation, pictured: Flags) -> Drawn:
 def draw_area(run: Evaluation, pictured: Flags) -> Drawn:
     """Draw the predicted against the true area of images with a pneumothorax, on logarithmic axes.
 
-    Points of pictured cases, flags of shape (N,), are links.
+    Points of pictured cases (flags of shape (N,)) are links.
     """
     figure, axis = _start()
     rows = _some(np.flatnonzero(run.positive))
@@ -128,7 +128,7 @@ def draw_groups(run: Evaluation) -> Drawn:
 
 
 def draw_roc(runs: Sequence[Evaluation]) -> Drawn:
-    """Draw how images with a pneumothorax are told from others: ROC, with the rule's operating point."""
+    """Draw the ROC of images with a pneumothorax against others, with the rule's operating point."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
     figure, axis = _start()
@@ -183,12 +183,12 @@ def draw_reliability(runs: Sequence[Evaluation]) -> Drawn:
     figure, axis = _start()
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     for number, run in enumerate(runs):
-        told, true = pixel_reliability(run)
-        _line(axis, number, told, true, f"{plain(run.name)}: pixels", marker=".")
+        mean, true = pixel_reliability(run)
+        _line(axis, number, mean, true, f"{plain(run.name)}: pixels", marker=".")
         if run.counts.image_probability is not None:
-            told, true = image_reliability(run.positive, run.counts.image_probability)
+            mean, true = image_reliability(run.positive, run.counts.image_probability)
             style = {"marker": "s", "markersize": 4, "alpha": 0.6}
-            _line(axis, number, told, true, f"{plain(run.name)}: images, by image-level probability", **style)
+            _line(axis, number, mean, true, f"{plain(run.name)}: images, by image-level probability", **style)
     axis.set(xlabel="probability", ylabel="share that is truly pneumothorax")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axis.legend(loc="upper left", frameon=False, fontsize=8)
@@ -202,16 +202,16 @@ def pixel_reliability(run: Evaluation) -> tuple[Floats, Floats]:
     """
     value, (pixels, true) = np.arange(STEPS + 1) / STEPS, run.pixels.T
     bins = np.minimum((value * 20).astype(int), 19)
-    number, told, found = (np.bincount(bins, weights) for weights in (pixels, value * pixels, true))
+    number, mean, found = (np.bincount(bins, weights) for weights in (pixels, value * pixels, true))
     there = number > 0
-    return told[there] / number[there], found[there] / number[there]
+    return mean[there] / number[there], found[there] / number[there]
 
 
 def image_reliability(positive: Flags, image_probability: Floats) -> tuple[Floats, Floats]:
     """Return the mean image-level probability and the positive share of each tenth that has images."""
     bins = np.minimum((image_probability * 10).astype(int), 9)
-    table = pd.DataFrame({"bin": bins, "told": image_probability, "true": positive}).groupby("bin").mean()
-    return table["told"].to_numpy(np.float64), table["true"].to_numpy(np.float64)
+    table = pd.DataFrame({"bin": bins, "mean": image_probability, "true": positive}).groupby("bin").mean()
+    return table["mean"].to_numpy(np.float64), table["true"].to_numpy(np.float64)
 
 
 def _groups_of(run: Evaluation, name: str) -> list[tuple[str, str | None, Flags]]:
@@ -240,7 +240,7 @@ def _groups_of(run: Evaluation, name: str) -> list[tuple[str, str | None, Flags]
 def _scatter(
     axis: Axes, run: Evaluation, rows: np.ndarray, x: np.ndarray, y: np.ndarray, pictured: Flags
 ) -> dict[str, str]:
-    """Draw one point for each image, which leads to it where it is pictured."""
+    """Draw one point for each image, with a link if it is pictured."""
     names = run.studies["ImageId"].to_numpy()
     points = axis.scatter(x, y, s=16, color=GREEN, alpha=0.55, linewidths=0)
     points.set_urls([case_link(names[row]) if pictured[row] else None for row in rows])
@@ -248,7 +248,7 @@ def _scatter(
 
 
 def _some(rows: np.ndarray) -> np.ndarray:
-    """Return rows, or of too many some that are drawn evenly."""
+    """Return rows, or an even sample of too many."""
     return rows if len(rows) <= MOST_POINTS else rows[np.linspace(0, len(rows) - 1, MOST_POINTS).astype(int)]
 
 

@@ -1,4 +1,4 @@
-"""Two or more runs on the same images: where one gained and where it lost."""
+"""Compare two or more runs on the same images: gains and losses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +17,19 @@ from pneumothorax.report.page_text import plain, shorten
 from pneumothorax.report.summary import Table
 from pneumothorax.report.svg import BLUE, GREY, ORANGE, case_link
 
-LISTED = 12  # cases that gained, and that lost, by name
+LISTED = 12  # cases listed among the largest gains, and losses
 TIE = 1e-9
 
 
 def common_parts(parts: dict[Path, list[Predictions]], *, shared_only: bool) -> dict[Path, list[Predictions]]:
-    """Bring the evaluated parts of several runs to the same images, with one truth.
+    """Restrict the evaluated parts of several runs to the same images, with one truth.
 
     Args:
-        parts: Of each run.
-        shared_only: Leave out images that not all runs have, instead of refusing.
+        parts: Parts of each run.
+        shared_only: Leave out images that some runs lack, instead of refusing.
 
     Raises:
-        UserError: The runs are of other images, or know other masks of them.
+        UserError: The runs have different images, or different masks of them.
     """
     if shared_only:
         names = [{name for part in of_run for name in part.studies["ImageId"]} for of_run in parts.values()]
@@ -46,7 +46,7 @@ def common_parts(parts: dict[Path, list[Predictions]], *, shared_only: bool) -> 
         }
     sources = [Source(run.name, 1.0, of_run) for run, of_run in parts.items()]
     check_agreement(
-        sources, "the evaluated part", "add --common to compare what they share, or report each alone"
+        sources, "the evaluated part", "add --common to compare their common images, or report each alone"
     )
     return parts
 
@@ -67,7 +67,7 @@ def align(runs: Sequence[Evaluation]) -> list[np.ndarray]:
 
 
 def gains(runs: Sequence[Evaluation], orders: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return what each further run gains on each image over the first, shape (N,) each."""
+    """Return the gain of each further run over the first on each image, shape (N,) each."""
     return [run.dice[order] - runs[0].dice for run, order in zip(runs[1:], orders[1:], strict=True)]
 
 
@@ -90,10 +90,10 @@ def gain_table(runs: Sequence[Evaluation], gained: Sequence[np.ndarray]) -> Tabl
             )
         )
     head = ["", "metric", "95 % interval", "positives", "negatives", "gained", "lost", "alike"]
-    told = "Image by image, each run by its own rule; intervals by drawing patients"
+    caption = "Image by image, each run by its own rule; intervals by drawing patients"
     if any(run.is_nested for run in runs):
-        told += ". Rules were chosen on these images, so these means are not the nested metrics"
-    return head, rows, told
+        caption += ". Rules were chosen on these images, so these means are not the nested metrics"
+    return head, rows, caption
 
 
 def draw_pairs(runs: Sequence[Evaluation], other: int, order: np.ndarray, pictured: np.ndarray) -> Drawn:
@@ -132,7 +132,7 @@ def draw_pairs(runs: Sequence[Evaluation], other: int, order: np.ndarray, pictur
 def list_cases(
     runs: Sequence[Evaluation], other: int, gained: np.ndarray, pictured: np.ndarray
 ) -> list[tuple]:
-    """List the cases that gained and that lost most: names of the lists, and their links with words."""
+    """List the cases with the largest gains and losses: names of the lists, and their labelled links."""
     names = runs[0].studies["ImageId"].to_numpy()
     found = []
     for word, sign in (("gained", 1), ("lost", -1)):

@@ -1,4 +1,4 @@
-"""Training's course as curves by epoch: loss, Dice, learning rate, positive rate; a colour for each fold."""
+"""Training curves by epoch: loss, Dice, learning rate, positive rate; a colour for each fold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ MONITORS = {
 
 @dataclass(frozen=True)
 class Course:
-    """How the training of one fold went.
+    """The training curves of one fold.
 
     Attributes:
         history: One row an epoch, as in ``history.csv``; values may be missing.
         monitor: The column that picks the best epoch.
-        resumed: After which epochs training was taken up again.
-        rates: Share of positives in each epoch's images, shape (E,); None where images come as they are.
-        legs: Of each leg after the first, how many epochs came before it, and its size in pixels.
+        resumed: Epochs after which training was resumed.
+        rates: Share of positives in each epoch's images, shape (E,); None without a positive rate.
+        legs: For each leg after the first, the number of epochs before it, and its size in pixels.
     """
 
     history: pd.DataFrame
@@ -44,17 +44,17 @@ class Course:
 
     @property
     def best(self) -> int | None:
-        """The row of the epoch whose weights are kept; None where the monitor has no number."""
+        """The row of the epoch whose weights are kept; None if the monitor has no number."""
         places = np.flatnonzero(np.isfinite(self.history[self.monitor].to_numpy(np.float64)))
         rows = [dict(self.history.iloc[place]) for place in places]
         return int(places[best_epochs(rows, self.monitor)[0]]) if rows else None
 
 
 def read_course(fold: FoldFolder) -> Course:
-    """Read how the training of a fold went.
+    """Read the training curves of a fold.
 
     Raises:
-        UserError: It has no history, or a damaged one.
+        UserError: The history is missing or damaged.
     """
     recipe, history = read_recipe(fold), read_history(fold)
     monitor = monitored(recipe)
@@ -82,7 +82,7 @@ def read_course(fold: FoldFolder) -> Course:
 
 
 def draw_curves(courses: Mapping[str, Course]) -> Figure:
-    """Draw the course of some folds, by their names; solid is validation, dashed training."""
+    """Draw the curves of some folds, by their names; solid is validation, dashed training."""
     rates = any(course.rates is not None for course in courses.values())
     figure = Figure(figsize=(16 if rates else 12, 4.2), layout="constrained")
     axes = figure.subplots(1, 3 + rates)
@@ -102,7 +102,7 @@ def draw_curves(courses: Mapping[str, Course]) -> Figure:
     axes[2].set_yscale("log")
     if rates:
         axes[3].set_ylim(0, 1)
-    resumes = "; dotted: training taken up again" if any(one.resumed for one in courses.values()) else ""
+    resumes = "; dotted: training resumed" if any(one.resumed for one in courses.values()) else ""
     legs = "; grey: a leg begins" if any(one.legs for one in courses.values()) else ""
     figure.suptitle(f"solid: validation, dashed: training{resumes}{legs}", fontsize=11)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
@@ -141,7 +141,7 @@ def _mark_resume(axis: Axes, epoch: int, colour: str) -> None:
 
 
 def _spread(courses: Mapping[str, Course]) -> float:
-    """Return the ratio of the highest to the lowest loss; 0 where one is not above 0, or none is a number."""
+    """Return the ratio of the highest to the lowest loss; 0 if one is not positive, or none is a number."""
     columns = ["loss", "val_loss"]
     losses = np.concatenate(
         [course.history[columns].to_numpy(np.float64).ravel() for course in courses.values()]

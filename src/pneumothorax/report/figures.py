@@ -1,6 +1,6 @@
 """The paper's figures: histogram of per-image Dice, overlays of the best, typical and worst cases.
 
-Draws what it is given; knows nothing of networks or run folders. Overlays: truth red, prediction green, both
+Draws arrays only; knows nothing of networks or run folders. Overlays: truth red, prediction green, both
 yellow.
 """
 
@@ -19,7 +19,7 @@ from pneumothorax.report.page_text import counted
 from pneumothorax.workspace import atomic
 
 TILE = 320  # longer side of one case on a sheet, in pixels
-OUTLINE = (255, 176, 0)  # RGB, of a true mask alone; bright against any grey
+OUTLINE = (255, 176, 0)  # RGB, for sheets with the true mask only; bright against any grey
 LEGEND = "truth red, prediction green, both yellow"
 
 
@@ -28,9 +28,9 @@ class Case:
     """One evaluated image.
 
     Attributes:
-        title: What stands above it.
+        title: Text above it.
         image: uint8 array of shape (H, W).
-        truth: uint8 or bool mask of shape (H, W); None where it is not known.
+        truth: uint8 or bool mask of shape (H, W); None if unknown.
         prediction: uint8 or bool mask of shape (H, W).
     """
 
@@ -45,7 +45,7 @@ def overlay(case: Case, strength: float = 0.45) -> npt.NDArray[np.uint8]:
 
     Args:
         case: Image and masks of one shape (H, W).
-        strength: Share of the tint in the colour of a pixel.
+        strength: Opacity of the tint.
 
     Returns:
         uint8 array of shape (H, W, 3), RGB.
@@ -67,7 +67,7 @@ def overlay(case: Case, strength: float = 0.45) -> npt.NDArray[np.uint8]:
 
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Draw the outlines of a mask, wide enough to be seen once the image is shrunk to a tile."""
+    """Draw the outlines of a mask, wide enough to stay visible once the image is shrunk to a tile."""
     drawn = np.zeros(mask.shape, np.uint8)
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawn, outlines, -1, 1, max(1, max(mask.shape) // 350))
@@ -75,7 +75,7 @@ def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 
 def _tile(case: Case) -> npt.NDArray[np.uint8]:
-    """Draw one case at the size of a tile, its proportions kept."""
+    """Draw one case at the size of a tile, with its aspect ratio."""
     drawn = overlay(case)
     height, width = drawn.shape[:2]
     scale = TILE / max(height, width)
@@ -101,9 +101,9 @@ def draw_sheet(
     """Draw rows of titled tiles.
 
     Args:
-        rows: Of each its name and its tiles: a title, and uint8 pixels of shape (H, W, 3); at least one tile
+        rows: Name and tiles of each row: a title, and uint8 pixels of shape (H, W, 3); at least one tile
             in all.
-        title: What stands above them.
+        title: Text above them.
         path: The PNG file.
     """
     columns = max(len(tiles) for _, tiles in rows)
@@ -127,7 +127,7 @@ def draw_histogram(dice: npt.NDArray[np.float64], path: Path, paper_mean: float)
     Args:
         dice: Shape (N,), N at least 1, values [0, 1].
         path: The PNG file.
-        paper_mean: The paper's mean, as a line to compare with.
+        paper_mean: The paper's mean, drawn as a line for comparison.
     """
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axis = figure.subplots()
@@ -148,7 +148,7 @@ def pick_cases(dice: npt.NDArray[np.float64], number: int) -> dict[str, npt.NDAr
 
     Args:
         dice: Shape (N,).
-        number: How many of each; fewer where there are fewer images.
+        number: Number of images of each kind; fewer if there are fewer images.
 
     Returns:
         Row numbers by 'best', 'typical' and 'worst'; no image is in two of them.
@@ -166,7 +166,7 @@ def outlined(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.N
     size = (TILE, TILE)
     tile = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
     soft = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
-    # Half of its own most, for a small lesion is nowhere half of 255 once it is shrunk.
+    # Half of its own maximum: a small lesion never reaches half of 255 once shrunk.
     inside = (soft > soft.max() / 2).astype(np.uint8)
     outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(tile, outlines, -1, OUTLINE, 2)

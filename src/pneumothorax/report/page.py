@@ -1,4 +1,4 @@
-"""Templates and what fills them -> one HTML file that needs no network and no other file.
+"""Fill templates to make one HTML file that needs no network and no other file.
 
 The sources lie in ``web/``: Jinja2 templates, one stylesheet, plain JavaScript. Knows nothing of runs.
 """
@@ -19,12 +19,12 @@ WEB = Path(__file__).parent / "web"
 def write_page(path: Path, template: Path, context: Mapping[str, Any]) -> None:
     """Fill a template and write it in one step (see `atomic`).
 
-    Text is escaped wherever it stands, so that no name in a file or tag becomes part of the page's code.
+    Text is always escaped, so that no name in a file or tag becomes part of the page's code.
 
     Args:
         path: The HTML file.
         template: Template that extends ``base.html`` of ``web/``; it may lie in another folder.
-        context: What the template names.
+        context: Values for the template.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, WEB]),
@@ -42,12 +42,12 @@ def write_page(path: Path, template: Path, context: Mapping[str, Any]) -> None:
 
 
 def read_source(name: str) -> Markup:
-    """Return a stylesheet or script of ``web/`` as it stands."""
+    """Return a stylesheet or script of ``web/`` unchanged."""
     return Markup((WEB / name).read_text(encoding="utf-8"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number for a person: whole ones with separators, others with some digits, '–' for none."""
+    """Format a number: whole ones with separators, others with some digits, '–' for None."""
     if value is None or value != value:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"

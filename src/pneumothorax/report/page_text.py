@@ -1,4 +1,4 @@
-"""Numbers and names as the pages, figures and tables of this package write them."""
+"""Formatting of numbers and names on pages, in figures and tables."""
 
 import os
 
@@ -9,17 +9,17 @@ def counted(number: int, noun: str) -> str:
 
 
 def shorten(name: str) -> str:
-    """Return a name, or of a long one its end."""
+    """Return a name, or the end of a long one."""
     return name if len(name) <= 24 else f"...{name[-21:].lstrip('.')}"
 
 
 def printable(name: str) -> str:
-    """Write a file's name in one line of printable text."""
+    """Return a file's name as one line of printable text."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def plain(name: str) -> str:
-    """Return a name as matplotlib shows it letter by letter: no formula, and not hidden from a legend."""
+    """Escape a name for matplotlib: no formula, and not hidden from a legend."""
     shown = printable(name)
     return " " * shown.startswith("_") + shown.replace("$", r"\$")

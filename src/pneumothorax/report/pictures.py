@@ -1,4 +1,4 @@
-"""Cases -> what the page carries of each: picture, true mask and probabilities, within a limit of bytes.
+"""Pack the content of each case for the page: picture, true mask and probabilities, within a byte limit.
 
 Probabilities are packed without loss, so that the page decides as Python does; pictures are as large as fits.
 """
@@ -24,7 +24,7 @@ from pneumothorax.inference.pixel_counts import true_mask
 
 LIMIT_BYTES = 28_000_000  # of all cases together, as base64; the rest of the page is small
 MOST_CASES = 400
-MAPS_SHARE = 0.6  # of the limit, at most, for probabilities: at least the rest is left for pictures
+MAPS_SHARE = 0.6  # of the limit, at most, for probabilities; the rest is left for pictures
 # Longer side in pixels and JPEG quality, best first.
 QUALITIES = (
     (1024, 85),
@@ -37,20 +37,20 @@ QUALITIES = (
     (256, 60),
     (192, 50),
 )
-PROBES = 12  # pictures that are tried to see what fits
+PROBES = 12  # pictures tried to estimate the size
 
 Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a case's content comes from.
+    """The sources of a case's content.
 
     Attributes:
-        path: Of the radiograph; it may have been moved.
-        fallback: The image as it was prepared, uint8 of shape (S, S); None where it is not to be had.
+        path: Path of the radiograph, which may have been moved.
+        fallback: The prepared image, uint8 of shape (S, S); None if unavailable.
         code: Run-length code of the true mask.
-        shape: (H, W) that the code has.
+        shape: (H, W) of that code.
         maps: Probability of each run, uint8 of shape (S, S).
     """
 
@@ -66,10 +66,10 @@ class Packed:
     """All cases, packed.
 
     Attributes:
-        cases: Of each case what `web/cases.js` reads: image, truth and maps as text.
+        cases: Data of each case for `web/cases.js`: image, truth and maps as text.
         side: Longer side of the pictures, in pixels.
-        substituted: How many pictures are of the prepared images.
-        missing: How many have no picture at all.
+        substituted: Number of pictures made of prepared images.
+        missing: Number of cases without a picture.
     """
 
     cases: Sequence[Mapping[str, Any]]
@@ -85,11 +85,11 @@ def pack_map(probability: Image) -> str:
 
 
 def limit_cases(maps: Sequence[Sequence[Image]], wanted: int) -> int:
-    """Return for how many cases the probabilities fit, at most as many as are wanted.
+    """Return the number of cases whose probabilities fit, at most `wanted`.
 
     Args:
-        maps: Some cases' probabilities, those of each run.
-        wanted: How many cases.
+        maps: Probabilities of some cases, for each run.
+        wanted: Number of cases.
     """
     if not maps:
         return wanted
@@ -98,7 +98,7 @@ def limit_cases(maps: Sequence[Sequence[Image]], wanted: int) -> int:
 
 
 def pack(sources: Sequence[Source], limit: int = LIMIT_BYTES) -> Packed:
-    """Pack cases so that all of them together stay below a limit of bytes."""
+    """Pack cases within a byte limit for all of them."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         maps = [[pack_map(one) for one in source.maps] for source in sources]
         truths = [_truth(source) for source in sources]
@@ -121,11 +121,11 @@ def pack(sources: Sequence[Source], limit: int = LIMIT_BYTES) -> Packed:
 
 
 def find_prepared(folders: Iterator[Path], names: Sequence[str]) -> dict[str, Image]:
-    """Find images as they were prepared, each in the first cache that has it.
+    """Find prepared images, each in the first cache that has it.
 
     Args:
-        folders: Of caches, the likeliest first.
-        names: Their ImageIds.
+        folders: Folders of caches, the likeliest first.
+        names: ImageIds of the images.
     """
     from pneumothorax.data.cache import open_cache
 
@@ -150,7 +150,7 @@ def _truth(source: Source) -> str:
 
 
 def _choose_quality(sources: Sequence[Source], room: int) -> tuple[int, int]:
-    """Return the best quality at which pictures like some probes fit into the room."""
+    """Return the best quality at which all pictures fit, estimated from a few."""
     step = max(1, len(sources) // PROBES)
     probes = sources[::step][:PROBES]
     for quality in QUALITIES[:-1]:
@@ -173,7 +173,7 @@ def _draw(source: Source, quality: tuple[int, int]) -> tuple[str, str]:
 
 
 def _read(source: Source) -> tuple[Image, str]:
-    """Read a radiograph; where its file is gone, the image as it was prepared, else nothing but black."""
+    """Read a radiograph; if its file is gone, return the prepared image, else a black one."""
     try:
         return read_radiograph(source.path).pixels, "original"
     except UnreadableImageError:

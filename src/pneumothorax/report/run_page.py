@@ -1,4 +1,4 @@
-"""One or more runs -> the report: one HTML file with scores, figures and every case to look at."""
+"""Write the report of one or more runs: one HTML file with scores, figures and every case."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from pneumothorax.inference.rule import EXPLAINED
 from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, scale, summary
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
@@ -29,18 +30,18 @@ def write_report(
     """Write the report of one run, or of several side by side.
 
     Args:
-        workspace: Where prepared images lie, should the radiographs have been moved.
-        runs: Their folders; the first is the one that others are compared with.
+        workspace: Workspace with the prepared images, used for radiographs that were moved.
+        runs: Run folders; the others are compared with the first.
         path: The HTML file.
-        most: Of how many cases to show the picture; all are counted.
-        shared_only: Compare on the images that all runs have.
-        identify: Show whose the cases are.
+        most: Upper limit of pictured cases; all are counted.
+        shared_only: Compare on the images common to all runs.
+        identify: Show the patients of the cases.
 
     Returns:
-        What the reader should know: what is not shown, and why. It stands on the page too.
+        Notes on content that is not shown, and why; they stand on the page too.
 
     Raises:
-        UserError: A run is missing or incomplete, or they are of different images.
+        UserError: A run is missing or incomplete, or the runs have different images.
     """
     opened = {run: open_run(run) for run in runs}
     parts = {run: of_run for run, (_, of_run) in opened.items()}
@@ -66,6 +67,8 @@ def write_report(
         "cases": {
             "explained": _explain_cases(evaluations, packed, len(chosen)),
             "choices": cases.list_choices(evaluations[0]),
+            "controls": cases.rule_controls(),
+            "rule_explained": EXPLAINED,
             "data": cases.describe_cases(evaluations, orders, pictured, identify=identify),
             "pictures": partial(zip, chosen.tolist(), packed.cases, strict=True),
         },
@@ -75,7 +78,7 @@ def write_report(
 
 
 def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Packed, most: int) -> list[str]:
-    """Say what the report does not show, and why."""
+    """List the parts that the report does not show, and why."""
     number = len(runs[0].studies)
     notes = []
     if len(chosen) < number:
@@ -101,7 +104,7 @@ def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Pack
         notes.append("No image shows a pneumothorax: there is no Dice to draw.")
     for run in runs:
         if not run.is_tuned:
-            notes.append(f"The rule of {run.name} is not tuned: {run.decision}.")
+            notes.append(f"The rule of {run.name} is not tuned: {run.decision.rule}.")
         if run.newer:
             notes.append(
                 f"The rule of {run.name} is older than {', '.join(run.newer)}; run `pneumothorax tune "
@@ -114,9 +117,7 @@ def _glance(runs: Sequence[Evaluation]) -> dict[str, Any]:
     return {
         "scores": summary.score_table(runs),
         "explained": summary.explain_scores(runs),
-        "scale": to_svg(
-            scale.draw_scale(runs), "scale", "The metric of each run beside what it is measured by"
-        ),
+        "scale": to_svg(scale.draw_scale(runs), "scale", "The metric of each run next to its references"),
         "trust": scale.explain_trust(runs),
         "scale_caption": scale.CAPTION,
         "table_1": summary.table_1(runs),
@@ -148,7 +149,7 @@ def _comparison(
 
 
 def _distributions(runs: Sequence[Evaluation], pictured: np.ndarray) -> dict[str, Any]:
-    """Return the figures of the section, and tables of what they show."""
+    """Return the figures and tables of the section."""
     main, positive = runs[0], runs[0].positive
     wanted: list[tuple[Callable[..., charts.Drawn], tuple[Any, ...], str]] = []
     if positive.any():
@@ -171,21 +172,21 @@ def _distributions(runs: Sequence[Evaluation], pictured: np.ndarray) -> dict[str
         ]
         if not positive.all():
             wanted += [
-                (charts.draw_roc, (runs,), "Which images show a pneumothorax at all; dot: the run's rule."),
+                (charts.draw_roc, (runs,), "Images with and without a pneumothorax; dot: the run's rule."),
                 (charts.draw_precision, (runs,), "The same as precision and recall; dot: the run's rule."),
             ]
         wanted.append(
             (
                 charts.draw_reliability,
                 (runs,),
-                "How often a probability is right: on the line it means what it says.",
+                "Reliability of the probabilities: those on the diagonal are calibrated.",
             )
         )
         wanted.append(
             (
                 charts.draw_groups,
                 (main,),
-                f"Run {main.name}: mean Dice of positives by group, with 95 % intervals; below, how many. A "
+                f"Run {main.name}: mean Dice of positives by group, with 95 % intervals; counts below. A "
                 "bar leads to its cases.",
             )
         )
@@ -210,32 +211,32 @@ def _outcomes(runs: Sequence[Evaluation]) -> summary.Table:
         )
         rows.append((run.name, *(f"{count:,}" for count in counts)))
     head = ["run", "missed", "marked elsewhere", "found", "false alarm", "rightly empty"]
-    return head, rows, "How the images end, by each run's rule"
+    return head, rows, "Outcomes of the images, by each run's rule"
 
 
 def _decision(run: Evaluation, number: int) -> dict[str, Any]:
-    label = f"How the metric of run {run.name} moves with each part of its rule"
-    caption = f"{label}, the others as they are. Small components are not left out here."
+    label = f"Metric of run {run.name} as a function of each part of its rule"
+    caption = f"{label}, the others unchanged. Small components are not left out here."
     if run.is_nested:
         caption += " These are the images that the rule was chosen on."
-    area = "The metric by top and least area, the threshold as it is; dot: the rule."
+    area = "The metric by top threshold and minimum area, the threshold unchanged; dot: the rule."
     return {
         "name": f"Run {run.name}",
-        "words": f"{'Tuned' if run.is_tuned else 'Not tuned'}: {run.decision}.",
+        "words": f"{'Tuned' if run.is_tuned else 'Not tuned'}: {run.decision.rule}.",
         "figures": [
             (to_svg(decision_charts.draw_sweeps(run), f"sweeps-{number}", label), caption, True),
             (to_svg(decision_charts.draw_map(run), f"map-{number}", area), area, False),
         ],
         "emptied": (
-            ["what", "positives", "negatives", "all"],
+            ["images", "positives", "negatives", "all"],
             decision_charts.emptied(run),
-            "What the rule leaves empty",
+            "Images that the rule leaves empty",
         ),
     }
 
 
 def _explain_cases(runs: Sequence[Evaluation], packed: pictures.Packed, number: int) -> str:
-    rules = "; ".join(f"{run.name}: {run.decision}" for run in runs)
+    rules = "; ".join(f"{run.name}: {run.decision.rule}" for run in runs)
     return (
         f"{counted(number, 'case')}, each run by its own rule ({rules}). Pictures are up to "
         f"{packed.side} pixels, compressed; probabilities are exact, and masks are decided in this page at "

@@ -1,4 +1,4 @@
-"""The competition's scale: where each run lies on it, and which known scores it may be held against."""
+"""The competition's scale: the metric of each run among known scores of the competition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from pneumothorax.report.svg import GREY, RED, RUNS
 
 @dataclass(frozen=True)
 class Reference:
-    """A score that is known of the competition.
+    """A known score of the competition.
 
     Attributes:
         score: The competition metric.
         name: Short, for the figure.
-        explained: What scored it, for the caption.
-        colour: Of its line.
-        dashes: Of its line.
+        explained: Method or team that scored it, for the caption.
+        colour: Colour of its line.
+        dashes: Style of its line.
     """
 
     score: float
@@ -37,7 +37,7 @@ REFERENCES = (
     Reference(
         0.8512,
         "42nd place",
-        "the 42nd place (ResNet18 U-Net on positives and a network that decides which images are empty, 768 "
+        "the 42nd place (ResNet18 U-Net on positives and a network that classifies empty images, 768 "
         "pixels, no mirror images)",
     ),
     Reference(0.8679, "1st place", "the 1st place", RED, "-"),
@@ -47,8 +47,8 @@ OUT_OF_FOLD_IMAGES = 12_047
 NORMAL_INTERVAL = 2 * 1.96  # standard errors in a 95 % interval
 
 CAPTION = (
-    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect gate "
-    "with these masks. Lines, all of other images: "
+    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect "
+    "classifier with these masks. Lines, all of other images: "
     + "; ".join(f"{one.score:.4f} {one.explained}" for one in REFERENCES)
     + ". All but the first are of the private leaderboard of 2019."
 )
@@ -58,7 +58,7 @@ LABEL_HEIGHT, GROUND = 0.44, {"facecolor": "#ffffff", "edgecolor": "none", "pad"
 
 
 def draw_scale(runs: Sequence[Evaluation]) -> Figure:
-    """Draw the metric of each run on one scale with all-empty, the perfect gate and the reference scores.
+    """Draw the metric of each run on one scale with all-empty, a perfect classifier and the references.
 
     The figure is narrow, and names stand inside it, so that it can be read at a phone's width.
     """
@@ -76,8 +76,8 @@ def draw_scale(runs: Sequence[Evaluation]) -> Figure:
         colour = RUNS[place % len(RUNS)]
         axis.axhline(top, color="#cccccc", linewidth=0.8)
         name = f"{plain(shorten(run.name))}  {score:.4f}"
-        beside = axis.get_yaxis_transform()
-        axis.text(0.01, top + 0.28, name, transform=beside, va="center", color=colour, bbox=GROUND)
+        inside = axis.get_yaxis_transform()
+        axis.text(0.01, top + 0.28, name, transform=inside, va="center", color=colour, bbox=GROUND)
         axis.plot([low, high], [y, y], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
         axis.plot(score, y, "o", color=colour, markersize=8)
         axis.plot(run.ceiling(), y, "|", color=colour, markersize=13, markeredgewidth=2)
@@ -117,7 +117,7 @@ def _label(reference: Reference) -> str:
 
 
 def explain_trust(runs: Sequence[Evaluation]) -> str:
-    """Say which scores to trust, with the standard error of each run's own."""
+    """Return a text on which scores to trust, with the standard error of each run's own."""
     errors = ", ".join(f"{standard_error(run):.4f} ({run.name})" for run in runs)
     by_image = [run.name for run in runs if run.recipe is not None and run.recipe.split != "folds"]
     unfit = f" The split of {', '.join(by_image)} is by image, not by patient." if by_image else ""

@@ -1,4 +1,4 @@
-"""What the report tells at a glance: scores, what they are to be measured by, and how a run was made."""
+"""The summary of the report: scores, their references, and the origin of a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.legs import legs_of
 from pneumothorax.model.encoders.weights import read_note
-from pneumothorax.recipe import describe
+from pneumothorax.recipes import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
 from pneumothorax.training.run import FoldFolder, read_environment, read_history
@@ -21,7 +21,7 @@ Facts = list[tuple[str, str]]
 
 
 def score_table(runs: Sequence[Evaluation]) -> Table:
-    """Return the competition's metric of each run, beside what it is to be measured by."""
+    """Return the competition's metric of each run, next to its references."""
     rows = []
     for run in runs:
         score, low, high = run.metric()
@@ -39,35 +39,35 @@ def score_table(runs: Sequence[Evaluation]) -> Table:
                 number(_mean(~found[~run.positive]), 3),
             )
         )
-    head = ["run", "metric", "95 % interval", "all-empty", "perfect gate"]
+    head = ["run", "metric", "95 % interval", "all-empty", "perfect classifier"]
     head += ["Dice of positives", "of negatives", "sensitivity", "specificity"]
     return head, rows, f"Competition metric, {len(runs[0].studies):,} images, {runs[0].part}"
 
 
 def explain_scores(runs: Sequence[Evaluation]) -> str:
-    """Say how the metric of the runs was earned."""
+    """Describe how the metric of the runs was computed."""
     nested = [run.name for run in runs if run.is_nested]
     how = "The rule of each run was applied to all of them."
     if nested:
         how = (
-            f"The metric of {', '.join(nested)} is nested: each image was judged by a rule that it had no "
+            f"The metric of {', '.join(nested)} is nested: each image was scored by a rule that it had no "
             "part in choosing. The Dice of positives and negatives, sensitivity and specificity are "
             "those of the final rule, which the cases below are shown by."
         )
     return (
-        f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every "
-        "negative empty."
+        f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect classifier would leave "
+        "every negative empty."
     )
 
 
 def table_1(runs: Sequence[Evaluation]) -> Table:
-    """Return the paper's Table 1 beside that of each run."""
+    """Return the paper's Table 1 next to that of each run."""
     rows: list[tuple[Any, ...]] = [
         ("the paper (2019)", _percent(PAPER["total"]), _percent(PAPER["mean"]), "–", "–", "377")
     ]
     for run in runs:
-        told = run.table_1
-        values = (told.soft_total, told.soft_mean, told.hard_total, told.hard_mean)
+        table = run.table_1
+        values = (table.soft_total, table.soft_mean, table.hard_total, table.hard_mean)
         rows.append((run.name, *map(_percent, values), f"{int(run.positive.sum()):,}"))
     head = ["", "total, soft", "mean, soft", "total, hard", "mean, hard", "positives"]
     return head, rows, "Dice of images with a pneumothorax: the paper's Table 1"
@@ -81,20 +81,20 @@ TABLE_1_EXPLAINED = (
 
 
 def facts_of(run: Evaluation) -> Facts:
-    """Tell how a run was made and what it was judged on."""
+    """Return how a run was made and evaluated, as names and texts."""
     studies = run.studies
     known = studies["patient"].fillna("") != ""
     rows = [
         ("Recipe", _recipe_of(run)),
         (
-            "Judged on",
+            "Evaluated on",
             f"{len(studies):,} images, {int(run.positive.sum()):,} with a pneumothorax, {run.part}",
         ),
         (
             "Patients",
             f"{len(set(patients_of(studies[known]))):,}" + ("" if known.all() else ", some unknown"),
         ),
-        ("Rule", f"{run.decision}" + ("" if run.is_tuned else " (not tuned)")),
+        ("Rule", f"{run.decision.rule}" + ("" if run.is_tuned else " (not tuned)")),
     ]
     if run.recipe is None:
         return rows
@@ -115,7 +115,7 @@ def facts_of(run: Evaluation) -> Facts:
 
 
 def _training_facts(folds: Sequence[FoldFolder]) -> Facts:
-    """Tell of the folds' training: what on, how long, by which versions."""
+    """Return the facts of the folds' training: images, duration, versions."""
     sessions = {fold.path.name: read_sessions(fold) for fold in folds}
     every = [one for of_fold in sessions.values() for one in of_fold]
     histories = [read_history(fold) for fold in folds]
@@ -133,7 +133,7 @@ def _training_facts(folds: Sequence[FoldFolder]) -> Facts:
 
 
 def _weights_of(note: dict[str, Any]) -> str:
-    """Name the file that an encoder began with, as `model.encoder_weights.note_weights` noted it."""
+    """Name an encoder's weights file, from the note of `model.encoders.weights.note_weights`."""
     digest = f", sha256 {str(note['sha256'])[:12]}" if "sha256" in note else ""
     arrays = f", {note['arrays']} arrays" if "arrays" in note else ""
     return f"{note.get('file')} ({note.get('source')}{arrays}{digest})"

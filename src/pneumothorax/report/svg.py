@@ -1,4 +1,4 @@
-"""A matplotlib figure -> SVG for a page: its colours follow the page's theme, its parts are links.
+"""Convert a matplotlib figure to SVG for a page: its colours follow the page's theme, its parts are links.
 
 matplotlib writes fixed colours; those of the palette are replaced by the page's CSS variables, so that one
 picture serves light and dark. An artist with `set_url` becomes a link; a keyboard reaches those to selections
@@ -15,7 +15,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind tell apart (https://jfly.uni-koeln.de/color/).
+# Okabe and Ito's colours, which are distinct for the colour-blind (https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PINK, SKY, GREY = "#CC79A7", "#56B4E9", "#808080"
 RUNS = (BLUE, ORANGE, GREEN, PINK, SKY, RED)  # of several runs in one figure, in their order
@@ -38,11 +38,11 @@ _THEME = {
 def to_svg(figure: Figure, name: str, label: str, links: Mapping[str, str] | None = None) -> Markup:
     """Write a figure as SVG to stand inside an HTML page.
 
-    Args:
+    figure: The figure; drawn without a background.
         figure: The figure; drawn on no background.
-        name: Of this figure alone on its page; every id in the SVG begins with it.
-        label: What a screen reader says of the figure.
-        links: What each link of an artist leads to, in words, by its address ('#/...').
+        name: Name of the figure, unique on its page; every id in the SVG begins with it.
+        label: Description for screen readers.
+        links: Description of each link by its address ('#/...').
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

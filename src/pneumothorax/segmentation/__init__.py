@@ -1,1 +1,1 @@
-"""Radiographs of one's own: files in, masks, overlays and a table out."""
+"""Segment a user's own radiographs: files in, masks, overlays and a table out."""

@@ -1,8 +1,8 @@
-"""A mask as DICOM Segmentation, an overlay as Secondary Capture: objects that a PACS files beside the image.
+"""A mask as DICOM Segmentation, an overlay as Secondary Capture: objects that a PACS files with the image.
 
-The one door to highdicom. Both name the patient and the study of the image, as they must, and are series of
-their own. An empty mask has no Segmentation: the standard knows none without a segment, and a segment that
-says "pneumothorax" about an image without one would be misread.
+The only module that imports highdicom. Both objects name the patient and the study of the image, and are
+series of their own. An empty mask has no Segmentation: the standard allows none without a segment, and a
+segment that says "pneumothorax" about an image without one would be misread.
 """
 
 from collections.abc import Mapping
@@ -37,18 +37,18 @@ def write_objects(
     caption: str,
     made_by: str,
 ) -> tuple[set[str], list[str]]:
-    """Write the objects that are wanted of one image, as far as its file allows it.
+    """Write the requested objects of one image, as far as its file allows it.
 
     Args:
         kinds: The files to write, by 'dicom_seg' and 'dicom_sc'.
         source: The image's own file.
         mask: bool array of the image's shape (H, W).
         drawn: The overlay, uint8 of shape (H, W) or (H, W, 3) in RGB.
-        caption: What stands on the Secondary Capture.
-        made_by: What they follow from; the same gives the same UIDs.
+        caption: Text on the Secondary Capture.
+        made_by: Description of networks and rule; the same gives the same UIDs.
 
     Returns:
-        Which kinds were written, and what the user should know.
+        The kinds written, and notes for the user.
     """
     reference = read_reference(source)
     if reference is None:
@@ -72,7 +72,7 @@ def write_objects(
             TypeError,
             ValueError,
             Warning,
-        ) as error:  # what no file should hold
+        ) as error:  # values that no file should hold
             reason = f"highdicom does not know {error}" if isinstance(error, KeyError) else error
             notes.append(f"no DICOM object: {reason} (its class is {reference.image.SOPClassUID.name})")
     return written, notes
@@ -81,14 +81,14 @@ def write_objects(
 def write_seg(path: Path, reference: Reference, mask: npt.NDArray[np.bool_], made_by: str) -> None:
     """Write a mask that is not empty as a binary DICOM Segmentation.
 
-    It tells no pixel spacing: viewers take that of the image it refers to, and highdicom reads none back
-    without a slice thickness, which a radiograph has not.
+    It has no pixel spacing: viewers take that of the image it refers to, and highdicom reads none back
+    without a slice thickness, which a radiograph does not have.
 
     Args:
         path: The file.
         reference: The image that was segmented.
         mask: bool array of the image's shape (H, W).
-        made_by: What the mask follows from; the same gives the same UIDs.
+        made_by: Description of networks and rule; the same gives the same UIDs.
     """
     segment = hd.seg.SegmentDescription(
         segment_number=1,
@@ -115,7 +115,7 @@ def write_seg(path: Path, reference: Reference, mask: npt.NDArray[np.bool_], mad
 def write_sc(path: Path, reference: Reference, drawn: npt.NDArray[np.uint8], made_by: str) -> None:
     """Write an overlay as a Secondary Capture in colour.
 
-    What is drawn names nobody, but whether the image's own pixels do is for its file to say: its
+    The drawing names nobody, but the image's own pixels may: the file's
     BurnedInAnnotation is carried over, and without one the object has none, which by the standard (PS3.3,
     C.7.6.1.1) means that there may be such an annotation or not.
 
@@ -123,7 +123,7 @@ def write_sc(path: Path, reference: Reference, drawn: npt.NDArray[np.uint8], mad
         path: The file.
         reference: The image that it was drawn on.
         drawn: uint8 array of shape (H, W, 3), RGB.
-        made_by: What it follows from; the same gives the same UIDs.
+        made_by: Description of networks and rule; the same gives the same UIDs.
     """
     made = hd.sc.SCImage(
         pixel_array=np.ascontiguousarray(drawn),
@@ -158,7 +158,7 @@ def _captioned(drawn: npt.NDArray[np.uint8], caption: str) -> npt.NDArray[np.uin
 
 
 def _equipment(reference: Reference, kind: str, made_by: str) -> dict[str, Any]:
-    """Return what every object says of itself and of its maker."""
+    """Return the attributes by which every object describes itself and its maker."""
     return {
         "series_instance_uid": reference.new_uid(kind, made_by, "series"),
         "series_number": SERIES_NUMBERS[kind],
@@ -177,5 +177,5 @@ def _save(made: hd.base.SOPClass, path: Path, reference: Reference) -> None:
     for element in reference.identity:
         made[element.tag] = element
     made.PatientOrientation = reference.orientation or None
-    with atomic(path) as temporary, quiet():  # its patient's texts are as they are
+    with atomic(path) as temporary, quiet():  # the patient's texts are copied, valid or not
         made.save_as(temporary)

@@ -1,6 +1,6 @@
-"""A map and its mask -> what a reader wants to know of one image: side, areas, regions, how sure.
+"""Probability and mask -> findings of one image: side, areas, components, confidence.
 
-Pure functions of arrays at the image's own size; a finding of the network, and no diagnosis.
+Pure functions of arrays at the image's own size; findings of a network, not a diagnosis.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from pneumothorax.data.dicom import Radiograph
 from pneumothorax.data.laterality import side_of
 from pneumothorax.data.plausibility import is_flat, looks_like_chest
 from pneumothorax.data.spacing import is_of_larger_image
-from pneumothorax.inference.decision import Decision, decide, upsample
+from pneumothorax.inference.decision import decide, upsample
 from pneumothorax.inference.predictions import STEPS, Maps
+from pneumothorax.inference.rule import Rule
 
-FRONTAL = (None, "PA", "AP")  # views whose sides are known; a file that does not tell counts as frontal
+FRONTAL = (None, "PA", "AP")  # views with known sides; a file without a view counts as frontal
 LATERAL = ("LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "LEFT LATERAL", "RIGHT LATERAL")
-PLAIN = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")  # modalities that chest radiographs go by
+PLAIN = ("CR", "DX", "DR", "RG", "RF", "OT", "SC")  # modalities of chest radiographs
 THORAX = ("CHEST", "THORAX", "TORAX", "LUNG", "RIB", "HEART", "TRUNK", "STERNUM")  # words of body parts
 MOST_BOXES = 50  # a spreadsheet's cell holds no more than about a thousand
 MIRRORED = {"left": "right", "right": "left", "both": "both", "": ""}
@@ -30,20 +31,20 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Findings:
-    """What a network found in one image.
+    """Findings of a network in one image.
 
     Attributes:
-        probability: That the image shows a pneumothorax: the image-level probability where the network tells
-            it, else the highest probability of the map.
+        probability: Probability of a pneumothorax: the image-level probability if the network has a
+            classification head, else the highest probability of the map.
         pneumothorax: Whether the mask has any pixel.
         confidence: Mean probability of the mask's pixels; of an empty mask 1 - `probability`.
-        side: The patient's: 'left', 'right', 'both', 'unknown' in a view that is not frontal, '' of none.
+        side: Patient's side: 'left', 'right', 'both', 'unknown' in a view that is not frontal, '' if empty.
         area_pixels: Pixels of the mask.
-        area_cm2: The same in cm2, None where the file tells no spacing, or none that the image can have.
-        spacing_source: The attributes that the area in cm2 follows from; '' without one.
-        share: The same as a share of the image, from 0 to 1.
+        area_cm2: Area in cm2, None if the file has no spacing, or not a plausible one.
+        spacing_source: The attributes that the spacing was computed from; '' without one.
+        share: Area as a share of the image, from 0 to 1.
         regions: Number of connected components of the mask, over eight neighbours.
-        boxes: Of the largest of them, 50 at most, the largest first: x and y of the upper left pixel, width
+        boxes: Bounding boxes of the 50 largest, the largest first: x and y of the upper left pixel, width
             and height, in pixels of the image.
     """
 
@@ -60,22 +61,22 @@ class Findings:
 
 
 def find(
-    radiograph: Radiograph, probability: Maps, image_probability: float | None, decision: Decision
+    radiograph: Radiograph, probability: Maps, image_probability: float | None, rule: Rule
 ) -> tuple[Findings, Mask]:
-    """Decide on one image, and describe what was found.
+    """Apply the rule to one image, and describe the result.
 
     Args:
         radiograph: The image; its mask has its shape (H, W).
-        probability: The map of the image stretched to a square, uint8 of shape (S, S), values 255 p.
-        image_probability: The probability that the image shows a pneumothorax; None where the network tells
-            none.
-        decision: The rule.
+        probability: Probability of the image stretched to a square, uint8 of shape (S, S), values 255 p.
+        image_probability: Image-level probability of a pneumothorax; None for a network without a
+            classification head.
+        rule: Rule from probability to mask.
 
     Returns:
         The findings, and the mask: bool of shape (H, W).
     """
     height, width = radiograph.pixels.shape
-    mask = decide(probability, decision, (height, width), image_probability)
+    mask = decide(probability, rule, (height, width), image_probability)
     score = float(probability.max()) / STEPS if image_probability is None else image_probability
     area = int(np.count_nonzero(mask))
     within = float(upsample(probability, (height, width))[mask].mean()) / STEPS if area else 1 - score
@@ -95,7 +96,7 @@ def find(
 
 
 def doubts(radiograph: Radiograph) -> list[str]:
-    """List what speaks against an image, or against its figures; the text before a bracket tells the kind."""
+    """List doubts about an image, or about its figures; the text before a bracket names the kind."""
     image, view = radiograph.pixels, radiograph.view
     modality, part = radiograph.modality, radiograph.body_part
     found = []
@@ -119,7 +120,7 @@ def doubts(radiograph: Radiograph) -> list[str]:
     if view not in LATERAL and not looks_like_chest(image):
         found.append("does not look like a frontal chest radiograph")
     if radiograph.spacing_refused:
-        found.append("a pixel spacing that no radiograph has: no area in cm2")
+        found.append("an implausible pixel spacing: no area in cm2")
     elif radiograph.spacing_mm is None:
         found.append("no pixel spacing: no area in cm2")
     elif _spacing(radiograph) is None:
@@ -130,9 +131,9 @@ def doubts(radiograph: Radiograph) -> list[str]:
 
 
 def _spacing(radiograph: Radiograph) -> tuple[float, float] | None:
-    """Return the pixel spacing, (row, column) in mm; None where the file does not tell this image's own."""
-    told = radiograph.spacing_mm
-    return None if told is None or is_of_larger_image(told, radiograph.pixels.shape) else told
+    """Return the pixel spacing, (row, column) in mm; None if the file lacks this image's own."""
+    spacing = radiograph.spacing_mm
+    return None if spacing is None or is_of_larger_image(spacing, radiograph.pixels.shape) else spacing
 
 
 def _side(mask: Mask, radiograph: Radiograph) -> str:

@@ -1,8 +1,8 @@
-"""A file, or a folder of anything -> the radiographs in it, each under a name of its own.
+"""Find the radiographs in a file or in a folder of anything, each under a name of its own.
 
 Unlike `studies`, which knows Kaggle's layouts and keys by the file's stem: two files are two images here.
-What has the suffix of an image is one, even if it will turn out broken; any other file if it begins like one,
-or, where its name tells no kind (a PACS names files by their UID), if it parses as one.
+A file is an image if it has an image's suffix, even if it turns out broken; without a known suffix, if it
+begins like one, or, if its name has no suffix at all (a PACS names files by their UID), if it parses as one.
 """
 
 import re
@@ -15,17 +15,17 @@ from pneumothorax.errors import UserError
 
 _STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _DICOM = slice(128, 132)  # where a DICOM file says so
-_NO_KIND = re.compile(r"(\.[0-9]+)?")  # the suffix of a name that tells no kind
-_INDEX = "DICOMDIR"  # lists the images of a disc, and is none
+_NO_KIND = re.compile(r"(\.[0-9]+)?")  # the suffix of a name without a file type
+_INDEX = "DICOMDIR"  # lists the images of a disc, and is not one
 
 
 @dataclass(frozen=True)
 class Input:
-    """One file to look at.
+    """One input file.
 
     Attributes:
-        path: Where it is.
-        name: Its path below the folder that was named, in any system with '/'; its name where a file was.
+        path: Path of the file.
+        name: Path below the given folder, in any system with '/'; the file's name if a file was given.
     """
 
     path: Path
@@ -34,11 +34,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was found.
+    """The files found.
 
     Attributes:
-        images: In the order of their names.
-        others: The names of files that are no images, hidden ones included.
+        images: The images, ordered by name.
+        others: The names of files that are not images, hidden ones included.
     """
 
     images: list[Input]
@@ -46,7 +46,7 @@ class Inputs:
 
 
 def find_inputs(source: Path, mark: str, *, skip_bad: bool = False) -> Inputs:
-    """Find the images in a folder, or take the one that was named.
+    """Find the images in a folder, or take the given file.
 
     Args:
         source: A file or a folder. Links are followed, but no folder is entered twice.
@@ -82,7 +82,7 @@ def find_inputs(source: Path, mark: str, *, skip_bad: bool = False) -> Inputs:
 
 
 def _is_image(path: Path) -> bool:
-    """Tell whether a file is an image, or claims to be one."""
+    """Return whether a file is an image, or claims to be one."""
     if path.name.startswith(".") or path.name == _INDEX:
         return False
     claims, tells_nothing = path.suffix.lower() in SUFFIXES, bool(_NO_KIND.fullmatch(path.suffix))

@@ -1,8 +1,8 @@
-"""What has been done of a long folder: a line an image beside the results, so that a killed run goes on.
+"""Log of finished images, a line each, next to the results, so that a killed run resumes.
 
-A line counts as long as the image's file, the networks, the rule and what is wanted of them stay the same,
-and the files that it names are there. The first line tells what was read, so that no other folder's results
-are overwritten. A line goes before its files do: what a line tells is always true of them.
+A line is valid as long as the image's file, the networks, the rule and the requested outputs stay the same,
+and the files that it names are there. The first line identifies the input, so that no other folder's results
+are overwritten. A line is deleted before its files: an existing line is always true of them.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: the row of an image, and what it follows from (see `digest_input`)."""
+    """One line: the row of an image, and the digest of its inputs (see `digest_input`)."""
 
     digest: str
     row: Row
@@ -35,8 +35,8 @@ class Log:
     """All lines.
 
     Attributes:
-        source: Of which file or folder (see `digest_source`); '' where there is no log.
-        entries: The last of each image, by its name.
+        source: Digest of the file or folder (see `digest_source`); '' without a log.
+        entries: The last entry of each image, by its name.
     """
 
     source: str
@@ -44,16 +44,16 @@ class Log:
 
 
 def digest_source(source: Path) -> str:
-    """Digest where the images are; results are no place for paths of this machine."""
+    """Digest the path of the images, which results must not contain in clear."""
     return hashlib.sha256(os.fsencode(source.resolve())).hexdigest()
 
 
 def digest_input(one: Input, made_by: str) -> str:
-    """Digest what an image's results follow from; a file counts by its size and time of change.
+    """Digest the inputs of an image's results; a file counts by its size and modification time.
 
     Args:
         one: The image.
-        made_by: Networks, rule and what is wanted, as text.
+        made_by: Networks, rule and requested outputs, as text.
     """
     try:
         state = one.path.stat()
@@ -64,7 +64,7 @@ def digest_input(one: Input, made_by: str) -> str:
 
 
 def read_log(out: Path) -> Log:
-    """Read the lines of a folder of results; what is cut short or of another make does not count."""
+    """Read the lines of a folder of results; truncated lines and other formats are ignored."""
     path, source = out / LOG, ""
     last: dict[str, Entry] = {}
     for line in path.read_bytes().splitlines() if path.is_file() else ():
@@ -80,13 +80,13 @@ def read_log(out: Path) -> Log:
 
 
 def still_true(out: Path, log: Log, digests: Mapping[str, str], folders: Mapping[str, str]) -> dict[str, Row]:
-    """Return the rows that are as today's command would make them, by the image's name.
+    """Return the rows that today's command would make again, by the image's name.
 
     Args:
         out: The folder of results.
-        log: What `read_log` found there.
-        digests: What `digest_input` says of each image today, by its name.
-        folders: Where files lie below `out`, by the columns that name them.
+        log: Log of that folder, from `read_log`.
+        digests: Today's digest of each image, from `digest_input`, by its name.
+        folders: Folders of the files below `out`, by the columns that name them.
     """
     return {
         name: entry.row
@@ -98,14 +98,14 @@ def still_true(out: Path, log: Log, digests: Mapping[str, str], folders: Mapping
 
 
 def begin(out: Path, log: Log, source: str, kept: Mapping[str, Row], folders: Mapping[str, str]) -> None:
-    """Delete the files of lines that are no longer true, and what a killed try left; then those lines.
+    """Delete the files of lines that are no longer true, leftovers of a killed try, then those lines.
 
     Args:
         out: The folder of results.
-        log: What `read_log` found there.
-        source: What `digest_source` says.
+        log: Log of that folder, from `read_log`.
+        source: Digest of the input, from `digest_source`.
         kept: The rows that stay.
-        folders: Where files lie below `out`, by the columns that name them.
+        folders: Folders of the files below `out`, by the columns that name them.
     """
     staying = {file for row in kept.values() for file in _files(row, folders)}
     named = {file for entry in log.entries.values() for file in _files(entry.row, folders)}
@@ -126,13 +126,13 @@ def append(out: Path, digest: str, row: Row) -> None:
 
 
 def _ends_line(path: Path) -> bool:
-    """Tell whether a file's last line is whole."""
+    """Return whether a file's last line is complete."""
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
 
 
 def _files(row: Row, folders: Mapping[str, str]) -> list[str]:
-    """Return the files that a row names, as long as they lie where such files do."""
+    """Return the files that a row names, if they lie in their folders."""
     named = [(str(row.get(column) or ""), folder) for column, folder in folders.items()]
     return [file for file, folder in named if file.startswith(f"{folder}/") and ".." not in file.split("/")]

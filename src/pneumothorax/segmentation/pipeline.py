@@ -1,6 +1,6 @@
-"""Radiographs of one's own -> masks, overlays and a table: reads, predicts, decides and writes side by side.
+"""Segment radiographs: read, predict, decide and write concurrently.
 
-Files are read and written by threads beside the network, which is loaded only if there is something to do.
+Threads read and write files while the network predicts; it is loaded only if there is something to do.
 """
 
 import os
@@ -19,8 +19,8 @@ from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph, read_radiograph
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import plan as planning
-from pneumothorax.inference.decision import Decision, without_evidence
 from pneumothorax.inference.predictions import Maps
+from pneumothorax.inference.rule import Rule
 from pneumothorax.report.page_text import printable
 from pneumothorax.segmentation import log, results
 from pneumothorax.segmentation.findings import doubts, find
@@ -29,13 +29,13 @@ from pneumothorax.segmentation.log import Row
 from pneumothorax.segmentation.task import Task, alone, check_out, check_rule, make_room, need_highdicom
 
 SHOWN = 5  # files that are no images, by their names
-AHEAD = 16  # images read before the network wants them, or waiting to be written
+AHEAD = 16  # images read ahead of the network, or waiting to be written
 
 
 def segment_images(
     images: Path,
     plan: planning.Plan,
-    decision: Decision,
+    rule: Rule,
     out: Path,
     *,
     run: str,
@@ -43,17 +43,17 @@ def segment_images(
     identify: bool = False,
     skip_bad: bool = False,
 ) -> list[Row]:
-    """Segment a file or a folder of radiographs; images that an earlier call has done are not done again.
+    """Segment a file or a folder of radiographs; images that an earlier call has finished are skipped.
 
     Args:
         images: The file, or the folder.
-        plan: Networks, and how each sees an image.
-        decision: Rule from probability to mask.
+        plan: Networks, and the input size of each.
+        rule: Rule from probability to mask.
         out: Folder of the results: new, empty, or an older one of the same images.
         run: Name of the run, for the table.
         objects: DICOM objects to write besides: 'dicom_seg', 'dicom_sc' or both.
         identify: Whether results name the patient.
-        skip_bad: Whether folders that cannot be read are left out.
+        skip_bad: Whether unreadable folders are left out.
 
     Returns:
         A row for each image, in their order; one that could not be read has an `error`.
@@ -61,7 +61,7 @@ def segment_images(
     Raises:
         UserError: The rule does not suit the networks, or images or folder cannot be used.
     """
-    check_rule(plan, decision)
+    check_rule(plan, rule)
     if objects:
         need_highdicom()
     found = find_inputs(images, log.LOG, skip_bad=skip_bad)
@@ -70,21 +70,21 @@ def segment_images(
         files = f"{len(found.others):,} file{'s are no images' if len(found.others) > 1 else ' is no image'}"
         warn(f"{files} and left out, in {images}: {shown}")
     if images.is_file():
-        read_radiograph(images)  # a broken one alone is one line, at once
+        read_radiograph(images)  # a single broken file is one line, at once
     check_out(out)
     names = [one.name for one in found.images]
-    made_by = f"{planning.digest_plan(plan)} {without_evidence(decision)!r}"
+    made_by = f"{planning.digest_plan(plan)} {rule!r}"
     task = Task(
         out=out,
         source=log.digest_source(images),
         plan=plan,
-        decision=decision,
+        rule=rule,
         paths=results.plan_files(names),
         objects=list(objects),
         identify=identify,
         made_by=made_by,
     )
-    about = {"run": run, "rule": str(decision), "pneumothorax": __version__}
+    about = {"run": run, "rule": str(rule), "pneumothorax": __version__}
     with alone(out):
         done = _all_rows(found.images, task)
         rows = [done[name] for name in names]
@@ -110,7 +110,7 @@ def check_rows(rows: Sequence[Row], *, skip_bad: bool) -> None:
 
 
 def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
-    """Return the row of every image, by its name: of an earlier try where nothing changed, else a new one."""
+    """Return the row of every image, by its name: an earlier one if nothing changed, else a new one."""
     wanted = f"{task.made_by} {task.objects} {task.identify}"
     digests = {one.name: log.digest_input(one, f"{wanted} {task.paths[one.name]!r}") for one in images}
     earlier = log.read_log(task.out)
@@ -147,7 +147,7 @@ def _work(
 ) -> Iterator[tuple[str, Row]]:
     """Yield name and row of each image, in about their order, when its files are written.
 
-    Earlier results go, by `begin`, as late as the first new ones can come.
+    `begin` deletes earlier results as late as possible, just before the first new ones.
     """
     looks = planning.looks_of(task.plan)
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
@@ -192,13 +192,13 @@ def _work(
 
 
 def _read(one: Input, looks: list[planning.Look]) -> tuple[Radiograph, dict[planning.Look, Maps]]:
-    """Read an image, and shrink it as each network wants it."""
+    """Read an image, and resize it for each network."""
     radiograph = read_radiograph(one.path)
     return radiograph, {look: shrink(radiograph.pixels, *look) for look in looks}
 
 
 def _reason(error: UserError, one: Input) -> str:
-    """Say why an image cannot be read, without where it lies on this machine."""
+    """Return why an image cannot be read, without its path on this machine."""
     return str(error).removeprefix(f"cannot read {one.path}: ")
 
 
@@ -206,7 +206,7 @@ def _write(
     one: Input, radiograph: Radiograph, probability: Maps, image_probability: float | None, task: Task
 ) -> Row:
     """Decide on an image and write its files."""
-    findings, mask = find(radiograph, probability, image_probability, task.decision)
+    findings, mask = find(radiograph, probability, image_probability, task.rule)
     drawn, path, warnings = results.draw(radiograph.pixels, mask), task.paths[one.name], doubts(radiograph)
     files = results.write_pictures(task.out, path, mask, drawn)
     if task.objects:

@@ -1,10 +1,10 @@
-"""What a DICOM object made from an image must say of that image: patient, study, and which instance it is.
+"""Attributes that a DICOM object must copy from its image: patient, study, and instance.
 
-Real files lack much of it, or hold what no DICOM object may: ids are made up for those that are no UIDs, and
-other values that would be invalid are left empty. Knows nothing of segmentations.
+Real files lack many of them, or hold invalid values: invalid UIDs are replaced by generated ones, and
+other invalid values are left empty. Knows nothing of segmentations.
 
-What is made up follows from the file's bytes, patient and pixels included: the same file gives the same ids,
-and two files never share one, whatever their names and even if they claim to be the same instance.
+Generated ids depend on the file's bytes, patient and pixels included: the same file gives the same ids,
+and two files never share one, even with the same name or if they claim to be the same instance.
 """
 
 import hashlib
@@ -22,15 +22,15 @@ from pneumothorax.data.dicom import read_header
 from pneumothorax.data.dicom_tags import read_text
 from pneumothorax.data.spacing import is_of_larger_image, spacing_of
 
-# Character set, patient and study: what lets a PACS file an object with its image.
+# Character set, patient and study: they let a PACS file an object with its image.
 _IDENTITY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate"),
     *("PatientSex", "PatientAge", "PatientSize", "PatientWeight", "StudyDate", "StudyTime", "StudyID"),
     *("StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
 )
-_CHECKED = {"AS", "CS", "DA", "DS", "TM"}  # of these an invalid value is worth less than none
+_CHECKED = {"AS", "CS", "DA", "DS", "TM"}  # an invalid value of these is dropped
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_ANY_CLASS = uid.SecondaryCaptureImageStorage  # of files that do not tell theirs
+_ANY_CLASS = uid.SecondaryCaptureImageStorage  # of files without a class
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Reference:
     Attributes:
         image: A data set with its size, its class and three valid UIDs, and no patient.
         identity: Patient and study as the file has them, raw.
-        orientation: Where rows and columns go, such as ['L', 'F']; empty where the file does not tell.
-        spacing_mm: PixelSpacing, (row, column); None where the file tells none that this image can have.
-        body_part: BodyPartExamined; '' where the file does not tell, or not in a code word.
-        burned_in: BurnedInAnnotation, 'YES' or 'NO'; '' where the file does not tell.
-        made_up: The ids that are missing in the file or no UIDs, so that they were made up.
-        digest: Of the file's bytes.
+        orientation: Directions of rows and columns, such as ['L', 'F']; empty if missing.
+        spacing_mm: PixelSpacing, (row, column); None if missing or not plausible for this image.
+        body_part: BodyPartExamined; '' if missing, or not a code word.
+        burned_in: BurnedInAnnotation, 'YES' or 'NO'; '' if missing.
+        made_up: The ids that were generated because they are missing in the file or not UIDs.
+        digest: Digest of the file's bytes.
     """
 
     image: pydicom.Dataset
@@ -58,12 +58,12 @@ class Reference:
     digest: str
 
     def new_uid(self, *of_what: str) -> str:
-        """Return a UID for something made of the image: the same for the same file and words."""
+        """Return a UID for an object made of the image: the same for the same file and words."""
         return derive_uid(self.digest, *of_what)
 
 
 def read_reference(path: Path) -> Reference | None:
-    """Read what must be said of an image; None where the file is no DICOM."""
+    """Read the attributes to copy from an image; None if the file is not DICOM."""
     header = read_header(path)
     if header is None:
         return None
@@ -100,7 +100,7 @@ def derive_uid(*sources: str) -> str:
 
 
 def _code(texts: dict[int, Any], tag: int) -> str:
-    """Return an element's code words (value representation CS), "" where one of them is invalid."""
+    """Return an element's code words (value representation CS), "" if one of them is invalid."""
     text = read_text(texts, tag)
     try:
         for word in text.split("\\"):
@@ -111,14 +111,14 @@ def _code(texts: dict[int, Any], tag: int) -> str:
 
 
 def _valid(header: pydicom.Dataset, name: str) -> DataElement | RawDataElement | None:
-    """Return an element as the file has it, None where it is not there or its value is none of its kind.
+    """Return an element as the file has it, None if it is missing or its value is invalid.
 
-    Its bytes are taken as they are: whatever they mean in the file's character set, they mean there too.
+    Its bytes are copied: they keep their meaning in the file's character set.
     """
     tag = tag_for_keyword(name)
     element = header.get_item(tag) if tag in header else None
     if not isinstance(element, RawDataElement):
-        return element  # the character set, which the parser has read
+        return element  # the character set, already parsed
     kind = dictionary_VR(tag)
     text = read_text({tag: element.value}, tag)
     if kind in _CHECKED and text:

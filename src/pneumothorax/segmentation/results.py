@@ -1,6 +1,6 @@
-"""The files that `segment` leaves: a mask and an overlay of each image, and one table of all, twice.
+"""Output files of `segment`: a mask and an overlay of each image, and one table in two formats.
 
-Knows folders and formats; finds nothing itself. Nothing is written outside the folder of results, whatever
+Nothing is written outside the folder of results, for any name of an image.
 the images are called.
 """
 
@@ -30,8 +30,8 @@ COLUMNS = (
     *("file", "image_id", "height", "width", "view", "probability", "pneumothorax", "side", "area_pixels"),
     *("area_cm2", "spacing_source", "share", "regions", "boxes", "confidence", "warnings", "error", *FILES),
 )
-FEW = 20  # images that stdout shows one by one
-LONGEST = 120  # bytes of a part of a file's name; what the system and `atomic` add must fit in 255
+FEW = 20  # images that stdout lists one by one
+LONGEST = 120  # bytes of a part of a file's name; with the additions of `atomic` it must fit in 255
 _ENDS = (".png", ".dcm")
 _UNSAFE = set('<>:"|?*\\')
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
@@ -40,11 +40,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 def plan_files(names: Sequence[str]) -> dict[str, str]:
     """Give each image the path of its files, without a suffix, below a folder of its kind.
 
-    Sub-folders and names are kept as far as any system can hold them; where they are changed, or would
+    Sub-folders and names are kept as far as any system can hold them; if they are changed, or would
     collide, a digest of the true name follows them.
 
     Args:
-        names: Of the images: paths below the folder that was read, each once.
+        names: Names of the images: paths below the input folder, each once.
     """
     safe = {name: "/".join(map(_safe_part, name.split("/"))) for name in names}
     # Files are `<path>.png`: no folder may have that name. Some systems take A for a.
@@ -70,9 +70,9 @@ def write_pictures(
 
     Args:
         out: The folder of results.
-        path: What `plan_files` says.
-        mask: Of shape (H, W).
-        drawn: What `draw` made of it.
+        path: Path from `plan_files`.
+        mask: Mask of shape (H, W).
+        drawn: Overlay from `draw`.
 
     Returns:
         The names of both files, by their column.
@@ -93,8 +93,8 @@ def write_results(out: Path, rows: Sequence[Row], about: Row) -> None:
 
     Args:
         out: The folder of results.
-        rows: With the columns of `COLUMNS`, or fewer; `boxes` and `warnings` are lists.
-        about: How they were made.
+        rows: Rows with the columns of `COLUMNS`, or fewer; `boxes` and `warnings` are lists.
+        about: Description of how they were made.
     """
     columns = [*COLUMNS, *(["patient_id"] if any("patient_id" in row for row in rows) else [])]
     whole = [{column: row.get(column) for column in columns} for row in rows]
@@ -103,18 +103,18 @@ def write_results(out: Path, rows: Sequence[Row], about: Row) -> None:
     table.writerow([*columns, "note"])
     table.writerows([*(_cell(value) for value in row.values()), NOTE] for row in whole)
     write_text(out / CSV, text.getvalue())
-    # Names that are no text (of other encodings) survive as escapes.
+    # Names that are not text (in other encodings) survive as escapes.
     write_text(out / JSON, json.dumps({"note": NOTE, **about, "images": whole}, indent=1) + "\n")
 
 
 def tell(rows: Sequence[Row]) -> str:
-    """Write what was found for a person: a line for each of few images, counts of many."""
+    """Format the findings for stdout: a line for each of few images, counts of many."""
     good = [row for row in rows if not row.get("error")]
     found = [row for row in good if row["pneumothorax"]]
     without = len(good) - len(found)
     lines = [f"{counted(len(good), 'image')}: {len(found):,} with a pneumothorax, {without:,} without"]
     if len(rows) <= FEW:
-        table = [("pneumothorax", "probability", "side", "area", "file"), *map(_told, rows)]
+        table = [("pneumothorax", "probability", "side", "area", "file"), *map(_line, rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for row in table:
             lines.append(
@@ -129,14 +129,14 @@ def tell(rows: Sequence[Row]) -> str:
             lines += [f"all {len(good)}: {warning}"] if every else [f"{file}: {warning}" for file in files]
         return "\n".join(lines)
     sides = Counter(row["side"] for row in found)
-    told = Counter(printable(warning.split(" (")[0]) for row in good for warning in row["warnings"])
-    counts = {**sides, "unreadable": len(rows) - len(good), **dict(told.most_common())}
+    kinds = Counter(printable(warning.split(" (")[0]) for row in good for warning in row["warnings"])
+    counts = {**sides, "unreadable": len(rows) - len(good), **dict(kinds.most_common())}
     width = max(map(len, counts))
     lines += [f"  {name:<{width}} {number:>7,}" for name, number in counts.items()]
     return "\n".join(lines)
 
 
-def _told(row: Row) -> tuple[str, ...]:
+def _line(row: Row) -> tuple[str, ...]:
     """Return the words of one image's line."""
     if row.get("error"):
         return "unreadable", "-", "-", "-", printable(row["file"])
@@ -147,7 +147,7 @@ def _told(row: Row) -> tuple[str, ...]:
 
 
 def _safe_part(part: str) -> str:
-    """Return one part of a path as every system can hold it."""
+    """Return one part of a path in a form that every system accepts."""
     safe = "".join("_" if sign in _UNSAFE or not sign.isprintable() else sign for sign in part)
     safe = os.fsencode(safe)[:LONGEST].decode("utf-8", "ignore")
     return "_" if safe.strip(". ") == "" else safe
@@ -169,6 +169,6 @@ def _cell(value: Any) -> str:
 
 
 def _write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write a PNG file in one step; a full disk is an error here, where OpenCV would tell nothing."""
+    """Write a PNG file in one step; a full disk is an error here, where OpenCV would ignore it."""
     with atomic(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

@@ -1,4 +1,4 @@
-"""What `segment` is asked to do, and the folder of its results: checked before an image is read."""
+"""The job of `segment` and the folder of its results: checked before an image is read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,49 +7,51 @@ from pathlib import Path
 
 from pneumothorax.errors import UserError
 from pneumothorax.inference import plan as planning
-from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.rule import Rule
+from pneumothorax.locks import LOCK_NAME
 from pneumothorax.segmentation import log, results
-from pneumothorax.workspace import LOCK_NAME, locked
+from pneumothorax.workspace import locked
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with every image.
+    """Settings for all images.
 
     Attributes:
         out: The folder of results.
-        source: Where the images are (see `log.digest_source`).
-        plan: Which networks look.
-        decision: The rule.
-        paths: Of each image's files, by its name.
-        objects: Which DICOM objects are wanted, 'dicom_seg' and 'dicom_sc'.
+        source: Digest of the input (see `log.digest_source`).
+        plan: The networks.
+        rule: Rule from probability to mask.
+        paths: Path of each image's files, by its name.
+        objects: Requested DICOM objects, 'dicom_seg' and 'dicom_sc'.
         identify: Whether results name the patient.
-        made_by: What a mask follows from, apart from the image.
+        made_by: Description of networks and rule, on which masks depend.
     """
 
     out: Path
     source: str
     plan: planning.Plan
-    decision: Decision
+    rule: Rule
     paths: dict[str, str]
     objects: list[str]
     identify: bool
     made_by: str
 
 
-def check_rule(plan: planning.Plan, decision: Decision) -> None:
-    """Refuse a gate that nothing can pass."""
+def check_rule(plan: planning.Plan, rule: Rule) -> None:
+    """Refuse a classification threshold where a network has no classification head."""
     silent = planning.silent_runs(plan)
-    if silent and decision.gate:
+    if silent and rule.classification_threshold:
         raise UserError(
-            f"gate {decision.gate:g} for {', '.join(silent)}, which has no classification head",
+            f"classification threshold {rule.classification_threshold:g} for {', '.join(silent)}, which has "
+            "no classification head",
             "networks with a classification head",
-            "use --gate 0, or tune again",
+            "use --classification-threshold 0, or tune again",
         )
 
 
 def need_highdicom() -> None:
-    """Make sure that DICOM objects can be written."""
+    """Check that DICOM objects can be written."""
     try:
         import pneumothorax.segmentation.dicom_objects  # noqa: F401
     except ModuleNotFoundError as error:
@@ -62,7 +64,7 @@ def need_highdicom() -> None:
 
 
 def check_out(out: Path) -> None:
-    """Make sure that the folder of results is new, empty or an older one: nothing else is overwritten."""
+    """Check that the folder of results is new, empty or an older one: nothing else is overwritten."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "a folder for the results", "choose another --out")
     others = out.is_dir() and any(not path.name.startswith(LOCK_NAME) for path in out.iterdir())
@@ -74,7 +76,7 @@ def check_out(out: Path) -> None:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Let one command at a time write to the folder of results; it does not stay if nothing is written."""
+    """Let one command at a time write to the folder of results; it is removed if nothing is written."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         with locked(out, f"another command writes to {out}"):
@@ -85,7 +87,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def make_room(task: Task) -> None:
-    """Make the folders; then the tables go, which will not be true for long and come again at the end."""
+    """Make the folders, and delete the outdated tables, which are written again at the end."""
     for kind in ("mask", "overlay", *task.objects):
         (task.out / results.FILES[kind]).mkdir(parents=True, exist_ok=True)
     for name in (results.CSV, results.JSON):

@@ -1,4 +1,4 @@
-"""The ledger: an append-only record of what was submitted and what it scored, and the table made from it.
+"""The ledger: an append-only record of submissions and their scores, and the table made from it.
 
 Every line of ``submissions/ledger.csv`` is an event; a submission's present state is the sum of its events.
 Lines are only ever added, so a killed command or two at a time lose nothing. Knows nothing of Kaggle's API.
@@ -20,18 +20,18 @@ from pneumothorax.data.tables import unpacked
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import locked, write_text
 
-# 'started': an upload began, and whether Kaggle has the file is not known; 'failed': Kaggle does not have it.
+# 'started': an upload began, and Kaggle may or may not have the file; 'failed': Kaggle does not have it.
 EVENTS = ("started", "failed", "submitted", "scored", "error")
 
 
 @dataclass(frozen=True)
 class Record:
-    """How a submission's CSV was made; '' where that is not known.
+    """Origin of a submission's CSV; '' if unknown.
 
     Attributes:
         run: Name of the run.
-        recipe: Its recipe, with the fields that were changed.
-        decision: The rule from probability to mask, in words.
+        recipe: Recipe, with the fields that were changed.
+        decision: The rule from probability to mask, as text.
         local_score: Out-of-fold score of that decision.
         commit: Commit of the code.
     """
@@ -45,17 +45,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry(Record):
-    """One line of the ledger, or the sum of a submission's lines; '' where something is not known.
+    """One line of the ledger, or the sum of a submission's lines; '' if unknown.
 
     Attributes:
-        time: When, ISO 8601 in UTC.
+        time: Time, ISO 8601 in UTC.
         event: One of `EVENTS`.
         file: Name of the CSV.
-        sha256: Of its content.
-        ref: Kaggle's number of the submission.
-        public_score: As Kaggle writes it.
-        private_score: As Kaggle writes it.
-        note: What Kaggle said.
+        sha256: Digest of its content.
+        ref: Kaggle's reference of the submission.
+        public_score: Public score as text.
+        private_score: Private score as text.
+        note: Kaggle's message.
     """
 
     time: str = ""
@@ -69,7 +69,7 @@ class Entry(Record):
 
     @property
     def tag(self) -> str:
-        """What marks the submission in its description on Kaggle."""
+        """The submission's mark in its description on Kaggle."""
         return make_tag(self.sha256)
 
 
@@ -80,7 +80,7 @@ COLUMNS = (
 
 
 def make_tag(sha256: str) -> str:
-    """Return what marks a file in its description on Kaggle, so that it is known again there."""
+    """Return a file's mark for its description on Kaggle, by which it is found again."""
     return f"[sha256 {sha256[:16]}]"
 
 
@@ -106,7 +106,7 @@ def append(path: Path, entry: Entry) -> Entry:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":  # an editor took the last line's end away
                 lines.write("\n")
-        # Lines end in \n alone; names of files may hold bytes that are no text.
+        # Lines end in \n alone; names of files may hold bytes that are not text.
         cells = [" ".join(getattr(entry, name).split("\r")) for name in COLUMNS]
         writer.writerow(cells)
         content = lines.getvalue().encode("utf-8", "backslashreplace")
@@ -130,10 +130,10 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def read(path: Path) -> list[Entry]:
-    """Read every submission's present state, in the order in which they were begun.
+    """Read every submission's present state, in the order of their first events.
 
     Raises:
-        UserError: The file is not what `append` writes.
+        UserError: The file was not written by `append`.
     """
     if not path.is_file() or not path.stat().st_size:
         return []
@@ -158,31 +158,31 @@ def read(path: Path) -> list[Entry]:
                 line = Entry(**dict(zip(COLUMNS, row, strict=True)))
                 entries[line.sha256] = _add(entries.get(line.sha256), line)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV ({error})", "the ledger that `submit` writes") from None
+        raise UserError(f"{path} is not a CSV ({error})", "the ledger that `submit` writes") from None
     return list(entries.values())
 
 
 def find(path: Path, sha256: str) -> Entry | None:
-    """Return the present state of a file's submission; None where it was never begun."""
+    """Return the present state of a file's submission; None if it was never begun."""
     return next((entry for entry in read(path) if entry.sha256 == sha256), None)
 
 
 def _add(before: Entry | None, line: Entry) -> Entry:
-    """Add an event to a submission's state: what it does not tell stays, and so does the first time."""
+    """Add an event to a submission's state; fields that the event leaves empty stay, as does the time."""
     if before is None:
         return line
-    told = {part.name: getattr(line, part.name) for part in fields(Entry) if getattr(line, part.name)}
-    return replace(before, **{**told, "time": before.time, "note": line.note})
+    given = {part.name: getattr(line, part.name) for part in fields(Entry) if getattr(line, part.name)}
+    return replace(before, **{**given, "time": before.time, "note": line.note})
 
 
 def write_record(csv_path: Path, record: Record) -> None:
-    """Write beside a CSV how it was made; the inverse of `read_record`."""
+    """Write the origin of a CSV next to it; the inverse of `read_record`."""
     text = json.dumps({"sha256": digest(csv_path), **asdict(record)}, indent=2) + "\n"
     write_text(csv_path.with_suffix(".json"), text)
 
 
 def read_record(csv_path: Path) -> Record:
-    """Read how a CSV was made; an empty record where that is not known, or of another content."""
+    """Read the origin of a CSV; an empty record if it is unknown, or of another content."""
     plain = csv_path.with_suffix("") if csv_path.suffix.lower() in (".gz", ".zip") else csv_path
     path = plain.with_suffix(".json")
     try:

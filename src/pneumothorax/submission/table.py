@@ -21,14 +21,14 @@ HEADER = ["ImageId", "EncodedPixels"]
 
 @dataclass(frozen=True)
 class Score:
-    """What a submission is worth.
+    """Score of a submission.
 
     Attributes:
         mean_dice: The competition's metric: mean over all images.
-        dice_positive: Mean over the images with a pneumothorax; None where there is none.
-        dice_negative: Mean over the images without; None where there is none.
-        images: How many were scored.
-        positives: How many of them have a pneumothorax.
+        dice_positive: Mean over the images with a pneumothorax; None without any.
+        dice_negative: Mean over the images without; None without any.
+        images: Number of images scored.
+        positives: Number of them with a pneumothorax.
     """
 
     mean_dice: float
@@ -47,7 +47,7 @@ def write_submission(path: Path, rows: Iterable[tuple[str, str]], sample: Path) 
         sample: The sample submission.
 
     Raises:
-        UserError: The file is there already, or an image is missing, unknown or there twice.
+        UserError: The file exists, or an image is missing, unknown or there twice.
     """
     _refuse_old(path)
     codes: dict[str, str] = {}
@@ -75,15 +75,15 @@ def _refuse_old(path: Path) -> None:
 
 
 def find_faults(path: Path, sample: Path, cut: list[int] | None = None) -> Iterator[str]:
-    """Yield each fault of a submission, with its row as a spreadsheet counts it (the header is row 1).
+    """Yield each fault of a submission, with its row number in a spreadsheet (the header is row 1).
 
     Args:
         path: The submission, plain, gzipped or zipped.
         sample: The sample submission, which lists the ids.
-        cut: The rows whose cell Excel may have cut are added to it.
+        cut: List to which the rows are added whose cell Excel may have cut.
 
     Raises:
-        UserError: The file is missing, or is no CSV.
+        UserError: The file is missing, or is not a CSV.
     """
     if not path.is_file():
         raise UserError(f"no file {path}", "a submission CSV")
@@ -183,8 +183,8 @@ def _image_dice(predicted: tuple[str, ...], true: tuple[str, ...]) -> float:
     return float(dice(*map(np.int64, counts)))
 
 
-def _check_ids(found: dict[str, str], wanted: list[str], what: str) -> None:
-    """Check that the ids are those wanted.
+def _check_ids(found: dict[str, str], wanted: list[str], source: str) -> None:
+    """Check that the ids are the wanted ones.
 
     Raises:
         UserError: Some are missing or unknown.
@@ -194,7 +194,7 @@ def _check_ids(found: dict[str, str], wanted: list[str], what: str) -> None:
     for kind, ids in (("missing from", missing), ("unknown among", unknown)):
         if ids:
             raise UserError(
-                f"{len(ids)} ids {kind} {what} (the first is {ids[0]})",
+                f"{len(ids)} ids {kind} {source} (the first is {ids[0]})",
                 f"exactly the {len(wanted)} ids of the sample submission",
                 "predict the whole test set",
             )

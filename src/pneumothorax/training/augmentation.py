@@ -1,4 +1,4 @@
-"""Augmentation: images and masks changed alike, by draws that follow from a seed alone.
+"""Augmentation: images and masks changed alike, by random draws that depend on a seed alone.
 
 Tone by Keras' layers. Geometry is one resampling of ours (`data/warp.py`): Keras' layers would resample once
 each; its elastic layer moves along a diagonal alone and folds tissue over itself (3.15: dx and dy share a
@@ -26,11 +26,11 @@ Draw = Callable[[np.ndarray, np.ndarray, list[int]], Batch]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a recipe does to images.
+    """The augmentation of a recipe.
 
     Attributes:
-        recipe: Its ranges and shares.
-        tone: Keras' preprocessing layers, or what has the methods of one, that change grey values.
+        recipe: Recipe with its ranges and shares.
+        tone: Keras' preprocessing layers, or objects with their methods, that change grey values.
     """
 
     recipe: Recipe
@@ -57,7 +57,7 @@ class RandomGamma:
 
 
 def make_augmentation(recipe: Recipe) -> Augmentation:
-    """Build what the recipe switches on."""
+    """Build the augmentations that the recipe switches on."""
     layers = [
         (recipe.brightness, keras.layers.RandomBrightness(recipe.brightness, value_range=(0, 255))),
         (recipe.contrast, keras.layers.RandomContrast(recipe.contrast, value_range=(0, 255))),
@@ -67,13 +67,13 @@ def make_augmentation(recipe: Recipe) -> Augmentation:
 
 
 def augment(augmentation: Augmentation, images: np.ndarray, masks: np.ndarray, seed: list[int]) -> Batch:
-    """Change images and masks alike, by random numbers that follow from the seed.
+    """Change images and masks alike, by random numbers that depend on the seed.
 
-    What leaves the frame is filled with black. A positive whose mask would keep less than `KEPT` of its area
-    in the view is drawn again, and left where it was after `TRIES` draws.
+    Pixels from beyond the frame are black. A positive whose mask would keep less than `KEPT` of its area
+    in the view is drawn again, and left unmoved after `TRIES` draws.
 
     Args:
-        augmentation: From `make_augmentation`.
+        augmentation: Result of `make_augmentation`.
         images: uint8 array of shape (B, S, S, 1).
         masks: float32 array of shape (B, S, S, 1), values [0, 1].
         seed: Any numbers.
@@ -81,13 +81,13 @@ def augment(augmentation: Augmentation, images: np.ndarray, masks: np.ndarray, s
     Returns:
         Images and masks of the same shapes and types.
     """
-    # Before the geometry, or what is black beyond the frame would become grey.
+    # Before the geometry, or the black beyond the frame would become grey.
     toned = _change_tone(augmentation, images, seed)
     return _keep_in_view(lambda *batch: _move(augmentation.recipe, *batch), toned, masks, seed)
 
 
 def _keep_in_view(draw: Draw, images: np.ndarray, masks: np.ndarray, seed: list[int]) -> Batch:
-    """Draw, and draw again those whose mask was lost."""
+    """Draw, and redraw images that lose their mask."""
     changed, labels = draw(images, masks, seed)
     least = KEPT * masks.sum(axis=(1, 2, 3))
     for again in range(1, TRIES + 1):
@@ -108,7 +108,7 @@ def _move(recipe: Recipe, images: np.ndarray, masks: np.ndarray, seed: list[int]
 def _change_tone(augmentation: Augmentation, images: np.ndarray, seed: list[int]) -> np.ndarray:
     """Change the grey values of some images, and leave those of the others exactly as they were.
 
-    All 256 grey values go through the layers in the place of an image's pixels, which is much quicker.
+    All 256 grey values go through the layers instead of an image's pixels, which is much faster.
     Contrast therefore turns about the middle of the range, and not about the image's mean.
     """
     if not augmentation.tone:

@@ -1,4 +1,4 @@
-"""What a person judges an augmentation by: draws as training makes them, and each ingredient alone.
+"""Augmentation preview: draws as in training, and each augmentation alone.
 
 Returns arrays; `report/augmentations.py` draws them.
 """
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.augmentation import augment, make_augmentation
 
-TRIALS = 64  # draws of one ingredient of which the strongest are shown
+TRIALS = 64  # draws of one augmentation; the strongest are shown
 GEOMETRY = ("rotation_degrees", "shift", "zoom", "elastic")
 TONE = ("brightness", "contrast", "gamma")
 INGREDIENTS = ("flip", *GEOMETRY, *TONE)
@@ -19,7 +19,7 @@ INGREDIENTS = ("flip", *GEOMETRY, *TONE)
 
 @dataclass(frozen=True)
 class View:
-    """One image as the network may see it.
+    """One augmented image.
 
     Attributes:
         image: uint8 array of shape (S, S).
@@ -34,10 +34,10 @@ def draw_views(recipe: Recipe, images: np.ndarray, masks: np.ndarray, draws: int
     """Draw each image several times.
 
     Args:
-        recipe: The augmentation.
+        recipe: Recipe of the augmentation.
         images: uint8 array of shape (B, S, S, 1).
         masks: float32 array of shape (B, S, S, 1), values [0, 1].
-        draws: How many of each.
+        draws: Number of draws of each.
 
     Returns:
         For each image its draws.
@@ -48,16 +48,16 @@ def draw_views(recipe: Recipe, images: np.ndarray, masks: np.ndarray, draws: int
 
 
 def draw_extremes(recipe: Recipe, image: np.ndarray, mask: np.ndarray) -> dict[str, list[View]]:
-    """Draw one image by each ingredient alone, as strongly as it gets.
+    """Draw one image by each augmentation alone, at its strongest.
 
     Args:
-        recipe: The augmentation.
+        recipe: Recipe of the augmentation.
         image: uint8 array of shape (S, S, 1).
         mask: float32 array of shape (S, S, 1).
 
     Returns:
-        By the name of each ingredient that is switched on: of many draws the one that changes the image most,
-        and the one that differs most from that. A mirror image has no such opposite.
+        By the name of each augmentation that is switched on: of many draws the one that changes the image
+        most, and the one that differs most from that. A mirror image has no such opposite.
     """
     images, masks = (np.repeat(part[None], TRIALS, axis=0) for part in (image, mask))
     extremes = {}

@@ -7,12 +7,11 @@ touched the device before.
 import os
 import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
+from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.run import fold_folders, read_recipe
@@ -20,13 +19,14 @@ from pneumothorax.training.run import fold_folders, read_recipe
 MOST = 256  # images of a step: more fill no device better, and leave few steps an epoch
 
 
-def find_batch_size(recipe: Recipe, run: Path, images: int) -> tuple[int, str]:
+def find_batch_size(recipe: Recipe, run: Path, images: int, xla: str = "auto") -> tuple[int, str]:
     """Return the batch size of a run that the device is to choose, and a line that says why.
 
     Args:
         recipe: Training configuration; its own batch size is the most on a CPU.
         run: The run's folder. A recipe in it has the batch size already, so that the same command resumes.
         images: How many there are to train on.
+        xla: Whether XLA will compile the steps: 'auto', 'true' or 'false'.
 
     Raises:
         UserError: Not one image trains on this device, or the trial failed.
@@ -35,13 +35,16 @@ def find_batch_size(recipe: Recipe, run: Path, images: int) -> tuple[int, str]:
         if fold.recipe.is_file():
             found = read_recipe(fold).batch_size
             return found, f"batch size {found}, as {fold.recipe} has it"
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_start) as pool:
+    by_number = "name a number, such as --batch-size 8"
+    with open_pool(1, "spawn", _start, remedy=by_number) as pool:
         try:
-            found, reason = pool.submit(_try_out, recipe, min(MOST, images)).result()
+            with hidden_main():
+                trial = pool.submit(_try_out, recipe, min(MOST, images), xla)
+            found, reason = trial.result()
         except BrokenProcessPool:
             raise UserError(
                 "the trial for --batch-size auto was killed, as it is where the machine's memory is full",
-                remedy="end other programs, or name a number, such as --batch-size 8",
+                remedy=f"end other programs, or {by_number}",
             ) from None
     return found, f"batch size {found}: {reason}; the learning rate stays {recipe.learning_rate:g}"
 
@@ -52,7 +55,7 @@ def _start() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
 
 
-def _try_out(recipe: Recipe, most: int) -> tuple[int, str]:
+def _try_out(recipe: Recipe, most: int, xla: str) -> tuple[int, str]:
     """Return the batch size for this process's device, and why it is that one.
 
     Raises:
@@ -71,7 +74,7 @@ def _try_out(recipe: Recipe, most: int) -> tuple[int, str]:
         reason = "a larger one brings nothing on a CPU" if found == own else "no more fit in the memory"
     else:
         sizes = [size for size in _powers(most) if needed.total(size) <= free] or [1]
-        found = next((size for size in sizes if _trains(replace(recipe, batch_size=size), precision)), 0)
+        found = next((size for size in sizes if _trains(replace(recipe, batch_size=size), precision, xla)), 0)
         reason = "the largest power of two that trains on this device"
         if found and 2 * found > most:
             reason = f"as many as {'are tried' if most == MOST else 'there are images for'}"
@@ -88,7 +91,7 @@ def _powers(most: int) -> list[int]:
     return [1 << power for power in reversed(range(max(most, 0).bit_length()))]
 
 
-def _trains(recipe: Recipe, precision: str) -> bool:
+def _trains(recipe: Recipe, precision: str, xla: str) -> bool:
     """Take real steps on random images; tell whether they fit in the device's memory."""
     import keras
     import numpy as np
@@ -100,13 +103,13 @@ def _trains(recipe: Recipe, precision: str) -> bool:
 
     print(f"trying batch size {recipe.batch_size}", file=sys.stderr, flush=True)
     keras.backend.clear_session()  # frees the network of a larger batch that did not fit
-    hardware.begin(recipe)
+    hardware.begin(recipe, xla)
     shape = (recipe.batch_size, recipe.size, recipe.size, 1)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     masks = (images > 230).astype(np.float32)
     batch = make_batch(recipe, images, masks, np.ones(len(images), bool), epoch=0)
     try:
-        model = compile_model(recipe, precision, trained=True)
+        model = compile_model(recipe, precision, trained=True, xla=xla)
         for _ in range(recipe.accumulate + 1):
             model.train_on_batch(*batch)
     except Exception as error:

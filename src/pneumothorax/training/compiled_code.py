@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache: what one fold or session compiled, the next one loads.
+"""JAX's persistent compilation cache: the next fold or session loads compiled code.
 
 TensorFlow has no such cache. Knows nothing of networks.
 """
@@ -22,9 +22,9 @@ def find_folder() -> Path:
 
 @cache
 def keep_compiled_code() -> None:
-    """Let JAX keep what it compiles; where its folder cannot be written, warn and go on.
+    """Turn on JAX's compilation cache; warn if its folder cannot be written.
 
-    Only the first call of a process does something. It must come before the first network is compiled.
+    Only the first call of a process has an effect. It must come before the first network is compiled.
     """
     import jax
 

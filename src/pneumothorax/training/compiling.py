@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pneumothorax.model.devices import count_gpus, count_replicas, on_tensorflow
+from pneumothorax.model.devices import count_replicas, on_tensorflow
 from pneumothorax.model.gain import Gain, GainModel
 from pneumothorax.model.losses import find_losses
 from pneumothorax.model.metrics import find_metrics
@@ -11,10 +11,16 @@ from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.feed import make_batch
 from pneumothorax.training.optimizer import freeze, make_optimizer
+from pneumothorax.training.xla import AUTO, uses_xla
 
 
 def compile_model(
-    recipe: Recipe, precision: str, *, steps: list[int] | None = None, trained: bool = False
+    recipe: Recipe,
+    precision: str,
+    *,
+    steps: list[int] | None = None,
+    trained: bool = False,
+    xla: str = AUTO,
 ) -> keras.Model:
     """Build the recipe's network with its loss, metrics and Adam.
 
@@ -23,18 +29,18 @@ def compile_model(
         precision: A Keras dtype policy.
         steps: How many steps each planned epoch has; the schedule 'cosine' needs them.
         trained: Weights will be loaded into it, so the encoder's own are not fetched.
+        xla: Whether XLA compiles its steps: 'auto', 'true' or 'false'.
     """
     network = build_model(recipe, precision, trained=trained)
     freeze(network, recipe)
     model = GainModel(network.input, network.output, name=network.name)
     model.gain = Gain(recipe.size, headed=recipe.classification_head)
-    # Under mixed_float16 compile() itself scales the loss. XLA pays on a GPU; on a CPU it is several times
-    # slower, and with several GPUs the strategy does the work.
+    # Under mixed_float16 compile() itself scales the loss.
     model.compile(
         make_optimizer(model, recipe, steps),
         loss=find_losses(recipe),
         weighted_metrics=find_metrics(recipe),
-        jit_compile=not on_tensorflow() or count_gpus() == 1,
+        jit_compile=uses_xla(recipe, xla),
     )
     _make_variables(model, recipe)
     return model

@@ -1,7 +1,7 @@
-"""Signed distance maps: how far each pixel lies from the border of a mask, for the boundary loss.
+"""Signed distance maps: each pixel's distance to the border of a mask, for the boundary loss.
 
 Kervadec et al. 2019, *Boundary loss for highly unbalanced segmentation*. In units of the side, so that
-a loss weighs the same at every size. Knows nothing of losses or networks.
+a loss has the same weight at every size. Knows nothing of losses or networks.
 """
 
 import cv2

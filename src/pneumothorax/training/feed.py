@@ -1,4 +1,4 @@
-"""Batches for Keras: the cache as a `keras.utils.PyDataset`, augmented, with the truth the loss wants.
+"""Batches for Keras: the cache as a `keras.utils.PyDataset`, augmented, with the truth for the loss.
 
 All batches of training have one shape, and so have all of validation, so that the network is compiled once
 for each. The next batches are made by threads while the device computes.
@@ -32,18 +32,18 @@ AHEAD = 8  # batches that are made before they are asked for
 class TrainingBatches(keras.utils.PyDataset):
     """Shuffled, augmented batches to train on.
 
-    Every batch follows from (seed, epoch, number of the batch) and, if the recipe asks for hard negatives,
-    from which those are, so that nothing else needs saving for a resume. Threads of its own make the next
-    batches: Keras' workers would serve what an interrupted epoch has left in their queue.
+    Every batch depends on (seed, epoch, number of the batch) and, if the recipe asks for hard negatives,
+    on the set of those, so that nothing else needs saving for a resume. Threads of its own make the next
+    batches: Keras' workers would serve the leftovers of an interrupted epoch in their queue.
 
     Args:
         cache: Images and masks.
-        rows: Which of them.
+        rows: Rows of the training images.
         recipe: Batch size, seed, positive rate, augmentation and loss.
         first_epoch: The epoch that training begins with.
 
     Attributes:
-        ready: When each batch of this epoch was there to be computed, by `time.perf_counter`.
+        ready: Time when each batch of this epoch was ready, by `time.perf_counter`.
     """
 
     def __init__(self, cache: Cache, rows: Rows, recipe: Recipe, first_epoch: int = 0) -> None:
@@ -57,9 +57,9 @@ class TrainingBatches(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """Count the batches of this epoch; of the longest while Keras asks how many to expect at most.
+        """Count the batches of this epoch; of the longest epoch before training begins.
 
-        Keras asks once, before training begins, and takes an epoch that ends earlier for what it is.
+        Keras asks once, before training begins, for the expected number, and accepts epochs that end earlier.
         """
         return len(self.batches) if self.started else max(self.lengths())
 
@@ -68,7 +68,7 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> Any:
         if not self.started:
-            number %= len(self.batches)  # Keras looks at two batches, of which the first epoch may have one
+            number %= len(self.batches)  # Keras looks at two batches, even if the first epoch has one
         for later in range(number, min(number + AHEAD, len(self.batches))):
             if later not in self.making:
                 self.making[later] = self.threads.submit(self.make, self.epoch, later, self.batches[later])
@@ -86,7 +86,7 @@ class TrainingBatches(keras.utils.PyDataset):
     def begin(self, epoch: int, hard: Collection[int] = ()) -> None:
         """Draw an epoch's rows and their order.
 
-        Training calls it, for Keras' own `on_epoch_end` also comes between epochs.
+        Training calls it, because Keras' own `on_epoch_end` also comes between epochs.
 
         Args:
             epoch: Counted from 0.
@@ -114,12 +114,12 @@ class ValidationBatches(keras.utils.PyDataset):
     """The same batches every time, not augmented, to validate on.
 
     Batches have nearly equal numbers of images, since a batch of few, perhaps without a lesion, would upset a
-    Dice of the whole batch. Those that only fill one up weigh nothing; the others weigh a little more than 1
-    where there are any, because Keras divides a batch's loss by all of its images.
+    Dice of the whole batch. Images that only fill one up weigh nothing; the others weigh a little more than 1
+    if there are any, because Keras divides a batch's loss by all of its images.
 
     Args:
         cache: Images and masks.
-        rows: Which of them.
+        rows: Rows of the validation images.
         recipe: Batch size and loss.
     """
 
@@ -151,18 +151,18 @@ def make_batch(
     positive: npt.NDArray[np.bool_],
     epoch: int | None = None,
 ) -> Any:
-    """Arrange a batch as Keras and the recipe's loss take it.
+    """Arrange a batch for Keras and the recipe's loss.
 
     Args:
-        recipe: Names loss and heads.
+        recipe: Recipe with loss and heads.
         images: uint8 array of shape (B, S, S, 1).
         masks: float32 array of shape (B, S, S, 1), values [0, 1].
-        positive: Whether each shows a pneumothorax, bool of shape (B,).
-        epoch: Which epoch of training, counted from 0; None to validate, where boundary counts for nothing:
+        positive: Whether each image shows a pneumothorax, bool of shape (B,).
+        epoch: Epoch of training, counted from 0; None to validate, where boundary counts for nothing:
             it may be negative, and its weight changes.
 
     Returns:
-        Images; the truth (see `model.losses.find_losses`); and, only where the other terms of the loss weigh
+        Images; the truth (see `model.losses.find_losses`); and, only if the other terms of the loss weigh
         less than 1, the weight of each image.
     """
     terms = parse_loss(recipe.loss)
@@ -170,6 +170,8 @@ def make_batch(
     if "boundary" in terms:
         distances = np.zeros_like(masks)
         if epoch is not None:
+            # Keras multiplies an image's loss by its weight. With share 0.9 and weight 0.1 the loss is
+            # 0.9 * (others + 0.1 / 0.9 * boundary) = 0.9 * others + 0.1 * boundary.
             weight, share = boundary_weight(recipe, epoch)
             distances = signed_distances(masks) * np.float32(weight / share)
         truth = np.concatenate([masks, distances], axis=-1)  # (B, S, S, 2)

@@ -20,6 +20,7 @@ from pneumothorax.training.resume import settle_weights
 from pneumothorax.training.run import FoldFolder, State, claim, load_state, monitored, write_history
 from pneumothorax.training.sessions import record_session
 from pneumothorax.training.warm_start import find_beginning
+from pneumothorax.training.xla import AUTO, check_xla, uses_xla
 
 
 def fit_fold(
@@ -30,27 +31,30 @@ def fit_fold(
     *,
     later: Sequence[Cache] = (),
     strategy: Any = None,
+    xla: str = AUTO,
     tensorboard: bool = False,
     deadline: float | None = None,
 ) -> bool:
-    """Train one fold; go on where an earlier try of it ended; do nothing where it has finished.
+    """Train one fold; resume an earlier try; do nothing if it has finished.
 
     Args:
         recipe: Training configuration.
         cache: Training images and masks at the recipe's size.
-        split: Which of them train and validate.
-        fold: The folder that holds or will hold the results.
-        later: The same images at the other sizes of the recipe's legs.
+        split: Rows that train and validate.
+        fold: Folder of the results, new or from an earlier try.
+        later: Caches of the same images at the other sizes of the recipe's legs.
         strategy: A `tf.distribute` strategy for several devices.
-        tensorboard: Also write TensorBoard's logs, to ``tensorboard/`` in the folder.
-        deadline: When to have stopped at an epoch's end, by `time.monotonic`; None trains to the end.
+        xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
+        tensorboard: Whether to write TensorBoard's logs, to ``tensorboard/`` in the folder.
+        deadline: Latest end of the last epoch, by `time.monotonic`; None trains to the end.
 
     Returns:
-        Whether the fold has finished; if not, another call goes on.
+        Whether the fold has finished; if not, another call resumes it.
 
     Raises:
         UserError: The folder belongs to another recipe, environment or data, a cache has another size or
-            other images, the encoder's weights cannot be had, the loss is no number, or the memory is full.
+            other images, the encoder's weights are unavailable, the loss is NaN, or the memory is full;
+            or XLA is unavailable, or required, against `xla`.
     """
     legs = legs_of(recipe)
     caches = _by_size(legs, [cache, *later])
@@ -58,6 +62,7 @@ def fit_fold(
         raise UserError(
             "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
         )
+    check_xla(recipe, xla)
     precision = hardware.choose_precision(recipe.precision)
     for part in legs:
         hardware.check_batch(part.batch_size)
@@ -76,7 +81,7 @@ def fit_fold(
         if deadline is not None and hosts.of_first(partial(_is_late, deadline, leg.longest)):
             return False
         if not recorded:
-            hosts.of_first(partial(_record, fold, leg.before + leg.done, cache, split))
+            hosts.of_first(partial(_record, fold, leg.before + leg.done, cache, split, uses_xla(recipe, xla)))
             recorded = True
         fit_leg(
             leg,
@@ -86,6 +91,7 @@ def fit_fold(
             begin_with=fold if leg.number and not leg.done else begin_with,
             precision=precision,
             strategy=strategy,
+            xla=xla,
             tensorboard=tensorboard,
             deadline=deadline,
         )
@@ -119,17 +125,17 @@ def _by_size(legs: Sequence[Recipe], caches: Sequence[Cache]) -> dict[int, Cache
 
 
 def _read_course(fold: FoldFolder) -> State | None:
-    """Read the state of training without its variables, in every process; None where there is none yet."""
+    """Read the state of training without its variables, in every process; None before the first one."""
     return hosts.of_first(lambda: load_state(fold, with_variables=False))
 
 
 def _is_late(deadline: float, longest: float) -> bool:
-    """Whether another epoch would end after the deadline."""
+    """Return whether another epoch would end after the deadline."""
     return time.monotonic() + longest >= deadline
 
 
-def _record(fold: FoldFolder, epoch: int, cache: Cache, split: Split) -> None:
-    """Note that a session begins: on which machine, and on how many images."""
+def _record(fold: FoldFolder, epoch: int, cache: Cache, split: Split, xla: bool) -> None:
+    """Record the start of a session: the machine, whether XLA compiles, and the number of images."""
     rows = cache.studies.iloc[split.train]
     patients = rows["patient"][rows["patient"] != ""] if "patient" in rows else rows["ImageId"][:0]
     record_session(
@@ -139,4 +145,5 @@ def _record(fold: FoldFolder, epoch: int, cache: Cache, split: Split) -> None:
         images=len(rows),
         positives=int((rows["area"] > 0).sum()),
         patients=int(patients.nunique()),
+        xla=str(xla).lower(),
     )

@@ -1,4 +1,4 @@
-"""fit_leg: train one leg of a fold, from where it is to its end or to a deadline."""
+"""fit_leg: train one leg of a fold, from its present state to its end or to a deadline."""
 
 import gc
 import sys
@@ -30,19 +30,20 @@ from pneumothorax.training.feed import TrainingBatches, ValidationBatches
 from pneumothorax.training.resume import ExactResume
 from pneumothorax.training.run import FoldFolder, State, monitored
 from pneumothorax.training.warm_start import load_beginning
+from pneumothorax.training.xla import AUTO, announce, uses_xla
 
 
 @dataclass(frozen=True)
 class Leg:
-    """A leg of training, and what is done of it.
+    """A leg of training, and its progress.
 
     Attributes:
-        recipe: Its own training configuration.
-        number: Its place among the legs, counted from 0.
-        last: Whether no leg follows.
+        recipe: Training configuration of the leg.
+        number: Index of the leg, counted from 0.
+        last: Whether it is the last leg.
         done: Epochs of it that are done.
         before: Epochs of the legs before it.
-        planned: Epochs of all legs, as far as is known.
+        planned: Epochs of all legs, as far as known.
         longest: Seconds of the longest epoch so far, in proportion to the leg's pixels.
     """
 
@@ -56,11 +57,11 @@ class Leg:
 
 
 def find_leg(legs: Sequence[Recipe], state: State | None) -> Leg:
-    """Return the leg that is trained next.
+    """Return the leg to train next.
 
     Args:
         legs: The recipes of all legs.
-        state: Training so far; None where it has not ended its first epoch.
+        state: State of training; None before the end of the first epoch.
     """
     state = state or State(0, [], {}, [], False)
     recipe, done = legs[state.leg], state.leg_epochs
@@ -86,32 +87,34 @@ def fit_leg(
     begin_with: FoldFolder | None,
     precision: str,
     strategy: Any = None,
+    xla: str = AUTO,
     tensorboard: bool = False,
     deadline: float | None = None,
 ) -> None:
-    """Train a leg; the fold's state then says how far it came.
+    """Train a leg; the fold's state then holds its progress.
 
     Args:
-        leg: Where training is.
+        leg: The leg and its progress.
         cache: Images and masks at its size.
-        split: Which of them train and validate.
-        fold: The folder of the results.
-        begin_with: The fold whose weights the leg begins with, or None.
+        split: Rows that train and validate.
+        fold: Folder of the results.
+        begin_with: Fold whose weights the leg begins with, or None.
         precision: A Keras dtype policy.
         strategy: A `tf.distribute` strategy for several devices.
-        tensorboard: Also write TensorBoard's logs.
-        deadline: When to have stopped at an epoch's end, by `time.monotonic`, or None.
+        xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
+        tensorboard: Whether to write TensorBoard's logs.
+        deadline: Latest end of the last epoch, by `time.monotonic`, or None.
     """
     recipe = leg.recipe
     if leg.number and not leg.done:
         print(f"leg {leg.number + 1} from epoch {leg.before + 1}: {recipe.size} pixels", file=sys.stderr)
-    gc.collect()  # the network of the leg before, which would keep its memory on a GPU
-    hardware.begin(recipe)
+    gc.collect()  # frees the network of the leg before and its GPU memory
+    hardware.begin(recipe, xla)
     feed = TrainingBatches(cache, split.train, recipe, leg.done)
     with hardware.scope_of(strategy):
         loaded = leg.before + leg.done > 0 or begin_with is not None
         origin = None if loaded else find_weights(recipe)  # before a download puts the file into the cache
-        model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded)
+        model = compile_model(recipe, precision, steps=feed.lengths(), trained=loaded, xla=xla)
     if origin is not None:
         hosts.of_first(partial(note_weights, fold.path, origin))
     if begin_with is not None:
@@ -123,9 +126,11 @@ def fit_leg(
         callbacks.insert(-1, keras.callbacks.TensorBoard(str(logs), write_graph=False))
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, leg.longest, clock))
+    if uses_xla(recipe, xla):
+        announce("step")
     try:
         with training_memory(recipe), warnings.catch_warnings():
-            # An epoch may be shorter than the longest, which Keras expects.
+            # An epoch may be shorter than the longest, whose length Keras expects.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
                 feed,
@@ -144,7 +149,7 @@ def fit_leg(
 def _callbacks(
     leg: Leg, feed: TrainingBatches, fold: FoldFolder, clock: Clock
 ) -> tuple[ExactResume, list[keras.callbacks.Callback]]:
-    """List a leg's callbacks in the order that each of them needs; the exact resume comes last."""
+    """List a leg's callbacks in the order that they need; the exact resume comes last."""
     recipe, monitor = leg.recipe, monitored(leg.recipe)
     hard = HardNegatives(feed) if recipe.hard_negatives else None
     ema = SwapAverage() if recipe.ema else None

@@ -1,4 +1,4 @@
-"""The end of a process whose peer on another host is lost: one line instead of the backend's abort."""
+"""End a process whose peer on another host is lost, in one line instead of the backend's abort."""
 
 import contextlib
 import ctypes
@@ -14,7 +14,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.training import host_place
 from pneumothorax.training.host_place import ADDRESSES, NUMBER, Place
 
-# What the backend's errors say where another process is gone.
+# Texts of the backend's errors when another process is gone.
 _LOST = (
     *("gloo", "connection closed", "connection reset", "connection refused", "socket closed", "unavailable"),
     *("another task", "heartbeat", "coordination", "barrier", "deadline_exceeded", "nccl", "broken pipe"),
@@ -29,7 +29,7 @@ class Ending:
     signal says the line instead. Python's own output still reaches stdout and stderr.
 
     Args:
-        place: This process's place.
+        place: Place of this process.
 
     Attributes:
         joined: Whether all processes have met.
@@ -40,7 +40,7 @@ class Ending:
         self.hidden: BinaryIO | None = None
 
     def watch(self) -> None:
-        """Hide the backend's messages, and take over what ends an aborted process."""
+        """Redirect the backend's messages, and handle the signals that end an aborted process."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         sys.stdout.flush()
         sys.stderr.flush()
@@ -56,7 +56,7 @@ class Ending:
         ctypes.CDLL(None).signal(signal.SIGABRT, self.handler)
 
     def aborted(self, number: int) -> None:
-        """Say the line in place of an abort; leave an abort for any other reason as it is."""
+        """Print the line instead of an abort; keep an abort for any other reason."""
         assert self.hidden is not None
         self.hidden.seek(0)
         text = self.hidden.read().decode(errors="replace")
@@ -107,7 +107,7 @@ class Ending:
                 os._exit(1)
             self.say(self.lost(str(error)))
         elif isinstance(error, KeyboardInterrupt):
-            os.write(self.stderr, b"\ninterrupted; the same command goes on where this one was\n")
+            os.write(self.stderr, b"\ninterrupted; the same command resumes where this one stopped\n")
             code = 130
         elif isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else 1

@@ -16,9 +16,9 @@ class Place:
     """The place of this process among those that train together.
 
     Attributes:
-        count: How many processes there are.
-        number: Which of them this is, from 0.
-        address: Host and port where process 0 listens; '' where there is one process.
+        count: Number of processes.
+        number: Index of this process, from 0.
+        address: Host and port where process 0 listens; '' for a single process.
     """
 
     count: int = 1

@@ -2,10 +2,10 @@
 
 Keras' own variables name them: ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``..._NUM_PROCESSES`` and
 ``..._PROCESS_ID``. Each process makes every batch and feeds its share of it. The first, process 0, alone
-reads and writes the run folder; what the others need to know of it, it sends to them (`of_first`). When one
+reads and writes the run folder, and sends the others all that they need of it (`of_first`). When one
 process ends, the others end as well, in one line, and the same command resumes all.
 
-Imports JAX and Keras only where there are several processes.
+Imports JAX and Keras only if there are several processes.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ _place = Place()  # once `join` has been called, this process's own
 
 
 def is_first() -> bool:
-    """Whether this process is the one that reads and writes the run folder; true where there is one alone."""
+    """Return whether this process reads and writes the run folder; true for a single process."""
     return _place.number == 0
 
 
 def together(command: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
-    """Let a command run on all hosts: it begins when all are there, and ends on all when it ends on one.
+    """Let a command run on all hosts: it begins when all have started, and ends on all when it ends on one.
 
-    Where there is one process, the command is left as it is.
+    With one process, the command is unchanged.
     """
 
     @functools.wraps(command)
@@ -87,10 +87,10 @@ def of_first(ask: Callable[[], Result]) -> Result:
 
 
 def check_same(values: Mapping[str, object]) -> None:
-    """Make sure that all processes were started alike.
+    """Check that all processes were started with the same values.
 
     Args:
-        values: What must be the same, by name.
+        values: Values that must be equal, by name.
 
     Raises:
         UserError: A process has other values; names them.
@@ -117,7 +117,7 @@ def check_same(values: Mapping[str, object]) -> None:
 
 
 def share(batch: Any) -> Any:
-    """Cut this process's part from every array of a batch, whose first axis is the images."""
+    """Cut this process's part from every array of a batch along the first axis, the images."""
     if _place.count == 1:
         return batch
     import keras
@@ -139,7 +139,7 @@ def spread(array: Any, variable: Any) -> Any:
     import jax
     import numpy as np
 
-    # Copies, or the variable would share memory with what is thrown away.
+    # Copies, or the variable would share memory with freed arrays.
     return jax.make_array_from_callback(
         array.shape, variable.value.sharding, lambda part: np.array(array[part], variable.dtype)
     )
@@ -147,7 +147,7 @@ def spread(array: Any, variable: Any) -> Any:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Let what is built and predicted in the block use the devices of this host, and no other process."""
+    """Let networks in the block use the devices of this host only, and no other process."""
     if _place.count == 1:
         yield
         return
@@ -165,7 +165,7 @@ def alone() -> Iterator[None]:
 
 
 def _join(place: Place, ending: Ending) -> None:
-    """Meet the other processes; before it nothing may have asked JAX for its devices."""
+    """Meet the other processes; JAX must not have been asked for its devices before."""
     global _place
     import jax
 

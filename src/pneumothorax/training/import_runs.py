@@ -1,4 +1,4 @@
-"""gather_folds: run folders that were trained elsewhere -> the runs of this workspace."""
+"""Import run folders that were trained elsewhere into the runs of this workspace."""
 
 import shutil
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import differences
 from pneumothorax.training.run import FoldFolder, load_state, read_recipe
+from pneumothorax.workspace import replace_folder, restore_folder
 
 
 def gather_folds(source: Path, runs: Path) -> list[Path]:
     """Copy every fold below ``<source>/**/runs/<run>/fold<k>/`` to ``<runs>/<run>/fold<k>/``.
 
-    A fold appears when it is complete. One that is there already is left alone if it holds all of the
+    A fold appears when it is complete. An existing one is left alone if it holds all of the
     newcomer's training, and replaced if the newcomer continues it.
 
     Args:
@@ -22,17 +23,16 @@ def gather_folds(source: Path, runs: Path) -> list[Path]:
         The folders that were copied or were there already, in order of run and fold.
 
     Raises:
-        UserError: A fold is there with other training in it, or one run has two recipes.
+        UserError: A fold exists with other training in it, or one run has two recipes.
     """
     gathered = []
     for recipe in sorted(source.rglob("runs/*/fold*/recipe.json")):
         found = recipe.parent
         target = runs / found.parent.name / found.name
         _check_recipe(found, target.parent)
-        if not target.is_dir():
-            _copy(found, target).rename(target)
-        elif _continues(found, target):
-            _replace(found, target)
+        if not restore_folder(target).is_dir() or _continues(found, target):
+            with replace_folder(target) as new:
+                shutil.copytree(found, new, dirs_exist_ok=True)
         gathered.append(target)
     return sorted(set(gathered))
 
@@ -57,7 +57,7 @@ def _history(fold: Path) -> list[str]:
 
 
 def _continues(found: Path, target: Path) -> bool:
-    """Tell whether a newcomer goes on where ours stopped; False where ours holds all of it."""
+    """Return whether a newcomer continues our training; False if ours holds all of it."""
     ours, theirs = _history(target), _history(found)
     if ours[: len(theirs)] == theirs:
         return False
@@ -68,20 +68,3 @@ def _continues(found: Path, target: Path) -> bool:
         "the same fold, or one that continues it",
         f"move {target} away; nothing was changed",
     )
-
-
-def _replace(found: Path, target: Path) -> None:
-    """Put a fold in the place of the one that it continues, once all of it is here."""
-    partial, old = _copy(found, target), target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old)
-
-
-def _copy(found: Path, target: Path) -> Path:
-    """Copy a fold beside its place; returns the copy."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(found, partial)
-    return partial

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe: Adam, the schedule of its rate, and how much of it the encoder gets."""
+"""The optimizer of a recipe: Adam, its learning-rate schedule, and the encoder's share of the rate."""
 
 from typing import Any
 
@@ -26,10 +26,10 @@ def freeze(network: keras.Model, recipe: Recipe) -> None:
 def make_optimizer(
     model: keras.Model, recipe: Recipe, steps: list[int] | None = None
 ) -> keras.optimizers.Optimizer:
-    """Make Adam as the recipe wants it.
+    """Make Adam by the recipe.
 
     Args:
-        model: The network, whose frozen layers are frozen already.
+        model: The network, with its frozen layers.
         recipe: Training configuration.
         steps: Number of steps of each planned epoch; the schedule 'cosine' needs them.
     """
@@ -52,7 +52,7 @@ def _encoder_of(network: keras.Model) -> keras.Model:
 
 
 def _encoder_shares(model: keras.Model, recipe: Recipe) -> list[float] | None:
-    """Return each trainable variable's share of the learning rate; None where all have all of it."""
+    """Return each trainable variable's share of the learning rate; None if all are 1."""
     if recipe.encoder_rate in (0, 1):
         return None
     encoder = {id(variable) for variable in _encoder_of(model).trainable_variables}
@@ -60,7 +60,7 @@ def _encoder_shares(model: keras.Model, recipe: Recipe) -> list[float] | None:
 
 
 def _find_adam(shares: list[float] | None) -> type[keras.optimizers.Adam]:
-    """Return Keras' Adam, or on one CPU its fused twin, with the shares of the rate that variables get."""
+    """Return Keras' Adam, or on one CPU its fused twin, with a share of the rate for each variable."""
     kind = keras.optimizers.Adam
     if on_one_cpu():
         from pneumothorax.model.fast import Adam

@@ -1,7 +1,7 @@
-"""What probabilities and rules were made of: digests noted with them, so that a copy of a run is known again.
+"""Provenance of probabilities and rules: digests stored with them, so that a copied run is recognised.
 
-Time stamps would not do: `cp -r`, archives and downloads set them as they come. Probabilities have a file
-``made_of.json`` beside them, a rule the entry ``made_of`` in its own file. What has neither was made by an
+Time stamps do not serve: `cp -r`, archives and downloads change them. Probabilities have a file
+``made_of.json`` next to them, a rule the entry ``made_of`` in its own file. Files without either come from an
 older version; `training.run.newer_folds` falls back on its time stamps.
 """
 
@@ -19,7 +19,7 @@ Digests = dict[str, str]
 
 
 def digest_weights(path: Path) -> str:
-    """Digest a file of weights by its content; once in a process while it stays as it is."""
+    """Digest a file of weights by its content; cached in a process while it is unchanged."""
     state = path.stat()
     return _digest(path.resolve(), state.st_size, state.st_mtime_ns)
 
@@ -30,12 +30,12 @@ def digest_folds(weights: Iterable[Path]) -> Digests:
 
 
 def write_note(folder: Path, made_of: Mapping[str, str]) -> None:
-    """Note beside probabilities what they were made of."""
+    """Write the provenance of probabilities next to them."""
     write_text(folder / NOTE, json.dumps(made_of, indent=2) + "\n")
 
 
 def read_note(path: Path) -> Digests | None:
-    """Read what a table of probabilities, or a rule, was made of; None where it was not noted.
+    """Read the provenance of a table of probabilities, or of a rule; None without one.
 
     Args:
         path: ``studies.csv`` of a folder of probabilities, or ``decision.json``.
@@ -53,7 +53,7 @@ def read_note(path: Path) -> Digests | None:
 
 
 def digest_note(folder: Path) -> str | None:
-    """Digest what a folder of probabilities was made of: the same for the same folds, predicted when ever."""
+    """Digest the provenance of a folder of probabilities: the same for the same folds, at any time."""
     note = read_note(folder / "studies.csv")
     return (
         None if note is None else hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()[:16]

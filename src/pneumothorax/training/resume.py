@@ -20,7 +20,7 @@ from pneumothorax.training.run import FoldFolder, State, load_state, save_state,
 from pneumothorax.training.weight_averaging import average_weights, best_epochs
 from pneumothorax.workspace import atomic
 
-# What Keras' own BackupAndRestore forgets: the memories of the callbacks that training's course depends on.
+# State of callbacks that Keras' own BackupAndRestore does not save.
 MEMORIES = {
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
@@ -39,11 +39,11 @@ def settle_weights(fold: FoldFolder, state: State, monitor: str, average: int = 
     An epoch's weights have a file of their own until the state that knows the epoch is on the disk, so that a
     kill between the two leaves no weights of an epoch that is going to be trained again.
 
-    Args:
-        fold: Where to.
-        state: The state that `save_state` has written.
+    fold: Folder of the results.
+        fold: Folder of the fold.
+        state: State written by `save_state`.
         monitor: The column of the history that picks the best epochs, higher is better.
-        average: Of how many of the best epochs the weights are averaged in the end.
+        average: Number of the best epochs whose weights are averaged in the end.
     """
     best = [epoch_weights(fold, epoch) for epoch in best_epochs(state.history, monitor, average)]
     if average == 1:
@@ -62,16 +62,16 @@ def settle_weights(fold: FoldFolder, state: State, monitor: str, average: int = 
 class ExactResume(keras.callbacks.Callback):
     """Saves all of training's state at each epoch's end, and restores it when training begins.
 
-    It also keeps the weights of the best epochs, of their moving average where there is one, and leaves the
+    It also keeps the weights of the best epochs, and of their moving average if there is one, and leaves the
     best, or the mean of the best, as the fold's weights. It must come after the callbacks that it watches: it
-    saves what they have become, and restores what they reset when training begins.
+    saves their state, and restores it after they have reset it when training begins.
 
     Args:
-        fold: Where to.
+        fold: Folder of the results.
         clock: Measures the epochs.
-        watched: The callbacks whose memories belong to the state.
+        watched: Callbacks whose state is saved.
         monitor: The column of the history that picks the best epochs, higher is better.
-        average: Of how many of the best epochs the weights are averaged in the end.
+        average: Number of the best epochs whose weights are averaged in the end.
         ema: The callback that swaps the weights and their moving average, or None.
         leg: The leg of training, counted from 0.
         last: Whether it is the last leg.
@@ -175,6 +175,6 @@ class ExactResume(keras.callbacks.Callback):
 
 
 def _memories(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return the attributes of a callback that its next decision depends on, as plain values."""
+    """Return the attributes of a callback that determine its next decision, as plain values."""
     values = {name: getattr(callback, name) for name in MEMORIES[type(callback).__name__]}
     return {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}

@@ -1,8 +1,8 @@
-"""The run folder's contract: what is in it, how it is read and written; needs no network library.
+"""The run folder's contract: its files, and how they are read and written; needs no network library.
 
 ``runs/<name>/fold<k>/`` holds ``recipe.json``, ``environment.json`` (versions, precision),
 ``best.weights.h5``, ``history.csv``, ``state.npz`` (all that an exact resume needs), ``sessions.json`` (when,
-where and from which commit it was trained), ``encoder_weights.json`` (which file the encoder began with, if
+where and from which commit it was trained), ``encoder_weights.json`` (the origin of the encoder's weights, if
 any), and after training the probabilities in ``out_of_fold/`` and
 ``test/`` and the scores in ``scores.json``.
 ``runs/<name>/decision.json`` comes from `tune`.
@@ -11,8 +11,7 @@ any), and after training the probabilities in ``out_of_fold/`` and
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from pneumothorax import __version__
 from pneumothorax.errors import UserError, nearest
 from pneumothorax.recipe import Recipe, differences, from_json, to_json
 from pneumothorax.training.provenance import digest_weights, read_note
-from pneumothorax.workspace import atomic, write_text
+from pneumothorax.workspace import atomic, reading, write_text
 
 DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history
 LEAST_GAIN = 5e-5  # of mean Dice: 0 to the four digits that a score has
@@ -64,7 +63,7 @@ class FoldFolder:
 
     @property
     def scores(self) -> Path:
-        """What the fold reached, as JSON."""
+        """The fold's scores, as JSON."""
         return self.path / "scores.json"
 
     @property
@@ -84,11 +83,11 @@ class State:
 
     Attributes:
         epoch: Epochs done, of all legs.
-        variables: Arrays of the network's and the optimiser's variables, in their order; empty where a leg is
+        variables: Arrays of the network's and the optimiser's variables, in their order; empty if a leg is
             over and the next begins with the fold's weights.
-        callbacks: Attributes of each watched callback; of none where a leg is over.
+        callbacks: Attributes of each watched callback; of none if a leg is over.
         history: One row an epoch.
-        finished: Whether training has ended by itself.
+        finished: Whether training has ended.
         leg: The leg that is trained next, counted from 0.
     """
 
@@ -105,32 +104,8 @@ class State:
         return sum(row.get("leg", 1) == self.leg + 1 for row in self.history)
 
 
-@contextmanager
-def reading(path: Path, what: str, command: str = "train", remedy: str = REMEDY) -> Iterator[None]:
-    """Name a file of a run in one line where the block that reads it fails.
-
-    Args:
-        path: The file.
-        what: What it should be, such as 'recipe'.
-        command: What wrote it.
-        remedy: What to do, where the block's own `UserError` does not say.
-
-    Raises:
-        UserError: The block raised any error.
-    """
-    try:
-        yield
-    except Exception as error:  # damaged bytes make zipfile, NumPy, pandas and json raise many kinds
-        told = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)
-        raise UserError(
-            f"{path} is no {what} ({told.found})",
-            told.expected or f"the output of `pneumothorax {command}`",
-            told.remedy or remedy,
-        ) from error
-
-
 def fold_folders(run: Path) -> list[FoldFolder]:
-    """List the folders ``fold<k>`` of a run, trained or not; a copy such as fold0.bak is none."""
+    """List the folders ``fold<k>`` of a run, trained or not, without copies such as fold0.bak."""
     return [FoldFolder(path) for path in sorted(run.glob("fold*")) if re.fullmatch("fold[0-9]+", path.name)]
 
 
@@ -173,14 +148,14 @@ def find_folds(run: Path) -> list[FoldFolder]:
 
 
 def is_newer(path: Path, fold: FoldFolder) -> bool:
-    """Tell whether a file is there and was made of a fold's weights as they are (see `training.made_of`)."""
+    """Return whether a file exists and was made of a fold's present weights (see `training.provenance`)."""
     if path.is_file() and (note := read_note(path)) is not None:
         return note.get(fold.path.name) == digest_weights(fold.weights)
     return path.is_file() and path.stat().st_mtime_ns > fold.weights.stat().st_mtime_ns
 
 
 def newer_folds(path: Path, trained: Sequence[FoldFolder]) -> list[str]:
-    """Name the folds of whose weights a file was not made; none where it is not there."""
+    """Name the folds whose weights a file was not made of; none if the file is missing."""
     if path.is_file() and (note := read_note(path)) is not None:
         return [one.path.name for one in trained if note.get(one.path.name) != digest_weights(one.weights)]
     made = path.stat().st_mtime_ns if path.is_file() else math.inf
@@ -188,27 +163,27 @@ def newer_folds(path: Path, trained: Sequence[FoldFolder]) -> list[str]:
 
 
 def read_recipe(fold: FoldFolder) -> Recipe:
-    """Read the recipe that a fold was trained by.
+    """Read the recipe of a trained fold.
 
     Raises:
-        UserError: There is none, it is damaged, or another version wrote it.
+        UserError: It is missing, damaged, or another version wrote it.
     """
     if not fold.recipe.is_file():
-        raise UserError(f"no recipe in {fold.path}", "recipe.json beside the weights")
-    with reading(fold.recipe, "recipe"):
+        raise UserError(f"no recipe in {fold.path}", "recipe.json next to the weights")
+    with reading(fold.recipe, "recipe", "train", REMEDY):
         recipe = from_json(fold.recipe.read_text(encoding="utf-8"))
     return recipe
 
 
 def read_environment(fold: FoldFolder) -> dict[str, Any]:
-    """Read the versions and the precision that a fold was trained by; none where they were not noted.
+    """Read the versions and the precision of a trained fold; empty if they were not noted.
 
     Raises:
         UserError: The file is damaged.
     """
     if not fold.environment.is_file():
         return {}
-    with reading(fold.environment, "environment"):
+    with reading(fold.environment, "environment", "train", REMEDY):
         environment = json.loads(fold.environment.read_text(encoding="utf-8"))
         if not isinstance(environment, dict):
             raise TypeError(f"found {type(environment).__name__} for names with their values")
@@ -236,8 +211,8 @@ def check_run(run: Path, recipe: Recipe, data: str | None) -> None:
     """Check that a recipe and data are those of all folds that a run has.
 
     Args:
-        run: The folder of the run, which need not be there.
-        recipe: Of the fold that is to be trained.
+        run: Folder of the run, which need not exist.
+        recipe: Recipe of the fold to train.
         data: Digest of the prepared studies (see `data.cache.digest_studies`).
 
     Raises:
@@ -299,14 +274,18 @@ def save_state(fold: FoldFolder, state: State) -> None:
 
 
 def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None:
-    """Read the state; None where training has not ended its first epoch. The inverse of `save_state`.
+    """Read the state; None before the end of the first epoch. The inverse of `save_state`.
 
     Raises:
         UserError: The file is damaged.
     """
     if not fold.state.is_file():
         return None
-    with reading(fold.state, "state of training"), fold.state.open("rb") as file, np.load(file) as arrays:
+    with (
+        reading(fold.state, "state of training", "train", REMEDY),
+        fold.state.open("rb") as file,
+        np.load(file) as arrays,
+    ):
         notes = json.loads(str(arrays["notes"]))
         count = len(arrays.files) - 1
         variables = [arrays[f"variable{number}"] for number in range(count)] if with_variables else []
@@ -333,14 +312,14 @@ def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(fold: FoldFolder) -> pd.DataFrame:
-    """Read history.csv; a value that is no finite number is NaN, but for the epochs.
+    """Read history.csv; a value that is not a finite number is NaN, except in the epochs.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: It is missing or damaged.
     """
     if not fold.history.is_file():
         raise UserError(f"no {fold.history}", "the history of a trained fold", "run `pneumothorax train`")
-    with reading(fold.history, "history of training"):
+    with reading(fold.history, "history of training", "train", REMEDY):
         rows = pd.read_csv(fold.history, dtype=np.float64).replace([np.inf, -np.inf], np.nan)
         if lacking := [name for name in DRAWN if name not in rows]:
             raise ValueError(f"no column {', '.join(lacking)}")

@@ -1,7 +1,7 @@
-"""The sessions in which a fold was trained: when, on what, from which commit, after which epoch.
+"""The sessions of a fold's training: time, machine, commit, and epochs done before.
 
-``sessions.json`` of a fold's folder, one entry for each time that training began or went on. Nothing depends
-on it: it is for whoever reads the run later. Needs no network library.
+``sessions.json`` of a fold's folder, one entry for each start or resume of training. Nothing depends
+on it: it is for readers of the run. Needs no network library.
 """
 
 import json
@@ -22,13 +22,14 @@ class Session:
     """One stretch of training.
 
     Attributes:
-        began: When, in UTC, such as '2026-11-26T09:00:00+00:00'.
-        epoch: Epochs that were done before it: 0 where training began.
+        began: Time in UTC, such as '2026-11-26T09:00:00+00:00'.
+        epoch: Epochs done before it; 0 at the start of training.
         machine: Processor or GPUs.
-        commit: Of the package's own repository; '' where it is not known.
-        images: How many train.
-        positives: How many of them show a pneumothorax.
-        patients: How many known patients they are of.
+        commit: Commit of the package's own repository; '' if unknown.
+        images: Number of training images.
+        positives: Number of them with a pneumothorax.
+        patients: Number of their known patients.
+        xla: Whether XLA compiled the steps, 'true' or 'false'; '' if an earlier version trained.
     """
 
     began: str
@@ -38,6 +39,7 @@ class Session:
     images: int
     positives: int
     patients: int
+    xla: str = ""
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -46,17 +48,17 @@ class Session:
 
 
 def record_session(
-    fold: FoldFolder, epoch: int, *, machine: str, images: int, positives: int, patients: int
+    fold: FoldFolder, epoch: int, *, machine: str, images: int, positives: int, patients: int, xla: str = ""
 ) -> None:
     """Append a session that begins now."""
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    session = Session(began, epoch, machine, find_commit(), images, positives, patients)
+    session = Session(began, epoch, machine, find_commit(), images, positives, patients, xla)
     sessions = [asdict(one) for one in [*read_sessions(fold), session]]
     write_text(fold.path / NAME, json.dumps(sessions, indent=2) + "\n")
 
 
 def read_sessions(fold: FoldFolder) -> list[Session]:
-    """Read the sessions of a fold; none where an earlier version trained it, or the file is damaged."""
+    """Read the sessions of a fold; none if an earlier version trained it, or the file is damaged."""
     path = fold.path / NAME
     try:
         return [Session(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
@@ -65,7 +67,7 @@ def read_sessions(fold: FoldFolder) -> list[Session]:
 
 
 def resumed_epochs(sessions: list[Session]) -> list[int]:
-    """List after which epochs training was taken up again."""
+    """List the epochs after which training was resumed."""
     return sorted({one.epoch for one in sessions if one.epoch})
 
 

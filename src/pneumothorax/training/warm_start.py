@@ -1,4 +1,4 @@
-"""Weights to begin training with: those of the same fold of another run, or of the leg before.
+"""Warm start: initialise from the same fold of another run, or from the leg before.
 
 The sizes and the heads of the two networks may differ, so that one trained at 256 pixels resumes at 512.
 """
@@ -14,12 +14,12 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.run import FoldFolder, load_state, read_recipe
 
-# What both runs must share: the network, and who is held out.
+# Fields that both runs must share: the network, and the held-out images.
 _SAME = ("architecture", "encoder", "decoder_filters", "split", "fold_count", "seed")
 
 
 def find_beginning(recipe: Recipe, fold: FoldFolder) -> FoldFolder | None:
-    """Find the fold whose weights a fold begins with; None where the recipe names no run.
+    """Find the fold whose weights a fold begins with; None if the recipe names no run.
 
     Raises:
         UserError: The run, or this fold of it, is not there or has not finished; its network is another; or
@@ -54,12 +54,12 @@ def find_beginning(recipe: Recipe, fold: FoldFolder) -> FoldFolder | None:
 
 
 def load_beginning(model: keras.Model, found: FoldFolder, recipe: Recipe) -> None:
-    """Put the weights of a fold, such as `find_beginning` found, into a network; a head it lacks stays fresh.
+    """Load the weights of a fold, as found by `find_beginning`, into a network; a head it lacks stays fresh.
 
     Args:
         model: The network.
         found: The fold; of several hosts, the first alone needs it.
-        recipe: The network's.
+        recipe: Recipe of the network.
     """
     arrays = hosts.of_first(lambda: _read_layers(model, found, recipe))
     for layer in model.layers:

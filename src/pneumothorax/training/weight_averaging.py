@@ -1,12 +1,13 @@
-"""Weights files -> one file of their mean; and which epochs' weights are worth keeping for that."""
+"""Average weights files, and choose the epochs whose weights are averaged."""
 
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from pneumothorax.workspace import atomic
 
 
 def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int = 1) -> list[int]:
@@ -14,7 +15,7 @@ def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int
 
     A higher score is better. Scores within a standard error of the highest so far are as good as it (the rule
     of Breiman et al. 1984, *Classification and Regression Trees*); among those the higher mean soft Dice is
-    better, which no threshold makes coarse. Where there is no error, and only equal scores are as good, the
+    better, since it has no threshold. Without an error, and if only equal scores are as good, the
     lower validation loss is better. Epochs are compared in their order, so that none that has fallen behind
     returns.
 
@@ -48,12 +49,11 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
 
     Args:
         paths: One file or more, ``.weights.h5``.
-        target: Replaced if it is there.
+        target: Output file, replaced if it exists.
     """
     import h5py
 
-    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-        mean = Path(folder, target.name)
+    with atomic(target) as mean:
         shutil.copy(paths[0], mean)
         others = [h5py.File(path) for path in paths[1:]]
         try:
@@ -70,4 +70,3 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
         finally:
             for other in others:
                 other.close()
-        mean.replace(target)

@@ -345,7 +345,7 @@ def test_progress_is_told_in_bytes_to_a_terminal_and_no_log(tmp_path, capsys, mo
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pneumothorax.kaggle.archive import extract
+from pneumothorax.kaggle.download.archive import extract
 left = int(sys.argv[4])
 def kill(event, arguments):
     global left

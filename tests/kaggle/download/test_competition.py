@@ -24,6 +24,7 @@ from pneumothorax.cli import main
 from pneumothorax.kaggle.client import Client
 from pneumothorax.kaggle.download import competition as download
 from pneumothorax.kaggle.errors import RefusedError
+from pneumothorax.locks import LOCK_NAME
 from pneumothorax.workspace import Workspace
 
 ONLY_TEST = ("download", "--source", "none", "--timeout", "300", "--tries")
@@ -63,7 +64,8 @@ def raw(program: Program) -> Path:
 
 
 def read_downloads(program: Program) -> list[bytes]:
-    return list(read_tree(program.workspace / "data" / "downloads").values())
+    tree = read_tree(program.workspace / "data" / "downloads")
+    return [content for name, content in tree.items() if name != LOCK_NAME]
 
 
 def ranges(standin: StandIn) -> list[str | None]:
@@ -219,7 +221,7 @@ def test_what_has_arrived_survives_a_refusal_of_the_rest(
     for fault, words in (
         ({"status": 403}, "the archive's address was refused (403)"),
         ({"status": 503}, "Kaggle answers 503"),
-        (page, "none of Kaggle's"),
+        (page, "not Kaggle's"),
     ):
         standin.fail("GET storage", after=1, **fault)  # type: ignore[arg-type]  # the request for the rest
         assert_refused(kit(*ONLY_TEST, "1"), "could not download the competition's files", words)
@@ -382,10 +384,18 @@ def test_an_empty_listing_is_refused_before_the_download(kit: Program, standin: 
     assert not standin.calls("GET storage")
 
 
-def test_a_second_download_into_one_folder_is_refused(kit: Program, standin: StandIn, bulky: bytes) -> None:
+def test_a_second_download_into_one_folder_waits_for_the_first(
+    kit: Program, standin: StandIn, bulky: bytes
+) -> None:
     standin.fail("GET storage", cut_after=PIECE + 100, hang_seconds=HANG_SECONDS)
-    kit.start(*ONLY_TEST, "6")
+    first = kit.start(*ONLY_TEST, "6")
     wait_for(kit, PIECE)
-    assert_refused(kit(*ONLY_TEST, "1"), "another download is writing to data/downloads")
+    second = kit.start(*ONLY_TEST, "1")
+    told = "another download writes to data/downloads; waiting for it"
+    wait_until(lambda: told in (kit.home / "1.txt").read_text())
     assert read_downloads(kit) == [bulky[:PIECE]]
     assert len(standin.requests) == 3  # of the first
+    stop(first, signal.SIGKILL)
+    assert second.wait(HANG_SECONDS) == 0
+    assert ranges(standin) == [None, None, f"bytes={PIECE}-"]
+    assert list((kit.workspace / "data" / "downloads").iterdir()) == []

@@ -1,5 +1,6 @@
 """`kernels`, `push`, `kernel-status`, `kernel-output` and `quota`: our notebooks on Kaggle's machines."""
 
+import ast
 import json
 import shutil
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from pneumothorax.kaggle.errors import LostError, RefusedError
 from pneumothorax.kaggle.notebooks import kernels, notebook, preflight
 from pneumothorax.kaggle.notebooks.outputs import bring_home, wait
 from pneumothorax.kaggle.responses import KernelState, OutputFile
+from pneumothorax.recipe import Recipe
+from pneumothorax.recipes import find_recipe
 from pneumothorax.workspace import Workspace
 
 TRAIN, SUBMIT = f"{USER}/pneumothorax-train", f"{USER}/pneumothorax-submit"
@@ -69,7 +72,7 @@ def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Progra
     assert (standin.calls("SaveKernel"), standin.kernels) == ([], {})
     result = kit("push", "train", *words, *QUICK)
     assert result.code == 0, result.stderr
-    assert "GPU quota: 29.0 of 30.0 hours left this week, anew at 2026-11-28 00:00 UTC" in result.stdout
+    assert "GPU quota: 29.0 of 30.0 hours left this week, renewed at 2026-11-28 00:00 UTC" in result.stdout
     assert f"{TRAIN}: version 1 runs, https://www.kaggle.com/code/{TRAIN}\n" in result.stdout
     (body,) = standin.kernels[TRAIN].pushes
     wanted = {
@@ -93,6 +96,24 @@ def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Progra
     assert "MAX_HOURS = 3.0" in parameters
     if commit := source.find_commit():
         assert any(commit in cell for cell in cells)
+
+
+def test_a_recipe_of_one_s_own_goes_along_as_text(kit: Program, standin: StandIn, tmp_path: Path) -> None:
+    path, words = tmp_path / "mine.json", ("push", "train", *QUICK)
+    path.write_text('{"size": 96, "loss": "bce+dice"}')
+    assert kit(*words, "--parameter", f"RECIPE={path}").code == 0
+    path.unlink()
+    (first,) = standin.kernels[TRAIN].pushes
+    standin.kernels[TRAIN] = Kernel(statuses=("COMPLETE",), pushes=[first])
+    assert kit(*words, "--resume").code == 0
+    for body in standin.kernels[TRAIN].pushes:
+        cells = [cell["source"] for cell in json.loads(body["text"])["cells"]]
+        (line,) = (line for cell in cells for line in cell.splitlines() if line.startswith("RECIPE = "))
+        (statement,) = ast.parse(line).body
+        assert isinstance(statement, ast.Assign)
+        assert find_recipe(ast.literal_eval(statement.value)) == Recipe(
+            name="mine", size=96, loss="bce + dice"
+        )
 
 
 def test_folds_are_named_once(kit: Program, standin: StandIn) -> None:
@@ -122,7 +143,7 @@ def test_a_run_without_gpu_takes_no_gpu_from_kaggle(kit: Program, standin: Stand
     standin.quota = Quota(gpu_used_seconds=30 * 3600)
     refused = kit("push", "train", *QUICK)
     assert refused.code == 2
-    assert "no GPU hour is left this week, anew at 2026-11-28 00:00 UTC; wait" in refused.stderr
+    assert "no GPU hour is left this week, renewed at 2026-11-28 00:00 UTC; wait" in refused.stderr
     assert standin.kernels == {}
     result = kit("push", "train", "--parameter", "ACCELERATOR=cpu", *QUICK)
     assert result.code == 0, result.stderr
@@ -136,8 +157,8 @@ def test_a_run_on_a_tpu_takes_no_image_pin_and_keeps_its_accelerator(kit: Progra
     words = ("push", "train", *QUICK)
     result = kit(*words, "--parameter", "ACCELERATOR=tpu")
     assert result.code == 0, result.stderr
-    assert "TPU quota: 8.0 of 20.0 hours left this week, anew at 2026-11-28 00:00 UTC" in result.stdout
-    assert "up to 8.5 TPU hours are asked for" in result.stderr
+    assert "TPU quota: 8.0 of 20.0 hours left this week, renewed at 2026-11-28 00:00 UTC" in result.stdout
+    assert "up to 8.5 TPU hours requested" in result.stderr
     (body,) = standin.kernels[TRAIN].pushes
     machine = ("enableGpu", "enableTpu", "machineShape", "dockerImagePinningType", "dockerImage")
     wanted = (False, True, "TpuV5E8", None, None)
@@ -177,7 +198,7 @@ def test_an_unknown_quota_does_not_stop_a_push(kit: Program, standin: StandIn) -
     standin.fail("GetAcceleratorQuotaStatistics", status=200, body=body)
     result = kit("push", "train", *QUICK)
     assert result.code == 0, result.stderr
-    assert result.stderr == "pneumothorax: warning: Kaggle does not tell how many GPU hours are left\n"
+    assert result.stderr == "pneumothorax: warning: Kaggle does not say how many GPU hours are left\n"
     assert len(standin.kernels[TRAIN].pushes) == 1
 
 
@@ -194,7 +215,7 @@ def test_five_folds_are_pushed_as_far_as_kaggle_lets_them(kit: Program, standin:
     standin.gpu_sessions = 2
     result = kit("push", "train", "--fold", "0-4", *QUICK)
     assert result.code == 2
-    assert "up to 57.5 GPU hours are asked for" in result.stderr
+    assert "up to 57.5 GPU hours requested" in result.stderr
     assert "--parameter MAX_HOURS=5.5 they end in time" in result.stderr
     last = result.stderr.splitlines()[-1]
     assert last == (
@@ -261,8 +282,8 @@ def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program,
 @pytest.mark.parametrize(
     ("parameter", "told"),
     [
-        ("RECIPE=sead", "argument --recipe: 'sead', expected seed, strong, lite, smoke; did you mean seed?"),
-        ("FLAGS=--splt folds", "unknown flag --splt, did you mean --split?; see `pneumothorax train --help`"),
+        ("RECIPE=sead", "or the path of a recipe.json; did you mean seed?"),
+        ("FLAGS=--splt folds", "parameter FLAGS=--splt folds: --splt; expected flags of"),
         ("FLAGS=--size 100", "use 96 or 128"),
         ("FLAGS='--size", "No closing quotation"),
         ("FLAGS=--size big", "argument --size"),
@@ -327,7 +348,7 @@ def test_a_push_that_fails_says_what_was_pushed_and_is_not_repeated(
     assert told in last
     assert last.endswith("run the same command again with --fold 1,2")
     if "not known" in told:
-        assert "`pneumothorax kernel-status train --fold 1` tells; if it does not, run" in last
+        assert "`pneumothorax kernel-status train --fold 1` shows it; if not, run" in last
     assert len(standin.calls("SaveKernel")) == 2
 
 
@@ -411,7 +432,7 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
     assert result.code == 0, result.stderr
     fold, csv = result.stdout.splitlines()
     assert (fold, csv[:62]) == (
-        f"{TRAIN}: runs/smoke/fold0 (2 epochs, not finished: `pneumothorax push train --resume` goes on)",
+        f"{TRAIN}: runs/smoke/fold0 (2 epochs, not finished: `pneumothorax push train --resume` resumes it)",
         f"{TRAIN}: submissions/pneumothorax-train-"[:62],
     )
     home = read_tree(kit.workspace)

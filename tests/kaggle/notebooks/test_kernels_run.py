@@ -122,15 +122,15 @@ def epochs(session):
 def test_training_stops_in_time_and_says_how_to_go_on(versions):
     (session, printed), _ = versions
     assert epochs(session) == (1, False)
-    assert "not finished: fold0 (1 epochs). `make push KERNEL=train ARGS=--resume` goes on." in printed
+    assert "not finished: fold0 (1 epochs). `make push KERNEL=train ARGS=--resume` resumes it." in printed
     assert session.pictures == 0
 
 
 def test_the_next_version_goes_on_where_its_input_ended(versions):
     _, (session, printed) = versions
     assert epochs(session) == (2, True)
-    assert "goes on from: " in printed
-    assert "fold0" in printed.split("goes on from: ")[1].splitlines()[0]
+    assert "resumes from: " in printed
+    assert "fold0" in printed.split("resumes from: ")[1].splitlines()[0]
     assert session.pictures >= 2
 
 
@@ -147,7 +147,7 @@ def test_a_submission_comes_from_the_mounted_output_of_training(versions, start,
     session.mount("notebooks", "someone/pneumothorax-train", versions[1][0].working / "runs")
     # Hardly trained, the network finds nothing at the threshold that it is tuned to.
     printed = session.succeeds(
-        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top 0 --min-area 0 --min-component 0"
+        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top-threshold 0 --min-area 0 --min-component 0"
     )
     assert "9 rows, valid, 0 empty (threshold 0, minimum area 0 pixels)" in printed
     assert validate(session.working / "submission.csv", raw / "stage_2_sample_submission.csv") == 9

@@ -13,7 +13,7 @@ from tests.kaggle.standin_kit import Program
 from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.notebooks import session
-from pneumothorax.recipe import RECIPES
+from pneumothorax.recipes import RECIPES
 from pneumothorax.training.run import FoldFolder, State, claim, save_state
 
 COMPETITION, DATASET = "siim-acr", "someone/training-images"

@@ -1,9 +1,9 @@
 """Client: the only package that talks to kaggle.com, by the genuine `kaggle` client.
 
-What it adds to that: a timeout on every request, another try where Kaggle is busy, one line for each refusal,
-and a look at the answers that the client passes over (an upload refused, a push with `error` set, an expired
-address saved as a file). It knows nothing of runs or ledgers. `kaggle` signs in as it is imported, so
-`connect` alone imports it; whoever needs this package imports it within the function that does.
+It adds a timeout on every request, retries while Kaggle is busy, a one-line error for each refusal,
+and checks of the responses that the client ignores (an upload refused, a push with `error` set, an expired
+address saved as a file). It knows nothing of runs or ledgers. `kaggle` signs in when imported, so only
+`connect` imports it; other modules import this package inside the functions that need it.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def connect(timeout_seconds: float = 60, tries: int = 6) -> Client:
 
     Args:
         timeout_seconds: Time without a sign of life after which a request is given up.
-        tries: How often to ask when Kaggle is busy or does not answer.
+        tries: Number of attempts while Kaggle is busy or does not answer.
 
     Raises:
         UserError: There are no credentials, or Kaggle refuses them or cannot be reached.
@@ -48,7 +48,7 @@ def connect(timeout_seconds: float = 60, tries: int = 6) -> Client:
     network.check_certificates()
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        import kaggle  # signs in as it is imported, and keeps silent about failures
+        import kaggle  # signs in when imported, and hides failures
     api = kaggle.api
     if "readable by other" in said.getvalue():
         warn(f"{api.config} can be read by other users of this machine; `chmod 600` it")

@@ -1,4 +1,4 @@
-"""Connection: every call of the genuine client goes through `ask`, which tries again and explains.
+"""Connection: every call of the genuine client goes through `ask`, which retries and explains errors.
 
 Prints no credentials and stores none.
 """
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class Connection:
-    """Kaggle as one user sees it.
+    """A signed-in user's connection to Kaggle.
 
     Args:
         api: The signed-in `KaggleApi`.
-        tries: How often to ask when Kaggle is busy or does not answer.
-        place: Where the credentials are, for a person to read.
+        tries: Number of attempts while Kaggle is busy or does not answer.
+        place: Place of the credentials, for messages.
     """
 
     def __init__(self, api: Any, tries: int, place: str) -> None:
@@ -45,11 +45,11 @@ class Connection:
         """Call the client, again while Kaggle is busy.
 
         Args:
-            doing: What for, such as 'list the submissions'.
-            call: What to call with the words and options that follow.
-            words: Its arguments.
+            doing: Purpose of the call, such as 'list the submissions'.
+            call: Function that is called with `words` and `options`.
+            words: Positional arguments.
             repeatable: Whether a second call does no harm if the first had an effect without an answer.
-            options: Its named arguments.
+            options: Keyword arguments.
 
         Raises:
             UserError: Kaggle refuses, or did not answer: `RefusedError` or `LostError`.
@@ -75,9 +75,9 @@ class Connection:
 
     def _wait(self, fault: Fault, doing: str, attempt: int) -> None:
         seconds = fault.pause(attempt)
-        what = f"{fault.status} {fault.text}".removeprefix("0 ")
+        reason = f"{fault.status} {fault.text}".removeprefix("0 ")
         print(
-            f"{doing}: {what}; asking again in {seconds:.0f} s (try {attempt + 1} of {self.tries})",
+            f"{doing}: {reason}; asking again in {seconds:.0f} s (try {attempt + 1} of {self.tries})",
             file=sys.stderr,
             flush=True,
         )
@@ -85,7 +85,7 @@ class Connection:
 
 
 def _is_misread(error: Exception) -> bool:
-    """Tell whether the client stumbled over an answer of an unknown shape, as one that holds a new word."""
+    """Return whether the client failed to parse a response, for instance one with an unknown enum value."""
     frames = traceback.extract_tb(error.__traceback__)
     within = any("kagglesdk" in Path(frame.filename).parts for frame in frames)
     misread = not isinstance(error, requests.RequestException) or isinstance(error, requests.JSONDecodeError)
@@ -93,7 +93,7 @@ def _is_misread(error: Exception) -> bool:
 
 
 def _is_known(error: Exception) -> bool:
-    """Tell whether an exception comes from the connection; any other is a fault of the program."""
+    """Return whether an exception comes from the connection; any other is a bug of the program."""
     if type(error) is OSError:  # as `requests` itself raises where it finds no certificates
         frames = traceback.extract_tb(error.__traceback__)
         return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(requests.__file__).parent)

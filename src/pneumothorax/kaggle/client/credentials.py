@@ -1,4 +1,4 @@
-"""Credentials: where a user's own lie, in the client's own order, and those that cannot work.
+"""Credentials: find the user's own in the client's order, and refuse those that cannot work.
 
 Prints none of them and stores none. The client reads the files itself; a file that it would misread is read
 here, and handed to it through the environment of this process.
@@ -20,10 +20,10 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 
 
 def find_credentials() -> str:
-    """Return the place of the credentials that the client will use, in its own order; '' where none is.
+    """Return the place of the credentials that the client will use, in its own order; '' without any.
 
     Raises:
-        UserError: They cannot work: a token that is no text, or a token where a legacy key belongs.
+        UserError: They cannot work: a token that is not text, or a token in place of a legacy key.
     """
     home = Path.home() / ".kaggle"
     if path := _take_marked_token(home):
@@ -50,12 +50,12 @@ def has_token() -> bool:
     """Return whether the client finds a token, which it prefers to any other credentials.
 
     Raises:
-        UserError: What it finds can be none.
+        UserError: The token that it finds is not a valid one.
     """
     found = "$KAGGLE_API_TOKEN, or ~/.kaggle/access_token, holds no token"
     try:
         token = get_access_token_from_env()[0] or ""
-    except (OSError, UnicodeError):  # no word of it: the token's text might be in it, as a file's name
+    except (OSError, UnicodeError):  # the error is not shown: its file name may be the token
         raise UserError(found, "a token, or a text file with one", TOKEN_HELP) from None
     if not (token.isascii() and token.isprintable()):
         raise UserError(f"{found} (odd letters)", "a token, or a text file with one", TOKEN_HELP)
@@ -101,7 +101,7 @@ def _check_key(path: Path) -> None:
 
 
 def _decode_marked(content: bytes) -> str | None:
-    """Return the text of a file that begins with a byte-order mark; None of any other, or a broken one."""
+    """Return the text of a file that begins with a byte-order mark; None for any other, or a broken one."""
     for mark, encoding in _MARKS.items():
         if content.startswith(mark):
             try:

@@ -1,4 +1,4 @@
-"""Datasets of the user's own: created, given a next version, asked for."""
+"""Datasets of the user: state, upload, new versions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from pneumothorax.kaggle.errors import RefusedError
 
 
 class Datasets(Uploads):
-    """What notebooks find beside them."""
+    """Calls for datasets that notebooks attach."""
 
     def dataset_state(self, dataset: str) -> str:
-        """Return the state of a dataset 'owner/slug', such as 'ready'; '' where there is none."""
+        """Return the state of a dataset 'owner/slug', such as 'ready'; '' if it does not exist."""
         try:
             return str(self.ask(f"ask for the dataset {dataset}", self._api.dataset_status, dataset))
         except RefusedError as error:
@@ -29,7 +29,7 @@ class Datasets(Uploads):
         """Upload files as a private dataset 'owner/slug', or as its next version; all of them or none.
 
         Returns:
-            The address of it.
+            Its address.
 
         Raises:
             UserError: Kaggle refused a file or the dataset.

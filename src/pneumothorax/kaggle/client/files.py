@@ -1,4 +1,4 @@
-"""Files: a competition's and a dataset's archives, and single signed addresses -> files on disk."""
+"""Files: download the archives of competitions and datasets, and single signed addresses."""
 
 import base64
 import contextlib
@@ -18,11 +18,11 @@ from pneumothorax.kaggle.client.connection import PAGE, Connection
 from pneumothorax.kaggle.errors import BUSY
 from pneumothorax.workspace import atomic
 
-CHUNK_BYTES = 1 << 18  # what a cut loses at most
+CHUNK_BYTES = 1 << 18  # the most that an interruption loses
 
 
 class Files(Connection):
-    """What can be downloaded."""
+    """Calls for files that can be downloaded."""
 
     def list_files(self, competition: str) -> dict[str, int]:
         """Return the size in bytes of each of a competition's files."""
@@ -38,13 +38,13 @@ class Files(Connection):
             token = page.next_page_token
 
     def fetch_competition(self, competition: str, path: Path, admit: Callable[[int, int], None]) -> None:
-        """Download a competition's archive, or go on where an earlier try ended.
+        """Download a competition's archive, or resume an earlier download.
 
         Args:
-            competition: Its slug.
+            competition: Slug of the competition.
             path: The file to write.
-            admit: Called before the first byte with the archive's size in bytes and how many of them have
-                not arrived yet; may raise.
+            admit: Called before the first byte with the archive's size in bytes and the bytes still
+                missing; may raise.
         """
         request = competitions.ApiDownloadDataFilesRequest()
         request.competition_name = competition
@@ -71,7 +71,7 @@ class Files(Connection):
     ) -> None:
         """Stream an archive into a file, which has its name only when it is whole.
 
-        What has arrived lies beside it, in a part named after the archive's size and version, so that bytes
+        The partial file lies next to it and is named after the archive's size and version, so that bytes
         of another version are never added. The client's own `download_file` is not used for that: where the
         second half is refused, it saves the error's text in place of the first.
         """
@@ -92,7 +92,7 @@ class Files(Connection):
                 try:
                     _check_whole(part, response)
                 except ConnectionError:
-                    if part.stat().st_size >= length:  # with fewer, the next try goes on from them
+                    if part.stat().st_size >= length:  # with fewer, the next try resumes from them
                         part.unlink()
                     raise
                 part.replace(path)
@@ -102,10 +102,10 @@ class Files(Connection):
     def fetch(self, doing: str, url: str, path: Path) -> None:
         """Download one signed address, which takes no credentials; the file appears when complete.
 
-        A file that is there with the checksum that the address promises stays.
+        An existing file with the checksum of the address stays.
 
         Raises:
-            UserError: The address has expired, or the connection broke off for good.
+            UserError: The address has expired, or the connection is lost.
         """
 
         def fetch() -> None:
@@ -138,11 +138,11 @@ def _open(open_archive: Callable[[Any], Any], kaggle: Any) -> Iterator[requests.
 def _check_kind(response: requests.Response) -> None:
     """Refuse a page, such as a hotel's login, in place of an archive."""
     if "html" in response.headers.get("Content-Type", "").lower():
-        raise ValueError  # as any answer that is not what was asked for
+        raise ValueError  # as for any other unexpected response
 
 
 def _choose_part(path: Path, response: requests.Response) -> Path:
-    """Return where an archive grows, and remove what was begun of another version of it."""
+    """Return the path of an archive's partial file, and remove those of other versions."""
     headers = response.headers
     version = [headers.get(name, "") for name in ("Content-Length", "ETag", "Last-Modified")]
     part = path.with_name(f"{path.name}.{hashlib.sha256(repr(version).encode()).hexdigest()[:12]}.part")
@@ -154,7 +154,7 @@ def _choose_part(path: Path, response: requests.Response) -> Path:
 
 
 def _receive(response: requests.Response, part: Path, there: int, title: str) -> None:
-    """Write what an answer brings into a part; asks anew, for the rest alone, where some of it is there."""
+    """Write a response into a partial file; request only the missing rest if it has some bytes already."""
     if not there:
         _stream(response, part, title)
         return
@@ -167,7 +167,7 @@ def _receive(response: requests.Response, part: Path, there: int, title: str) ->
 
 
 def _stream(response: requests.Response, path: Path, title: str, there: int = 0) -> None:
-    """Write an answer's body to a file, behind the bytes that are there, with a bar."""
+    """Append an answer's body to a file, with a progress bar."""
     total = there + int(response.headers.get("Content-Length", 0)) or None
     bar = tqdm(total=total, initial=there, desc=title, unit="B", unit_scale=True, leave=False, disable=None)
     try:
@@ -185,7 +185,7 @@ def _stream(response: requests.Response, path: Path, title: str, there: int = 0)
 
 
 def _check_whole(path: Path, response: requests.Response) -> None:
-    """Compare a file with the size and the checksum that its answer promised, where it did."""
+    """Compare a file with the size and the checksum in its response, where it has them."""
     size, length = path.stat().st_size, int(response.headers.get("Content-Length", -1))
     if size != length != -1:
         raise ConnectionError(f"{size:,} of {length:,} bytes arrived")
@@ -195,7 +195,7 @@ def _check_whole(path: Path, response: requests.Response) -> None:
 
 
 def _md5(header: str) -> str:
-    """Return the MD5 in a storage server's x-goog-hash header, in base64; '' where there is none."""
+    """Return the MD5 in a storage server's x-goog-hash header, in base64; '' if missing."""
     parts = [part.strip() for part in header.split(",")]
     return next((part.removeprefix("md5=") for part in parts if part.startswith("md5=")), "")
 

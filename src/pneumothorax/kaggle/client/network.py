@@ -1,4 +1,4 @@
-"""Network: the habits of `requests` in this process, whose requests the client makes without asking us."""
+"""Network: settings of `requests` for this process, whose requests the client makes."""
 
 import functools
 import os
@@ -26,10 +26,10 @@ def set_timeout(seconds: float) -> None:
 
 
 def ignore_netrc() -> None:
-    """Keep the passwords of a .netrc to itself.
+    """Stop `requests` from reading passwords in a .netrc.
 
-    `requests` adds them to whatever has no credentials yet, by the entry `default` to any host at all: the
-    store refuses a signed address with a password, and has no business knowing it.
+    It adds them to requests without credentials, by the entry `default` to any host at all: the
+    store refuses a signed address with a password, and should not see it.
     """
     os.environ["NETRC"] = os.devnull
 

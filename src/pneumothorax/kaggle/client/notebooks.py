@@ -1,4 +1,4 @@
-"""Notebooks: pushed, watched and read; and the hours that are left for them."""
+"""Notebooks: push, state, outputs, and the remaining accelerator hours."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from pneumothorax.kaggle.responses import KernelState, OutputFile, Pushed, Quota
 
 
 class Notebooks(Connection):
-    """What runs on Kaggle's machines."""
+    """Calls for notebooks that run on Kaggle's machines."""
 
     def push(self, folder: Path) -> Pushed:
         """Push the notebook in a folder with its kernel-metadata.json; Kaggle then runs it."""
@@ -22,7 +22,7 @@ class Notebooks(Connection):
         """Ask for the state of the last run of a notebook 'owner/slug'.
 
         Raises:
-            UserError: There is none that these credentials may see.
+            UserError: There is no such notebook, or these credentials may not see it.
         """
         answer = self._ask_kernel(kernel, "get_kernel_session_status", "ApiGetKernelSessionStatusRequest")
         return KernelState(answer.status.name, answer.failure_message or "")
@@ -58,7 +58,7 @@ class Notebooks(Connection):
         try:
             return self.ask(f"ask for the notebook {kernel}", ask)
         except RefusedError as error:
-            if error.status in (403, 404):  # Kaggle answers 403 for what does not exist
+            if error.status in (403, 404):  # Kaggle answers 403 for a notebook that does not exist
                 raise RefusedError(
                     error.status,
                     f"no notebook {kernel} that these credentials may see",
@@ -68,5 +68,5 @@ class Notebooks(Connection):
             raise
 
     def quota(self) -> Quota:
-        """Ask how many GPU and TPU hours are left this week."""
+        """Ask for the GPU and TPU hours that are left this week."""
         return Quota.read(self.ask("ask for the quota", self._api.quota_view))

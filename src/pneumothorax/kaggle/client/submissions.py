@@ -1,4 +1,4 @@
-"""Submissions: uploaded, created and listed, step by step, so that each failure is known for what it is."""
+"""Submissions: upload, create and list, each a step of its own so that failures can be distinguished."""
 
 import sys
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from pneumothorax.kaggle.responses import Limits, Submission
 
 
 class Submissions(Uploads):
-    """What goes to the leaderboard."""
+    """Calls for the leaderboard."""
 
     def limits(self, competition: str) -> Limits:
-        """Ask how many submissions are left today."""
+        """Ask for the number of submissions left today."""
         answer = self.ask(
             "ask for the submissions left", self._api.competition_get_submission_limits, competition
         )
@@ -25,7 +25,7 @@ class Submissions(Uploads):
         """Upload a CSV without submitting it.
 
         Returns:
-            The token that `create_submission` wants.
+            The token for `create_submission`.
 
         Raises:
             UserError: The upload was refused or lost; nothing was submitted.
@@ -43,7 +43,7 @@ class Submissions(Uploads):
         """Submit an uploaded file; never twice.
 
         Returns:
-            Kaggle's number of the submission.
+            Kaggle's reference of the submission.
 
         Raises:
             LostError: No answer came; Kaggle may have it or not.

@@ -11,10 +11,10 @@ from pneumothorax.kaggle.client.connection import Connection
 
 
 class Uploads(Connection):
-    """What can be sent."""
+    """Calls that upload files."""
 
     def _send(self, path: Path, open_place: Callable[[Any], Any]) -> str:
-        """Upload a file, each try to a fresh address; the client's own upload passes over refusals.
+        """Upload a file, each try to a fresh address; the client's own upload ignores refusals.
 
         Args:
             path: The file.

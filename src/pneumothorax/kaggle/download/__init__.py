@@ -1,1 +1,1 @@
-"""The competition's files: fetched, checked and unpacked."""
+"""The competition's files: download, check and unpack."""

@@ -1,6 +1,6 @@
-"""A zip -> a folder: checked before a byte is written, resumed after a kill, complete or not there.
+"""Unpack a zip: checked before a byte is written, resumed after a kill, visible only when complete.
 
-Ignores the archive's owners and modes. Knows nothing of Kaggle but that one of its mirrors holds every image
+Ignores the archive's owners and modes. It knows of Kaggle only that one mirror holds every image
 twice.
 """
 
@@ -17,19 +17,19 @@ from tqdm import tqdm
 from pneumothorax.data.dicom import SUFFIXES
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.download.zip_checks import BROKEN, corrupt, gigabytes, read_members, shown
-from pneumothorax.workspace import atomic
+from pneumothorax.workspace import atomic, partial_folder, restore_folder, swap_folder
 
-_BLOCK = 4096  # bytes that a disk gives away at a time
+_BLOCK = 4096  # bytes; block size of a file system
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an archive gave.
+    """Result of unpacking an archive.
 
     Attributes:
         files: Files in the folder.
-        bytes: Their size together.
+        bytes: Total size of these files.
         copies: Images left out, because an earlier member holds the same.
     """
 
@@ -39,16 +39,16 @@ class Extracted:
 
 
 def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
-    """Unpack an archive into a folder, which is there only when it is complete.
+    """Unpack an archive into a folder, which exists only when it is complete.
 
-    Grows in a hidden folder beside it. After a kill the same call goes on: files that are there with the
+    Grows in a hidden folder next to it. After a kill the same call resumes: files that are there with the
     right size and checksum stay. An image with the file name, size and checksum of an earlier member is left
     out. Where the folder is already there, and not empty, nothing is written. Empty folders are not made.
 
     Args:
         archive: The zip file; it stays.
-        folder: Where its members go.
-        title: What the progress bar on stderr says.
+        folder: Output folder.
+        title: Label of the progress bar on stderr.
 
     Raises:
         CorruptArchiveError: It is no whole zip file, or a member is damaged.
@@ -58,11 +58,10 @@ def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
     kept = list(_without_copies(members))
     size = sum(member.file_size for member in kept)
     result = Extracted(len(kept), size, len(members) - len(kept))
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file", "a folder, or nothing", "move it away")
+    folder = restore_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
         return result
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_folder(folder)
     _clear(partial, kept)
     _check_room(partial, kept)
     partial.mkdir(parents=True, exist_ok=True)
@@ -77,14 +76,12 @@ def extract(archive: Path, folder: Path, *, title: str) -> Extracted:
                     found = f"{shown(member.filename)} in {archive} is damaged ({error})"
                     raise corrupt(archive, found) from error
             bar.update(member.file_size)
-    if folder.exists():
-        folder.rmdir()  # empty; not every system renames onto it
-    partial.rename(folder)
+    swap_folder(partial, folder)
     return result
 
 
 def _without_copies(members: Iterable[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
-    """Yield the members but for images that an earlier one holds under the same file name."""
+    """Yield the members except images that an earlier one holds under the same file name."""
     seen: set[tuple[str, int, int]] = set()
     for member in members:
         path = PurePosixPath(member.filename)
@@ -97,7 +94,7 @@ def _without_copies(members: Iterable[zipfile.ZipInfo]) -> Iterator[zipfile.ZipI
 
 
 def _clear(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Remove from an unfinished folder what the archive does not hold: another archive's, or half a file."""
+    """Remove files from an unfinished folder that are not the archive's, or half written."""
     wanted = {partial / member.filename for member in members}
     for name, folders, files in os.walk(partial, topdown=False):
         here = Path(name)
@@ -112,7 +109,7 @@ def _clear(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
 
 
 def _check_room(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Refuse to begin what the disk cannot hold; what is there already does not count."""
+    """Raise if the disk is too small for the files still to be unpacked."""
     needed = 0
     for member in members:
         path = partial / member.filename
@@ -124,12 +121,12 @@ def _check_room(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
         raise UserError(
             f"{gigabytes(free)} free on the disk of {parent}",
             f"{gigabytes(needed)} to unpack into",
-            "free some, or choose another --root; what is unpacked stays",
+            "free some, or choose another --root; unpacked files stay",
         )
 
 
 def _is_there(path: Path, member: zipfile.ZipInfo) -> bool:
-    """Tell whether an earlier try has unpacked a member whole."""
+    """Return whether an earlier try has unpacked a member completely."""
     if not path.is_file() or path.stat().st_size != member.file_size:
         return False
     checksum = 0
@@ -140,7 +137,7 @@ def _is_there(path: Path, member: zipfile.ZipInfo) -> bool:
 
 
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    """Unpack one member; its checksum is zipfile's to check, its length is not."""
+    """Unpack one member; zipfile checks its checksum but not its length."""
     with atomic(path) as temporary:
         with opened.open(member) as source, temporary.open("wb") as file:
             shutil.copyfileobj(source, file, _CHUNK)

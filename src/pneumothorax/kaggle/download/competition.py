@@ -4,12 +4,8 @@ An archive is fetched into data/downloads, checked, unpacked into a folder of it
 removed. What is there already is not asked for again. Knows the counts that the real files should have.
 """
 
-import contextlib
-import fcntl
-import os
 import shutil
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +16,7 @@ from pneumothorax.kaggle import COMPETITION
 from pneumothorax.kaggle.download.archive import extract
 from pneumothorax.kaggle.download.zip_checks import CorruptArchiveError, check_sizes, gigabytes, read_members
 from pneumothorax.kaggle.errors import RefusedError
-from pneumothorax.workspace import Workspace
+from pneumothorax.workspace import Workspace, locked
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
@@ -41,12 +37,13 @@ def is_complete(workspace: Workspace, source: str) -> bool:
 
 
 def download(workspace: Workspace, source: str, client: "Client") -> None:
-    """Fetch what is not there yet.
+    """Fetch what is not there yet; another download into the same folder is waited for.
 
     Raises:
         UserError: Kaggle refuses, the disk is too small, or an archive is not what it should be.
     """
-    with _alone(workspace.downloads):
+    workspace.downloads.mkdir(parents=True, exist_ok=True)
+    with locked(workspace.downloads, f"another download writes to {workspace.downloads}"):
         for slug in _lacking(workspace, source):
             archive = workspace.downloads / f"{slug}.zip"
             if slug == COMPETITION:
@@ -103,22 +100,6 @@ def _folder(source: str) -> str:
     """Name a dataset's folder: as Kaggle does, but for a dataset that is named like the competition."""
     slug = source.split("/")[1]
     return source.replace("/", "-") if slug == COMPETITION else slug
-
-
-@contextlib.contextmanager
-def _alone(downloads: Path) -> Iterator[None]:
-    """Keep a second download out: both would write the same files."""
-    downloads.mkdir(parents=True, exist_ok=True)
-    folder = os.open(downloads, os.O_RDONLY)  # the lock goes with the process, however that ends
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError(
-            f"another download is writing to {downloads}", "one at a time", "wait for it to end"
-        ) from None
-    finally:
-        os.close(folder)
 
 
 def _has_files(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What an archive holds, checked before a byte is unpacked; none of its names, kinds and sizes is trusted."""
+"""Check an archive before unpacking a byte; none of its names, kinds and sizes is trusted."""
 
 import re
 import stat
@@ -19,7 +19,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _SAFE = "relative names without '..', '//', backslashes, drive letters or control characters"
 _STRANGE = "do not unpack it; delete it and run the same command again, in case the download went wrong"
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flag bits: encryption, strong encryption, an encrypted directory
-# What zipfile raises on broken bytes.
+# Exceptions of zipfile on broken bytes.
 BROKEN = (
     zipfile.BadZipFile,
     EOFError,
@@ -32,18 +32,18 @@ BROKEN = (
 
 
 class CorruptArchiveError(UserError):
-    """An archive that did not arrive whole; it is of no use and may be deleted."""
+    """An archive that did not arrive whole and may be deleted."""
 
 
 def read_members(archive: Path) -> list[zipfile.ZipInfo]:
-    """Read which files an archive holds, without unpacking any.
+    """List the files in an archive, without unpacking any.
 
     Returns:
         The members that are files, in the archive's order.
 
     Raises:
         CorruptArchiveError: It is not a whole zip file.
-        UserError: There is none, or a member may not be unpacked: an unsafe or overlong name, a link or
+        UserError: It is missing, or a member may not be unpacked: an unsafe or overlong name, a link or
             another special file, encryption, an unknown compression, or two members of one path.
     """
     if not archive.is_file():
@@ -64,12 +64,12 @@ def read_members(archive: Path) -> list[zipfile.ZipInfo]:
 
 
 def check_sizes(members: Iterable[zipfile.ZipInfo], listing: Mapping[str, int], limit_bytes: int) -> None:
-    """Compare an archive's members with what Kaggle lists, and bound what they take unpacked.
+    """Compare an archive's members with Kaggle's listing, and limit their unpacked size.
 
     Args:
-        members: See `read_members`.
-        listing: Size in bytes by name; members that it does not know pass.
-        limit_bytes: The most that all of them may take together.
+        members: Members from `read_members`.
+        listing: Size in bytes by name; members missing from it pass.
+        limit_bytes: Upper limit of their size together.
 
     Raises:
         UserError: A size differs, or the sum is beyond the limit.
@@ -88,12 +88,12 @@ def check_sizes(members: Iterable[zipfile.ZipInfo], listing: Mapping[str, int], 
         raise UserError(
             f"the archive unpacks to {gigabytes(total)}",
             f"at most {gigabytes(limit_bytes)}",
-            "do not unpack it: this is not what Kaggle lists",
+            "do not unpack it: it differs from Kaggle's listing",
         )
 
 
 def _check_name(archive: Path, name: str) -> None:
-    """Refuse a name that leads out of the folder, or that a file system refuses."""
+    """Refuse a name that leads out of the folder, or that file systems refuse."""
     parts = name.removesuffix("/").split("/")
     unsafe = "\\" in name or any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
     if unsafe or any(part in ("", ".", "..") or _DRIVE.match(part) for part in parts):
@@ -107,19 +107,19 @@ def _check_name(archive: Path, name: str) -> None:
 
 
 def _check_kind(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Refuse what is neither a plain file nor a folder, and what cannot be unpacked."""
+    """Refuse special files, encryption and unknown compression."""
     name = shown(member.filename)
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if member.is_dir() else stat.S_IFREG):
-        what = "a symbolic link" if kind == stat.S_IFLNK else "a special file"
-        raise UserError(f"{name} in {archive} is {what}", "plain files and folders", _STRANGE)
+        kind_text = "a symbolic link" if kind == stat.S_IFLNK else "a special file"
+        raise UserError(f"{name} in {archive} is {kind_text}", "plain files and folders", _STRANGE)
     if member.flag_bits & _ENCRYPTED:
         raise UserError(f"{name} in {archive} is encrypted", "files that need no password", _STRANGE)
     if member.compress_type not in METHODS:
         raise UserError(
             f"{name} in {archive} is compressed by method {member.compress_type}",
             "stored or deflated files (methods 0 and 8)",
-            "unpack it by other means, and pack it anew",
+            "unpack it with another program, and pack it again",
         )
 
 
@@ -144,7 +144,7 @@ def _check_paths(archive: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _key(name: str) -> str:
-    """Return what a file system that tells neither case nor accents' encodings apart sees in a name."""
+    """Return a name as a file system sees it that ignores case and the encoding of accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).removesuffix("/")
 
 
@@ -156,10 +156,10 @@ def corrupt(archive: Path, found: str) -> CorruptArchiveError:
 
 
 def shown(name: str) -> str:
-    """Return a name fit for one line, whatever is in it."""
+    """Return a name escaped and shortened for a one-line message."""
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
 def gigabytes(size: int) -> str:
-    """Return a size in bytes as a person reads it."""
+    """Format a size in bytes."""
     return f"{size / 1e9:,.1f} GB"

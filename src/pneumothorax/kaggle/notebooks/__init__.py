@@ -1,1 +1,1 @@
-"""Notebooks: built from sources, pushed, run in a Kaggle session, brought home."""
+"""Notebooks: built from sources, pushed, run in a Kaggle session, downloaded."""

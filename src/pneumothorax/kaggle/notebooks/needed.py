@@ -1,4 +1,4 @@
-"""Which files of the package a notebook needs: those that its source and the commands it calls import.
+"""List the files of the package that a notebook needs: the imports of its source and of its commands.
 
 Read from the source; nothing is imported. A command is a function ``name(options) -> int``.
 """
@@ -20,7 +20,7 @@ def find_needed(text: str, folder: Path = source.FOLDER) -> list[Path]:
 
     Args:
         text: The notebook's source, Python.
-        folder: Of the package.
+        folder: Folder of the package.
     """
     files = source.list_files(folder)
     trees = {path: ast.parse((folder / path).read_bytes()) for path in files if path.suffix == ".py"}
@@ -60,6 +60,8 @@ def _imported(tree: ast.AST, called: set[str], trees: dict[Path, ast.Module]) ->
     """Yield the package's files that a tree imports, without those of commands that are not called."""
     if isinstance(tree, ast.FunctionDef) and _is_command(tree) and not _names(tree, called):
         return
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+        return  # for type checkers alone
     if isinstance(tree, ast.Import):
         yield from (found for name in tree.names for found in _files(name.name, trees))
     elif isinstance(tree, ast.ImportFrom):
@@ -84,11 +86,11 @@ def _files(name: str, trees: dict[Path, ast.Module]) -> Iterator[Path]:
 
 
 def _is_command(function: ast.FunctionDef) -> bool:
-    """Whether a function takes the options of the command line and returns the exit code."""
+    """Return whether a function takes the options of the command line and returns the exit code."""
     names = [part.arg for part in function.args.args]
     return names == ["options"] and isinstance(function.returns, ast.Name) and function.returns.id == "int"
 
 
 def _names(function: ast.FunctionDef, called: set[str]) -> bool:
-    """Whether a function is one of the commands that are called."""
+    """Return whether a function is one of the commands that are called."""
     return _is_command(function) and function.name.strip("_").replace("_", "-") in called

@@ -102,7 +102,7 @@ def write(folder: Path) -> Path:
     """Write the notebook of a kernel's folder from the ``.py`` file of the same name; returns its path.
 
     Raises:
-        UserError: As `build`, or there is no metadata.
+        UserError: See `build`; or there is no metadata.
     """
     path = _path(folder)
     content = build(path.with_suffix(".py"))
@@ -112,19 +112,18 @@ def write(folder: Path) -> Path:
 
 
 def is_stale(folder: Path) -> bool:
-    """Tell whether the notebook in a kernel's folder is missing, or other than its sources give today.
+    """Return whether the notebook in a kernel's folder is missing, or differs from its sources.
 
     Raises:
-        UserError: As `build`, or there is no metadata.
+        UserError: See `build`; or there is no metadata.
     """
     path = _path(folder)
     return not path.is_file() or path.read_bytes() != build(path.with_suffix(".py"))
 
 
 def _count_uploaded(notebook: Mapping[str, Any]) -> int:
-    """Count the bytes that Kaggle's client sends of a notebook: it joins the lines of each cell."""
-    cells = [{**cell, "source": "".join(cell["source"])} for cell in notebook["cells"]]
-    return len(json.dumps({**notebook, "cells": cells}).encode("utf-8"))
+    """Count the bytes that Kaggle's client sends of a notebook: it writes the JSON without indentation."""
+    return len(json.dumps(notebook).encode("utf-8"))
 
 
 def _path(folder: Path) -> Path:
@@ -164,7 +163,7 @@ def _replace(text: str, parameters: Mapping[str, object], source: Path) -> str:
 
 
 def _assignments(text: str) -> dict[str, ast.expr]:
-    """Return what the parameters of a cell are set to, by name."""
+    """Return the values of a cell's parameters, by name."""
     return {
         statement.targets[0].id: statement.value
         for statement in ast.parse(text).body
@@ -197,13 +196,12 @@ def _check_value(name: str, old: object, new: object, source: Path) -> None:
 
 
 def _number(cells: Iterable[Cell]) -> list[Cell]:
-    """Give every cell an id that follows from its content, and its source as a list of lines."""
+    """Give every cell an id that depends on its content."""
     seen: dict[str, int] = {}
     numbered = []
     for cell in cells:
         name = hashlib.sha256(f"{cell['cell_type']}\0{cell['source']}".encode()).hexdigest()[:12]
         seen[name] = seen.get(name, 0) + 1
         again = f"-{seen[name]}" if seen[name] > 1 else ""
-        lines = cell["source"].splitlines(keepends=True)
-        numbered.append({**cell, "id": name + again, "source": lines})
+        numbered.append({**cell, "id": name + again})
     return numbered

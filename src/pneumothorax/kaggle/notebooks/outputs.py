@@ -1,4 +1,4 @@
-"""What our notebooks leave on Kaggle's machines: awaited, and brought home; `kernels` pushes them."""
+"""Wait for our notebooks on Kaggle, and download their outputs; `kernels` pushes them."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def wait(name: str, client: "Client", hours: float) -> KernelState:
     """Wait until the last run of a notebook is over.
 
     Raises:
-        UserError: It is not, after these hours.
+        UserError: It is not over after these hours.
     """
 
     def look() -> tuple[str, KernelState | None]:
@@ -46,7 +46,7 @@ def bring_home(name: str, client: "Client", workspace: Workspace, build: Path) -
         name: 'owner/slug'.
         client: The connection.
         workspace: Receives runs and submissions; nothing in it is overwritten.
-        build: Keeps the log, and what is not complete yet.
+        build: Folder for the log, and for incomplete files.
 
     Returns:
         The new folders and files.
@@ -71,7 +71,7 @@ def bring_home(name: str, client: "Client", workspace: Workspace, build: Path) -
             raise UserError(
                 error.found,
                 "an address that is still valid",
-                "run the same command again: it asks for new ones, and keeps what has arrived",
+                "run the same command again: it asks for new ones, and keeps the files that have arrived",
             ) from error
     home = gather_folds(output, workspace.runs)
     for path in sorted(output.glob("*.csv")):
@@ -88,15 +88,15 @@ def bring_home(name: str, client: "Client", workspace: Workspace, build: Path) -
 
 
 def progress_of(path: Path) -> str:
-    """Say what a fold that came home still lacks; '' of a finished one, or of a file."""
+    """Describe the training left to a downloaded fold; '' for a finished one, or a file."""
     state = load_state(FoldFolder(path), with_variables=False) if path.is_dir() else None
     if state is None or state.finished:
         return ""
-    return f" ({state.epoch} epochs, not finished: `pneumothorax push train --resume` goes on)"
+    return f" ({state.epoch} epochs, not finished: `pneumothorax push train --resume` resumes it)"
 
 
 def _keep(folder: Path, names: Sequence[str]) -> None:
-    """Take away what an earlier try left of another run, so that no fold is made of two."""
+    """Remove files that an earlier try left of another run, so that no fold mixes two."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.relative_to(folder).as_posix() not in names:
             path.unlink()

@@ -1,4 +1,4 @@
-"""What must be there before a notebook is pushed: its sources, and the accelerator hours it may take."""
+"""Checks before a notebook is pushed: its sources, and the accelerator hours that are left."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from pneumothorax.kaggle.notebooks.kernels import INSTALLING, Job
 if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
 
-SCORING_HOURS = 0.3  # what a notebook still does after its training has stopped
+SCORING_HOURS = 0.3  # of a notebook after its training has stopped
 
 
 def check_sources(client: "Client", job: Job, attach: Sequence[str], *, internet: bool) -> None:
-    """Make sure that what a notebook reads is there: Kaggle tells it only once the run has begun.
+    """Check that a notebook's sources are ready: Kaggle reports a missing one only once the run has begun.
 
     Raises:
         UserError: A notebook of the user's is not there or still runs, or the dataset of `kernels-deps` is
@@ -37,12 +37,12 @@ def check_sources(client: "Client", job: Job, attach: Sequence[str], *, internet
 
 
 def check_quota(client: "Client", jobs: int, hours: float | None, accelerator: str = "gpu") -> None:
-    """Print how many hours of the accelerator are left; warn where they do not last.
+    """Print the accelerator hours that are left; warn where they do not last.
 
     Args:
         client: The connection.
-        jobs: How many notebooks are to run.
-        hours: MAX_HOURS of each; None where it has none.
+        jobs: Number of notebooks to run.
+        hours: MAX_HOURS of each; None if it has none.
         accelerator: 'gpu' or 'tpu'; each has a quota of its own.
 
     Raises:
@@ -56,9 +56,9 @@ def check_quota(client: "Client", jobs: int, hours: float | None, accelerator: s
     name = accelerator.upper()
     left, allowed = quota.hours(accelerator)
     if left is None or allowed is None:
-        warn(f"Kaggle does not tell how many {name} hours are left")
+        warn(f"Kaggle does not say how many {name} hours are left")
         return
-    again = f", anew at {quota.refresh}" if quota.refresh else ""
+    again = f", renewed at {quota.refresh}" if quota.refresh else ""
     print(f"{name} quota: {left:.1f} of {allowed:.1f} hours left this week{again}")
     if left <= 0:
         raise UserError(
@@ -71,4 +71,4 @@ def check_quota(client: "Client", jobs: int, hours: float | None, accelerator: s
         advice = (
             f"; with --parameter MAX_HOURS={share} they end in time, to be resumed" if share >= 0.5 else ""
         )
-        warn(f"up to {jobs * hours:g} {name} hours are asked for; Kaggle ends what outlasts them{advice}")
+        warn(f"up to {jobs * hours:g} {name} hours requested; Kaggle ends sessions that outlast them{advice}")

@@ -1,7 +1,7 @@
-"""What a notebook does inside a Kaggle session before the package's commands can run.
+"""Prepare a Kaggle session for the package's commands.
 
 Reports the machine, and gives mounted inputs the shape of a workspace.
-Without Kaggle the same calls work on any folder that `mounts` is told of.
+Without Kaggle the same calls work on any folder that `mounts` is given.
 """
 
 import contextlib
@@ -32,11 +32,11 @@ def begin(accelerator: str) -> None:
     runs on TensorFlow, or as KERAS_BACKEND says.
 
     Args:
-        accelerator: 'gpu', 'tpu' or 'cpu': what the notebook needs.
+        accelerator: 'gpu', 'tpu' or 'cpu', as the notebook needs.
 
     Raises:
-        UserError: It needs a GPU or a TPU and the session has none, a package is missing, Keras was imported
-            on another backend before, or the word is another.
+        UserError: The session lacks the GPU or TPU, a package is missing, Keras was imported
+            on another backend before, or the accelerator is unknown.
     """
     if accelerator not in ("gpu", "tpu", "cpu"):
         raise UserError(f"accelerator {accelerator!r}", "'gpu', 'tpu' or 'cpu'")
@@ -80,10 +80,10 @@ def most_hours(hours: float, accelerator: str) -> float:
 
 
 def hours_left(hours: float, accelerator: str = "gpu") -> float:
-    """Return how much is left of the hours that began with the session; a few seconds where nothing is.
+    """Return the hours left of those that began with the session; a few seconds if none are.
 
     Args:
-        hours: From the session's start; cut as `most_hours` says.
+        hours: Hours from the session's start; limited by `most_hours`.
         accelerator: 'gpu', 'tpu' or 'cpu'.
     """
     return max(0.001, most_hours(hours, accelerator) - (time.monotonic() - BEGAN) / 3600)
@@ -92,14 +92,14 @@ def hours_left(hours: float, accelerator: str = "gpu") -> float:
 def offer_weights() -> list[str]:
     """Link mounted files of ImageNet weights without top into Keras' cache, where downloads would lie.
 
-    So ``encoder_weights="imagenet"`` works without internet, and the recipe stays the same. What lies in the
-    cache already is left alone. Other mounted files (`model.attached_weights`) and a mounted Kaggle Model are
+    So ``encoder_weights="imagenet"`` works without internet, and the recipe stays the same. Files in the
+    cache are left alone. Other mounted files (`model.attached_weights`) and a mounted Kaggle Model are
     found where they are (`model.encoder_weights`).
 
     Returns:
-        The names of the files that are there now, and of the mounted models.
+        The names of the files now in the cache, and of the mounted models.
     """
-    # They need what `libraries.install` may still have to install.
+    # They need packages that `libraries.install` may still have to install.
     from pneumothorax.model.encoders import attached_weights, weights
 
     cache = weights.keras_cache()
@@ -120,12 +120,12 @@ def offer_weights() -> list[str]:
 
 
 def make_workspace(competition: str, datasets: Sequence[str] = (), *, keep_runs: bool = False) -> Workspace:
-    """Make a workspace whose raw data are the session's inputs.
+    """Make a workspace with the session's inputs as raw data.
 
-    Everything else, such as the caches, lies in a temporary folder that ends with the session.
+    The rest, such as the caches, lies in a temporary folder that ends with the session.
 
     Args:
-        competition: Its slug.
+        competition: Slug of the competition.
         datasets: Further sources of images, each ``owner/slug``.
         keep_runs: Whether the runs belong to the notebook's output, in ``runs`` of the working folder.
 
@@ -150,8 +150,8 @@ def gather_runs(notebooks: Sequence[str], workspace: Workspace, run: str = "") -
     """Copy the folds that other notebooks, or this one's earlier versions, left in their outputs.
 
     Args:
-        notebooks: Each ``owner/slug``; every input that holds runs when there is none.
-        workspace: Its runs receive them.
+        notebooks: Each ``owner/slug``; if empty, every input that holds runs.
+        workspace: Workspace that receives the runs.
         run: The run that must be among them, if there is any; '' for any.
 
     Returns:
@@ -171,7 +171,7 @@ def gather_runs(notebooks: Sequence[str], workspace: Workspace, run: str = "") -
         if (output / "runs").is_dir():
             gathered += gather_folds(output, workspace.runs)
     found = sorted({fold.parent.name for fold in gathered})
-    if run and found and run not in found:  # it would begin anew, and lose the hours of the last version
+    if run and found and run not in found:  # it would start again, and lose the hours of the last version
         raise UserError(
             f"the attached outputs hold the runs {', '.join(found)}",
             f"the run {run}",
@@ -197,7 +197,7 @@ def find_run(name: str, workspace: Workspace) -> Path:
 
 
 def list_unfinished(run: Path) -> list[str]:
-    """Name the folds of a run whose training has begun and not ended, with the epochs done."""
+    """Name the unfinished folds of a run, with the epochs done."""
     from pneumothorax.training.run import FoldFolder, load_state
 
     states = {path.name: load_state(FoldFolder(path), with_variables=False) for path in run.glob("fold*")}
@@ -241,7 +241,7 @@ def _list_devices(backend: str, kind: str) -> tuple[str, list[str], str]:
         kind: 'gpu' or 'tpu'.
 
     Returns:
-        The backend's version, each device's name, and why JAX cannot reach its devices, '' where it can.
+        The backend's version, each device's name, and why JAX cannot reach its devices, '' if it can.
     """
     if backend == "jax":
         import jax
@@ -261,7 +261,7 @@ def _list_devices(backend: str, kind: str) -> tuple[str, list[str], str]:
 
 
 def _quota(accelerator: str = "gpu") -> str:
-    """Say what is left of this week's GPU or TPU hours; 'unknown' without internet or credentials."""
+    """Describe the GPU or TPU hours left this week; 'unknown' without internet or credentials."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the client prints its help where it has no token
             from pneumothorax.kaggle.client import connect

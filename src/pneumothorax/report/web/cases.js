@@ -1,4 +1,4 @@
-// The evaluated cases: read from the page, filtered, sorted, shown as a grid. The address says what is shown:
+// The evaluated cases: read from the page, filtered, sorted, shown as a grid. The address selects the view:
 // '#/cases?outcome=missed&dice=0-0.05' or '#/case/<ImageId>', so that each view and each case has a link.
 "use strict";
 
@@ -9,7 +9,7 @@ for (const run of report.runs) {
   run.dice = run.overlap.map((overlap, at) => diceOf(overlap, run.area[at], report.truth[at]));
 }
 
-/** How a case ended in a run. */
+/** The outcome of a case in a run. */
 function outcomeOf(at, run) {
   const result = report.runs[run];
   if (!report.truth[at]) return result.area[at] ? "false alarm" : "rightly empty";
@@ -18,8 +18,8 @@ function outcomeOf(at, run) {
 }
 
 /**
- * Read what report/pictures.py packed of a case: {image, truth, maps}, the same object while it is remembered.
- * `maps` are promises of each run's probability, bytes of its own size; they fail where it cannot be unpacked.
+ * Unpack a case from report/pictures.py: {image, truth, maps}, the same object while it is cached.
+ * `maps` are promises of each run's probability, bytes of its own size; rejected if it cannot be unpacked.
  */
 const contents = new Map();
 const MOST_CONTENTS = 60; // of 1 MB and more each: a phone has little memory
@@ -28,19 +28,19 @@ function contentOf(at) {
     if (contents.size >= MOST_CONTENTS) contents.delete(contents.keys().next().value);
     const packed = JSON.parse(document.getElementById(`case-${at}`).textContent);
     const maps = packed.maps.map((text, run) => unpackMap(text, report.runs[run].size));
-    for (const map of maps) map.catch(() => {}); // whoever waits for it tells
+    for (const map of maps) map.catch(() => {}); // reported where it is awaited
     contents.set(at, { image: `data:image/jpeg;base64,${packed.image}`, truth: decodeRuns(packed.truth), maps });
   }
   return contents.get(at);
 }
 
-/** What a run predicts by its own rule in a case. */
+/** A run's prediction by its own rule in a case. */
 async function predictionOf(at, run, rule = report.runs[run].rule) {
   const map = await contentOf(at).maps[run];
   return decide(upsample(map, report.runs[run].size), rule, imageProbabilityOf(at, run));
 }
 
-/** A case's image-level probability in a run, null where its network tells none. */
+/** A case's image-level probability in a run, null without a classification head. */
 const imageProbabilityOf = (at, run) => (report.runs[run].image_probability ? report.runs[run].image_probability[at] : null);
 
 const grid = document.getElementById("grid");
@@ -62,13 +62,13 @@ const SORTS = {
   id: (a, b) => (report.id[a] < report.id[b] ? -1 : 1),
 };
 
-// What a run gained on each case over the first; of the first itself, what the second gained on it.
+// Gain of a run over the first on each case; for the first, gain of the second over it.
 for (const [number, run] of report.runs.entries()) {
   const other = number ? run : report.runs[Math.min(1, report.runs.length - 1)];
   run.gain = report.id.map((_, at) => other.dice[at] - report.runs[0].dice[at]);
 }
 
-/** What the address asks for. */
+/** The view that the address selects. */
 function readAddress() {
   const text = location.hash;
   if (text.startsWith("#/case/")) {
@@ -81,7 +81,7 @@ function readAddress() {
   return {};
 }
 
-/** Whether a case is among those that a query asks for. */
+/** Whether a case matches a query. */
 function fits(at, query, run) {
   const values = {
     outcome: outcomeOf(at, run), side: report.side[at], view: report.view[at], sex: report.sex[at],
@@ -101,7 +101,7 @@ function fits(at, query, run) {
 
 const tiles = new Map();
 
-/** Make the tile of a case; its picture comes when it is scrolled into sight. */
+/** Make the tile of a case; its picture is loaded when it is scrolled into sight. */
 function makeTile(at) {
   const item = document.createElement("li");
   const link = document.createElement("a");
@@ -132,7 +132,7 @@ const sight = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 
-/** Say in a tile how a run did in its case, and outline what it predicts. */
+/** Show a run's result in a tile, and outline its prediction. */
 async function paintTile(at, run) {
   const tile = tiles.get(at), outcome = outcomeOf(at, run);
   const parts = [WORDS[outcome]];
@@ -170,7 +170,7 @@ function drawing() {
   return parts;
 }
 
-/** Show the cases that the filters ask for. */
+/** Show the cases that match the filters. */
 function showGrid() {
   const began = performance.now();
   const query = new URLSearchParams(new FormData(filters));
@@ -192,7 +192,7 @@ function showGrid() {
 
 let shown = [];
 
-/** Set the filters to what a link asks for. */
+/** Set the filters from a link. */
 function takeQuery(query) {
   for (const field of filters.elements) {
     if (!field.name || ["sort", "run"].includes(field.name)) continue;
