@@ -19,7 +19,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.model import backend
 from pneumothorax.parser import Parser
 
-# What the user's disk refuses; any other OSError is a fault of the program.
+# Refusals of the user's disk; any other OSError is a fault of the program.
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not (unread := [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]):
             raise
-        for stream in unread:  # what is still to be written, at the latest as Python ends, goes nowhere
+        for stream in unread:  # the rest of the output, at the latest as Python ends, goes nowhere
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Write what is still to be written to stdout, which a caller may have closed."""
+    """Flush stdout, which a caller may have closed."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
@@ -205,7 +205,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("leaderboard", "submissions", "fetch the scores of all that was submitted", kaggle)
     add("kernels", "kernels", "build the notebooks from kernels/*/*.py and the package")
     add("push", "kernels", "push a notebook, which Kaggle then runs", flags.kernel, flags.push, kaggle)
-    add("kernel-status", "kernels", "tell how a pushed notebook does", flags.kernel, kaggle)
+    add("kernel-status", "kernels", "show the state of a pushed notebook", flags.kernel, kaggle)
     add(
         "kernel-output",
         "kernels",
@@ -214,8 +214,14 @@ def build_parser() -> argparse.ArgumentParser:
         flags.kernel_output,
         kaggle,
     )
-    add("kernels-deps", "kernels", "upload what notebooks need without internet", flags.kernels_deps, kaggle)
-    add("quota", "kernels", "tell how many GPU hours are left this week", kaggle)
+    add(
+        "kernels-deps",
+        "kernels",
+        "upload packages and weights for notebooks without internet",
+        flags.kernels_deps,
+        kaggle,
+    )
+    add("quota", "kernels", "show the GPU hours left this week", kaggle)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The flags of every command, with units and defaults; what a word of theirs means."""
+"""The flags of every command, with units and defaults."""
 
 import argparse
 import os
@@ -69,7 +69,7 @@ def phantom(
 
 def data(command: argparse.ArgumentParser) -> None:
     """Say where the data lie."""
-    command.add_argument("--raw", type=Path, help="folder of what Kaggle sent (default: ROOT/data/raw)")
+    command.add_argument("--raw", type=Path, help="folder of Kaggle's files (default: ROOT/data/raw)")
     command.add_argument("--annotations", type=Path, help="annotation CSV (default: found below RAW)")
 
 
@@ -245,9 +245,9 @@ def segment(command: argparse.ArgumentParser) -> None:
 
 def submit(command: argparse.ArgumentParser) -> None:
     """Add the flags of `submit`."""
-    what = command.add_mutually_exclusive_group()
-    run(what)
-    what.add_argument("--file", type=Path, help="submit this CSV instead of writing one from a run")
+    source = command.add_mutually_exclusive_group()
+    run(source)
+    source.add_argument("--file", type=Path, help="submit this CSV instead of writing one from a run")
     how = command.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="do all but the upload")
     how.add_argument("--write-only", action="store_true", help="write and validate; ask Kaggle nothing")

@@ -17,7 +17,7 @@ from pneumothorax.workspace import is_name
 FILE = "recipe.json"  # of a fold
 _FOLD = re.compile("fold[0-9]+")  # no copy such as fold0.bak
 
-# The winners' ideas with the paper's network; docs/method.md says what each of them gave.
+# The winners' ideas with the paper's network; docs/method.md has the gain of each.
 # `make train RECIPE=strong` trains five folds, 40 epochs at 256 pixels and 15 at 512.
 _STRONG = Recipe(
     name="strong",

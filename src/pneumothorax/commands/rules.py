@@ -1,4 +1,4 @@
-"""What commands share that turn probabilities into masks: the run's rule, and the flags that change it."""
+"""The decision rule of commands that turn probabilities into masks: the run's, changed by flags."""
 
 from argparse import Namespace
 from collections.abc import Sequence
