@@ -58,7 +58,7 @@ def find_current(
 ) -> Cache | None:
     """Open a finished cache of the same inputs, none left out unless that is allowed; None if there is none.
 
-    Its paths are updated, as the images may have been moved. A damaged cache counts as missing, with a warning.
+    Its paths are updated, as the images may have been moved. A damaged cache is missing, with a warning.
     """
     if not (folder / "cache.json").is_file():
         return None
