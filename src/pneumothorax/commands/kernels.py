@@ -28,7 +28,7 @@ class _Parameters(Parser):
         Raises:
             UserError: Always.
         """
-        raise UserError(f"the parameters of train: {message}", "", f"see `{self.prog} --help`")
+        raise UserError(f"the parameters of train (`{self.prog} --help`): {message}")
 
 
 def kernels(options: Namespace) -> int:

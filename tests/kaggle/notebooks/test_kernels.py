@@ -283,7 +283,7 @@ def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program,
     ("parameter", "told"),
     [
         ("RECIPE=sead", "or the path of a recipe.json; did you mean seed?"),
-        ("FLAGS=--splt folds", "parameter FLAGS=--splt folds: --splt; expected flags of"),
+        ("FLAGS=--splt folds", "(`pneumothorax train --help`): unknown flag --splt, did you mean --split?"),
         ("FLAGS=--size 100", "use 96 or 128"),
         ("FLAGS='--size", "No closing quotation"),
         ("FLAGS=--size big", "argument --size"),
