@@ -148,7 +148,9 @@ def kernel_status(options: Namespace) -> int:
         print(f"{name}: {state.status}", flush=True)
         return f"{name}: {state.failure or 'no reason given'}" if state.status == "ERROR" else ""
 
-    return _for_each(options, client.user, tell, "`pneumothorax kernel-output` fetches the log")
+    return _for_each(
+        options, client.user, tell, f"`pneumothorax kernel-output {options.kernel}` fetches the log"
+    )
 
 
 def kernel_output(options: Namespace) -> int:

@@ -364,7 +364,9 @@ def test_the_state_of_each_notebook_is_told(kit: Program, standin: StandIn) -> N
     standin.kernels[fold_name(1)] = ran("ERROR", failure_message="out of\nmemory")
     failed = kit("kernel-status", "train", "--fold", "0,1", *QUICK)
     assert (failed.code, len(failed.stderr.splitlines())) == (2, 1)
-    assert f"{fold_name(1)}: out of memory; `pneumothorax kernel-output` fetches the log" in failed.stderr
+    assert (
+        f"{fold_name(1)}: out of memory; `pneumothorax kernel-output train` fetches the log" in failed.stderr
+    )
 
 
 def test_a_notebook_that_was_never_pushed_is_told(kit: Program, standin: StandIn) -> None:
