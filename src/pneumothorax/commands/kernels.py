@@ -28,7 +28,7 @@ class _Parameters(Parser):
         Raises:
             UserError: Always.
         """
-        raise UserError(f"the parameters of train: {message}", "", f"see `{self.prog} --help`")
+        raise UserError(f"the parameters of train (`{self.prog} --help`): {message}")
 
 
 def kernels(options: Namespace) -> int:
@@ -148,7 +148,9 @@ def kernel_status(options: Namespace) -> int:
         print(f"{name}: {state.status}", flush=True)
         return f"{name}: {state.failure or 'no reason given'}" if state.status == "ERROR" else ""
 
-    return _for_each(options, client.user, describe, "`pneumothorax kernel-output` fetches the log")
+    return _for_each(
+        options, client.user, describe, f"`pneumothorax kernel-output {options.kernel}` fetches the log"
+    )
 
 
 def kernel_output(options: Namespace) -> int:
