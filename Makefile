@@ -18,7 +18,7 @@ KERNEL ?=
 FOLDS ?=
 # Which machine the pushed notebook gets, gpu (T4 x2) by default: make push KERNEL=train ACCELERATOR=tpu
 ACCELERATOR ?=
-NOTEBOOK = $(if $(KERNEL),--kernel $(KERNEL)) $(if $(FOLDS),--fold $(FOLDS))
+NOTEBOOK = $(KERNEL) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
 .PHONY: segment score leaderboard kernels push kernel-status kernel-output kernels-deps quota
@@ -58,16 +58,16 @@ train: install ## train all folds of a recipe: RECIPE=strong; the same command r
 	$(BIN)/pneumothorax $@ $(BY_RECIPE) $(OF_RUN) $(ARGS)
 
 tune: install ## choose the rule from probability to mask on held-out images
-	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
+	$(BIN)/pneumothorax $@ $(RUN) $(ARGS)
 
 predict: install ## predict the test set, or a folder of radiographs
-	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
+	$(BIN)/pneumothorax $@ $(RUN) $(ARGS)
 
 segment: install ## outline what a run finds in radiographs of your own: IMAGES=folder RUN=strong OUT=folder
 	$(BIN)/pneumothorax $@ $(if $(IMAGES),"$(IMAGES)") $(OF_RUN) $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 submit: install ## write and validate a submission CSV, and submit it to Kaggle
-	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
+	$(BIN)/pneumothorax $@ $(RUN) $(ARGS)
 
 validate: install ## check a submission CSV
 	$(BIN)/pneumothorax $@ $(ARGS)
@@ -75,11 +75,11 @@ validate: install ## check a submission CSV
 score: install ## score a submission CSV against a truth
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-ensemble: install ## average several runs into one: ARGS="--runs strong,seed=0.5 --run both"
+ensemble: install ## average several runs into one: ARGS="strong seed=0.5 --run both"
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 figures: install ## draw curves, histogram and overlays of a run
-	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
+	$(BIN)/pneumothorax $@ $(RUN) $(ARGS)
 
 report: install ## write one HTML page on a run: RUN=strong, or on several: RUN="strong seed"
 	$(BIN)/pneumothorax $@ $(or $(RUN),seed) $(ARGS)

@@ -19,9 +19,9 @@ import numpy as np
 from pneumothorax.data.batches import epoch_size
 from pneumothorax.data.cache import read_studies
 from pneumothorax.data.folds import divide
-from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.recipes import RECIPES
@@ -37,7 +37,7 @@ BASE = {
     "size": 64,
     "interpolation": "area",
     "split": "folds",
-    "folds": 3,
+    "fold_count": 3,
     "encoder": "resnet18",
     "encoder_weights": "none",
     "decoder_filters": (128, 64, 32, 16, 16),
@@ -201,7 +201,7 @@ def to_row(text: str, tuned: Tuned) -> Row:
 
 def seed_rows(parts: list[Predictions], tuned: Tuned) -> list[Row]:
     """Return all-empty, the paper's network as it is, and with the least area that other folds chose."""
-    plain = np.concatenate([judge(part, Decision()) for part in parts])
+    plain = np.concatenate([judge(part, Rule()) for part in parts])
     empty = (~tuned.positive).astype(float)
     return [
         Row("all-empty", empty, tuned.positive, None, tuned.patients),
@@ -240,8 +240,8 @@ def write_table(rows: list[Row], options: argparse.Namespace) -> str:
         f"All of it together: {'; '.join(against)}, image by image.",
         "",
         f"{len(first.each)} held-out images of {len(set(first.patients))} artificial patients "
-        f"({options.folds} of {recipe.folds} folds), half of them with a finding that mimics a pneumothorax; "
-        f"{options.seen:,} images seen in training; 95 % intervals by drawing patients. By "
+        f"({options.folds} of {recipe.fold_count} folds), half of them with a finding that mimics a "
+        f"pneumothorax; {options.seen:,} images seen in training; 95 % intervals by drawing patients. By "
         f"`python benchmarks/ablation.py --seen {options.seen} --folds {options.folds} "
         f"--write docs/method.md` on "
         f"{describe_machine('keras')}.",

@@ -24,8 +24,9 @@ import pandas as pd
 from pneumothorax.data.batches import full_batches
 from pneumothorax.data.cache import Cache
 from pneumothorax.inference import predict
-from pneumothorax.inference.decision import Decision, encode_all
+from pneumothorax.inference.decision import encode_all
 from pneumothorax.inference.fold_networks import load_folds
+from pneumothorax.inference.rule import Rule
 from pneumothorax.model.memory import images_at_once
 from pneumothorax.model.unet import build_model, save_weights
 from pneumothorax.recipe import Recipe, to_json
@@ -93,7 +94,7 @@ def main() -> None:
         predicted = time.perf_counter() - began
         lifelike = type(predictions)(predictions.folder, drawn, predictions.studies)
         began = time.perf_counter()
-        write_submission(folder / "out.csv", encode_all(lifelike, Decision(0.5, 800)), folder / "sample.csv")
+        write_submission(folder / "out.csv", encode_all(lifelike, Rule(min_area=800)), folder / "sample.csv")
         decided = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(describe_machine("keras", "numpy"))

@@ -9,9 +9,9 @@ import numpy as np
 from pneumothorax.data.batches import epoch_size
 from pneumothorax.errors import UserError
 from pneumothorax.inference.classification import image_scores
-from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import THRESHOLDS, count, judge
 from pneumothorax.inference.predictions import Predictions, read_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.legs import legs_of
 from pneumothorax.metric import dice
@@ -200,8 +200,8 @@ def draw_sheet(result: Result, path: Path) -> Path:
     Raises:
         UserError: An image is no longer where it was prepared from.
     """
-    decision = Decision() if result.recipe.positives_only else result.tuned.decision
-    each, positive = judge(result.part, decision), np.flatnonzero(result.tuned.positive)
+    rule = Rule() if result.recipe.positives_only else result.tuned.decision.rule
+    each, positive = judge(result.part, rule), np.flatnonzero(result.tuned.positive)
     picked = {name: positive[rows] for name, rows in pick_cases(each[positive], TILES).items()}
     generator = np.random.default_rng(0)
     for name, rows in (("with", positive), ("without", np.flatnonzero(~result.tuned.positive))):
@@ -210,8 +210,7 @@ def draw_sheet(result: Result, path: Path) -> Path:
     picked["failed"] = picked.pop("worst")
     order = ("best", "typical", "failed", "gallery, with", "gallery, without")
     groups = {
-        name: [make_case(result.part, int(row), decision, each[row]) for row in picked[name]]
-        for name in order
+        name: [make_case(result.part, int(row), rule, each[row]) for row in picked[name]] for name in order
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_cases(groups, path)

@@ -21,7 +21,7 @@ import pandas as pd
 
 IMAGES, SIZE = 400, 64
 FLAGS = (
-    *("train", "--recipe=smoke", f"--size={SIZE}", "--no-positives-only", "--split=folds", "--folds=2"),
+    *("train", "--recipe=smoke", f"--size={SIZE}", "--no-positives-only", "--split=folds", "--fold-count=2"),
     *("--interpolation=bilinear", "--encoder=mobilenetv2", "--encoder-weights=none", "--batch-size=16"),
 )
 ONE_THREAD = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")

@@ -219,7 +219,7 @@ def test_the_auc_of_few_patients_has_an_interval_though_draws_miss_a_kind():
 
 @pytest.mark.slow
 def test_rows_are_trained_judged_and_not_trained_again(competition, tmp_path, capfd, monkeypatch):
-    fields = {"size": 32, "legs": "", "encoder": "resnet18", "encoder_weights": "none", "folds": 2}
+    fields = {"size": 32, "legs": "", "encoder": "resnet18", "encoder_weights": "none", "fold_count": 2}
     fields |= {"epochs": 1, "warmup_epochs": 0.0, "decoder_filters": (8, 8, 8, 8, 8)}
     rows = [Trial("tiny", "a tiny row", "strong", fields)]
     options = [

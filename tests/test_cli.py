@@ -110,8 +110,8 @@ def home_of(command):
         "report": ["x"],
         "segment": ["x", "--out", "x"],
     }.get(command, [])
-    needed = ["--runs", "x,y", "--run", "z"] if command == "ensemble" else needed
-    needed = ["--kernel", "train"] if command in ("push", "kernel-status", "kernel-output") else needed
+    needed = ["x", "y", "--run", "z"] if command == "ensemble" else needed
+    needed = ["train"] if command in ("push", "kernel-status", "kernel-output") else needed
     return import_module(f"pneumothorax.commands.{build_parser().parse_args([command, *needed]).module}")
 
 
@@ -159,7 +159,7 @@ def test_commands_that_train_nothing_import_no_network_library(root):
         "assert not set(sys.modules) & {'tensorflow', 'keras', 'segmentation_models'}\n"
         "raise SystemExit(code)"
     )
-    result = run_python("-c", script, "tune", "--run", "hand", "--root", str(root))
+    result = run_python("-c", script, "tune", "hand", "--root", str(root))
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -183,16 +183,16 @@ def test_no_command_shows_all_of_them(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nope"], "invalid choice: 'nope'"),
-        (["train", "--nope"], "unrecognized arguments: --nope"),
-        (["prepare", "--fold", "1"], "unrecognized arguments: --fold 1"),  # is not --folds
+        (["nope"], "unknown command 'nope'; see `pneumothorax --help`"),
+        (["train", "--zzz"], "unknown flag --zzz; see `pneumothorax train --help`"),
+        (["prepare", "--fold", "1"], "unknown flag --fold, did you mean --fold-count?"),
         (["score", "x.csv"], "required: --truth"),
         (["train", "--recipe", "nope"], "no recipe 'nope'; expected seed, strong, lite, smoke, or the path"),
         (["train", "--size", "x"], "--size"),
         (["train", "--decoder-filters", "1,x"], "expected whole numbers such as 256,128,64"),
-        (["train", "--loss-reduction", "mean"], "invalid choice"),
+        (["train", "--loss-reduction", "mean"], "'mean', expected batch, image"),
         (["submit", "--threshold", "high"], "--threshold"),
-        (["submit", "--run", "a", "--file", "b.csv"], "not allowed with argument --run"),
+        (["submit", "a", "--file", "b.csv"], "not allowed with argument RUN"),
         (["submit", "--dry-run", "--write-only"], "not allowed with argument --dry-run"),
         (["submit", "--message", "two\nlines"], "expected one line of text"),
         (["download", "--source", "owner"], "jesperdramsch, vbookshelf, none, or OWNER/DATASET"),
@@ -201,10 +201,10 @@ def test_no_command_shows_all_of_them(capsys):
         (["train", "--max-hours", "0"], "expected hours above 0"),
         (["train", "--max-hours", "nan"], "expected a time"),
         (["submit", "--wait", "-1"], "expected a time"),
-        (["kernel-output", "--kernel", "train", "--wait", "inf"], "expected a time"),
-        (["push"], "required: --kernel"),
-        (["push", "--kernel", "other"], "invalid choice: 'other'"),
-        (["push", "--kernel", "train", "--parameter", "RECIPE"], "expected NAME=VALUE"),
+        (["kernel-output", "train", "--wait", "inf"], "expected a time"),
+        (["push"], "required: KERNEL"),
+        (["push", "other"], "argument KERNEL: 'other', expected train, submit, explore"),
+        (["push", "train", "--parameter", "RECIPE"], "expected NAME=VALUE"),
         *[
             ([name, "--workers", value], "1 or more")
             for name in ("prepare", "predict")
@@ -216,16 +216,20 @@ def test_no_command_shows_all_of_them(capsys):
             for value in ("", "x", "-1", "4-0", "0-", "1-2-3", "0,")
         ],
         (["train", "--fold", "0-99999999999"], "0, or 0,2, or 0-4"),
-        *[
-            (["tune", "--run", value], "a name without a path")
-            for value in ("../x", "a/b", "/", "..", ".", "")
-        ],
+        *[(["tune", value], "a name without a path") for value in ("../x", "a/b", "/", "..", ".", "")],
         (["train", "--run", "a\\b"], "a name without a path"),
         (["submit", "--set", "../x"], "a name without a path"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(capsys, words, message):
     assert message in fails(capsys, *words)
+
+
+@pytest.mark.parametrize("command", ["tune", "figures", "predict", "submit", "report"])
+def test_a_wrong_run_names_the_nearest(capsys, root, command):
+    line = fails(capsys, command, "hnad", "--root", root)
+    assert "no run work/runs/hnad; expected one of hand; did you mean hand?" in line
+    assert "train" in fails(capsys, command, "other", "--root", root)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +345,7 @@ def test_a_recipe_out_of_range_is_one_line(capsys, root, words, message):
 
 def test_debug_shows_where_a_mistake_was_found(root):
     with pytest.raises(UserError, match="no run"):
-        main(["tune", "--run", "none", "--root", str(root), "--debug"])
+        main(["tune", "none", "--root", str(root), "--debug"])
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR])
@@ -391,32 +395,31 @@ def test_a_root_that_is_a_file_is_one_line(capsys, tmp_path):
         (["figures"], "run `pneumothorax train`"),
         (["predict"], "run `pneumothorax train`"),
         (
-            ["predict", "--run", "hand"],
+            ["predict", "hand"],
             "run `pneumothorax prepare --recipe smoke --size 64 --interpolation area`",
         ),
-        (["predict", "--run", "hand", "--images", "nowhere"], "no folder"),
+        (["predict", "hand", "--images", "nowhere"], "no folder"),
         (["train"], "run `pneumothorax prepare --recipe seed --size 128 --interpolation bilinear`"),
         (["train", "--size", "64"], "--size 64"),
-        (["submit", "--write-only", "--run", "hand", "--set", "other"], "run `pneumothorax predict`"),
+        (["submit", "hand", "--write-only", "--set", "other"], "run `pneumothorax predict`"),
         (
-            ["submit", "--write-only", "--run", "hand", "--threshold", "1.5"],
+            ["submit", "hand", "--write-only", "--threshold", "1.5"],
             "threshold 1.5; expected a probability from 0 to 1",
         ),
-        (["submit", "--write-only", "--run", "hand", "--threshold", "nan"], "threshold nan"),
+        (["submit", "hand", "--write-only", "--threshold", "nan"], "threshold nan"),
         (
-            ["submit", "--write-only", "--run", "hand", "--top", "0.2"],
-            "top 0.2, the probability that the minimum area counts, is below the default threshold 0.5",
+            ["submit", "hand", "--write-only", "--top-threshold", "0.2"],
+            "--top-threshold 0.2, above which pixels count for the minimum area, is below the default",
         ),
         (
-            ["submit", "--write-only", "--run", "hand", "--threshold", "0.5", "--min-area", "-1"],
+            ["submit", "hand", "--write-only", "--threshold", "0.5", "--min-area", "-1"],
             "min_area -1",
         ),
         (
             [
                 "submit",
-                "--write-only",
-                "--run",
                 "hand",
+                "--write-only",
                 "--threshold",
                 "0.5",
                 "--min-area",
@@ -523,11 +526,11 @@ def test_tune_then_submit_then_validate_then_score(capsys, root):
         assert "warning" not in err
         return out
 
-    told = results("tune", "--run", "hand")
+    told = results("tune", "hand")
     assert "out of fold (4 images)" in told
     assert "all-empty                          0.5000" in told
     out = root / "mine.csv"
-    assert "4 rows, valid, 2 empty" in results("submit", "--write-only", "--run", "hand", "--out", out)
+    assert "4 rows, valid, 2 empty" in results("submit", "hand", "--write-only", "--out", out)
     assert "4 rows, valid" in results("validate", out)
     truth = root / "truth.csv"
     make_studies()[["ImageId", "EncodedPixels"]].to_csv(truth, index=False)
@@ -540,25 +543,18 @@ def test_tune_then_submit_then_validate_then_score(capsys, root):
 
 
 def test_an_untuned_rule_is_warned_of(capsys, root):
-    assert (
-        exit_code(["submit", "--write-only", "--run", "hand", "--root", root, "--out", root / "a.csv"]) == 0
-    )
+    assert exit_code(["submit", "hand", "--write-only", "--root", root, "--out", root / "a.csv"]) == 0
     assert "warning: no work/runs/hand/decision.json" in capsys.readouterr().err
     flags = ["--threshold", "0.5", "--min-area", "9"]
-    assert (
-        exit_code(
-            ["submit", "--write-only", "--run", "hand", "--root", root, "--out", root / "b.csv", *flags]
-        )
-        == 0
-    )
+    assert exit_code(["submit", "hand", "--write-only", "--root", root, "--out", root / "b.csv", *flags]) == 0
     out, err = capsys.readouterr()
     assert "warning" not in err
     assert "(threshold 0.5, minimum area 9 pixels)" in out
 
 
 def test_flags_go_before_the_tuned_rule(capsys, root):
-    main(["tune", "--run", "hand", "--root", str(root)])
-    flags = ["--run", "hand", "--root", root, "--out", root / "a.csv", "--min-area", 2**20]
+    main(["tune", "hand", "--root", str(root)])
+    flags = ["hand", "--root", root, "--out", root / "a.csv", "--min-area", 2**20]
     assert exit_code(["submit", "--write-only", *flags]) == 0
     assert "4 empty" in capsys.readouterr().out
 
@@ -571,7 +567,7 @@ def test_two_submissions_of_one_second_do_not_meet(capsys, root, monkeypatch):
             return cls(2025, 1, 2, 3, 4, 5)
 
     monkeypatch.setattr(submissions, "datetime", Clock)
-    words = ["submit", "--write-only", "--run", "hand", "--root", root, "--threshold", "0.5", "--min-area"]
+    words = ["submit", "hand", "--write-only", "--root", root, "--threshold", "0.5", "--min-area"]
     assert exit_code([*words, "0"]) == 0
     path = root / "submissions" / "20250102T030405Z-hand.csv"
     before = path.read_bytes()
@@ -585,9 +581,8 @@ def test_predictions_of_other_images_are_no_submission(capsys, root):
     write_predictions(root / "runs/hand/predictions/mine", [make_maps()], studies, SIZE)
     words = [
         "submit",
-        "--write-only",
-        "--run",
         "hand",
+        "--write-only",
         "--root",
         root,
         "--set",
@@ -615,7 +610,7 @@ def test_validate_says_what_is_wrong_and_exits_with_2(capsys, root):
 def test_tune_warns_where_all_images_are_positive(capsys, root):
     fold = root / "runs" / "hand" / "fold0" / "out_of_fold"
     write_predictions(fold, [make_maps()[:2]], make_studies().iloc[:2], SIZE)
-    assert main(["tune", "--run", "hand", "--root", str(root)]) == 0
+    assert main(["tune", "hand", "--root", str(root)]) == 0
     assert "warning: no image without a pneumothorax" in capsys.readouterr().err
 
 
@@ -653,7 +648,7 @@ def test_the_demo_runs_each_command_on_its_own_root(capsys, tmp_path, called):
     assert calls[1][1].recipe == calls[2][1].recipe == "smoke"
     assert all(options.run in (None, "smoke") for _, options in calls if "run" in options)
     assert calls[-1][1].runs == ["smoke"]
-    assert f"$ pneumothorax tune --run smoke --root {tmp_path}" in capsys.readouterr().out
+    assert f"$ pneumothorax tune smoke --root {tmp_path}" in capsys.readouterr().out
 
 
 def test_the_demo_ends_where_a_command_fails(tmp_path, called):

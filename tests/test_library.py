@@ -12,6 +12,7 @@ import pneumothorax as ptx
 from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.predictions import read_predictions
+from pneumothorax.inference.rule import Rule
 
 README = Path(__file__).parents[1] / "README.md"
 SIZE = 64
@@ -30,7 +31,7 @@ def make_images(count, size=100):
 
 @pytest.fixture
 def recipe():
-    changes = {"size": SIZE, "epochs": 2, "folds": 2, "batch_size": 4}
+    changes = {"size": SIZE, "epochs": 2, "fold_count": 2, "batch_size": 4}
     return replace(ptx.RECIPES["smoke"], **changes, positive_rate=0.0, positive_rate_end=0.0)
 
 
@@ -86,7 +87,7 @@ def test_arrays_become_a_run_that_predicts_and_segments(recipe, tmp_path):
     assert isinstance(decision, Decision)
     found = list(ptx.predict(run, images[:3]))
     assert [one.probabilities.shape for one in found] == [(SIZE, SIZE)] * 3
-    lowest = Decision(0.0, 0)
+    lowest = Rule(0.0)
     wide = np.zeros((70, 130), np.uint8)
     (mask,) = ptx.segment(run, [wide], lowest)
     assert mask.shape == wide.shape
@@ -134,4 +135,4 @@ def test_the_example_of_the_readme_runs(recipe, tmp_path, monkeypatch, capsys):
     exec(example.replace("chest.dcm", "chest.png"), given)
     assert given["mask"].shape == images[0].shape
     assert Path("runs/mine/decision.json").is_file()
-    assert capsys.readouterr().out.rstrip().splitlines()[-1] == str(ptx.tune("runs/mine"))
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == str(ptx.tune("runs/mine").rule)

@@ -61,7 +61,7 @@ def test_the_run_has_the_recipe_s_name(called):
     assert called("prepare", "RECIPE=strong") == ["prepare", "--recipe", "strong"]
     assert called("train", "RECIPE=strong") == ["train", "--recipe", "strong", "--run", "strong"]
     assert called("train", "RECIPE=strong", "RUN=one") == ["train", "--recipe", "strong", "--run", "one"]
-    assert called("tune", "RECIPE=strong") == ["tune", "--run", "strong"]
+    assert called("tune", "RECIPE=strong") == ["tune", "strong"]
     assert called("tune") == ["tune"]
     assert called("report") == ["report", "seed"]
     assert called("push", "KERNEL=train", "RECIPE=lite") == [
@@ -74,9 +74,9 @@ def test_the_run_of_a_recipe_file_has_the_name_that_the_file_says(called, tmp_pa
     for content, name in (("{}", "my recipe"), ('{"name": "$(HOME) `id` \'x"}', "$(HOME) `id` 'x")):
         path.write_text(content)
         assert called("train", f"RECIPE={path}") == ["train", "--recipe", str(path), "--run", name]
-        assert called("tune", f"RECIPE={path}") == ["tune", "--run", name]
+        assert called("tune", f"RECIPE={path}") == ["tune", name]
         assert called("report", f"RECIPE={path}") == ["report", name]
-        assert called("tune", f"RECIPE={path}", "RUN=one") == ["tune", "--run", "one"]
+        assert called("tune", f"RECIPE={path}", "RUN=one") == ["tune", "one"]
     assert called("push", "KERNEL=train", f"RECIPE={path}")[-2:] == ["--parameter", f"RECIPE={path}"]
 
 

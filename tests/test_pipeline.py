@@ -43,7 +43,7 @@ def test_the_same_commands_again_train_nothing_and_give_the_same_submission(root
 
 def test_a_folder_of_images_is_predicted_as_the_test_set_is(root):
     images = root / "data" / "raw" / "stage_2_images"
-    assert main(["predict", "--root", str(root), "--run", "smoke", "--images", str(images)]) == 0
+    assert main(["predict", "smoke", "--root", str(root), "--images", str(images)]) == 0
     folders = list((root / "runs" / "smoke" / "predictions").glob("stage_2_images-*"))
     assert len(folders) == 1
     found, test = (
@@ -57,16 +57,16 @@ def test_a_folder_of_images_is_predicted_as_the_test_set_is(root):
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 def test_folds_are_averaged_by_image(root):
-    flags = ["--root", str(root), "--recipe", "smoke", "--run", "pair", "--epochs", "1", "--folds", "2"]
+    flags = ["--root", str(root), "--recipe", "smoke", "--run", "pair", "--epochs", "1", "--fold-count", "2"]
     assert main(["train", *flags, "--fold", "0-1"]) == 0
     run = root / "runs" / "pair"
     test = root / "runs" / "pair" / "predictions" / "test"
-    assert main(["predict", "--root", str(root), "--run", "pair"]) == 0
+    assert main(["predict", "pair", "--root", str(root)]) == 0
     mean = read_predictions(test).probabilities.astype(float)
     singles = []
     for hidden in ("fold1", "fold0"):
         (run / hidden).rename(run / "aside")
-        assert main(["predict", "--root", str(root), "--run", "pair"]) == 0
+        assert main(["predict", "pair", "--root", str(root)]) == 0
         singles.append(read_predictions(test).probabilities.astype(float))
         (run / "aside").rename(run / hidden)
     np.testing.assert_allclose(mean, np.mean(singles, axis=0), atol=1.01)
@@ -87,34 +87,44 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
         assert main([*words, "--root", str(root)]) == 0
         return capsys.readouterr().out
 
-    run("train", "--recipe=strong", *SMALL, "--folds=2", "--epochs=2", "--legs=")
+    run("train", "--recipe=strong", *SMALL, "--fold-count=2", "--epochs=2", "--legs=")
     strong = root / "runs" / "strong"
     assert sorted(path.name for path in strong.glob("fold*")) == ["fold0", "fold1"]
-    assert "without the gate" in run("tune", "--run=strong")
-    assert {"gate", "auc"} <= set(json.loads((strong / "decision.json").read_text()))
-    run("predict", "--run=strong")
+    assert "without classification threshold" in run("tune", "strong")
+    decision = json.loads((strong / "decision.json").read_text())
+    assert "auc" in decision
+    assert "classification_threshold" in decision["rule"]
+    run("predict", "strong")
     studies = read_predictions(strong / "predictions" / "test").studies
     assert studies["image_probability"].between(0, 1).all()
     csv = root / "submissions" / "strong.csv"
-    run("submit", "--run=strong", "--gate=0.01", "--write-only", f"--out={csv}")
+    run("submit", "strong", "--classification-threshold=0.01", "--write-only", f"--out={csv}")
     assert len(pd.read_csv(csv)) == 9
 
 
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
 def test_a_run_goes_on_at_a_larger_size_and_joins_an_ensemble(root, capsys):
-    flags = ["--root", str(root), "--recipe=strong", *SMALL, "--folds=2", "--epochs=1", "--warmup-epochs=0"]
+    flags = [
+        "--root",
+        str(root),
+        "--recipe=strong",
+        *SMALL,
+        "--fold-count=2",
+        "--epochs=1",
+        "--warmup-epochs=0",
+    ]
     flags.append("--legs=")
     for words in (["--run=small", "--size=32"], ["--run=large", "--init-from=small"]):
         if words[1] == "--size=32":
             assert main(["prepare", "--root", str(root), "--recipe=strong", "--size=32", "--legs="]) == 0
         assert main(["train", *flags, *words]) == 0
-    assert main(["ensemble", "--root", str(root), "--runs=large,small=0.5", "--run=both", "--set=none"]) == 2
+    assert main(["ensemble", "large", "small=0.5", "--root", str(root), "--run=both", "--set=none"]) == 2
     assert "none" in capsys.readouterr().err
     for name in ("large", "small"):
-        assert main(["predict", "--root", str(root), f"--run={name}"]) == 0
-    assert main(["ensemble", "--root", str(root), "--runs=large,small=0.5", "--run=both"]) == 0
-    assert main(["tune", "--root", str(root), "--run=both"]) == 0
-    assert main(["submit", "--root", str(root), "--run=both", "--write-only"]) == 0
+        assert main(["predict", name, "--root", str(root)]) == 0
+    assert main(["ensemble", "large", "small=0.5", "--root", str(root), "--run=both"]) == 0
+    assert main(["tune", "both", "--root", str(root)]) == 0
+    assert main(["submit", "both", "--root", str(root), "--write-only"]) == 0
     assert main(["train", *flags, "--run=both"]) == 2
     assert "is an ensemble" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_every_field_has_a_help_text_and_every_number_a_range_that_holds_its_def
         ("positives_only", 1),
         ("positives_only", "yes"),
         ("split", "random"),
-        ("folds", 1),
+        ("fold_count", 1),
         ("flip", 0.5),
         ("rotation_degrees", -1),
         ("rotation_degrees", float("nan")),

@@ -8,7 +8,7 @@
 
 # %% tags=["parameters"]
 SIZE = 256  # side of the prepared images in pixels
-FOLDS = 5  # number of folds
+FOLD_COUNT = 5  # number of folds
 SEED = 0  # of the folds and of the samples
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"  # training images
 
@@ -49,7 +49,7 @@ def show(path: Path) -> None:
 # ## The page
 
 # %%
-shape = ["--interpolation", "area", "--size", str(SIZE), "--folds", str(FOLDS), "--seed", str(SEED)]
+shape = ["--interpolation", "area", "--size", str(SIZE), "--fold-count", str(FOLD_COUNT), "--seed", str(SEED)]
 page = ["--root", str(workspace.root), "--out", str(mounts.working() / "explore.html"), "--debug"]
 assert main(["explore", *shape, *page]) == 0
 cache = open_cache(workspace.cache(SIZE, "area", "train"))
@@ -96,5 +96,5 @@ show(figures / "patients.png")
 # ## The folds
 
 # %%
-save_figure(charts.draw_folds(studies, assign_folds(studies, FOLDS, SEED)), figures / "folds.png")
+save_figure(charts.draw_folds(studies, assign_folds(studies, FOLD_COUNT, SEED)), figures / "folds.png")
 show(figures / "folds.png")

@@ -58,10 +58,10 @@ def pneumothorax(*words: object) -> None:
 # %%
 recipe = last_leg(read_recipe(find_folds(run)[0]))
 pneumothorax("prepare", "--size", recipe.size, "--interpolation", recipe.interpolation)
-pneumothorax("tune", "--run", run.name)
-pneumothorax("predict", "--run", run.name)
+pneumothorax("tune", run.name)
+pneumothorax("predict", run.name)
 csv = mounts.working() / "submission.csv"
-pneumothorax("submit", "--run", run.name, "--write-only", "--out", csv, *shlex.split(FLAGS))
+pneumothorax("submit", run.name, "--write-only", "--out", csv, *shlex.split(FLAGS))
 
 # %% [markdown]
 # ## The submission

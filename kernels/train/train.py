@@ -38,14 +38,14 @@ from pneumothorax.recipes import find_recipe
 
 chosen = find_recipe(RECIPE)
 recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
-run = ["--run", RUN or chosen.name]
+run = RUN or chosen.name
 session.begin(ACCELERATOR)
 libraries.install(recipe)
 print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
 workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
 # A run that begins with another's weights (--init-from) finds that one alone at first.
 begins = "--init-from" in FLAGS or chosen.init_from
-gathered = session.gather_runs(PREVIOUS, workspace, "" if begins else run[1])
+gathered = session.gather_runs(PREVIOUS, workspace, "" if begins else run)
 print("resumes from:", *gathered or ["nothing, starts training"])
 
 
@@ -65,17 +65,17 @@ pneumothorax("prepare", *recipe)
 
 # %%
 hours = session.hours_left(MAX_HOURS, ACCELERATOR)
-pneumothorax("train", *recipe, *run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
+pneumothorax("train", *recipe, "--run", run, "--fold", FOLDS, "--max-hours", f"{hours:.3f}")
 
 # %% [markdown]
 # ## Results
 
 # %%
-if unfinished := session.list_unfinished(workspace.runs / run[1]):
+if unfinished := session.list_unfinished(workspace.runs / run):
     print(f"not finished: {', '.join(unfinished)}. `make push KERNEL=train ARGS=--resume` resumes it.")
 else:
-    pneumothorax("figures", *run)
-    for figure in sorted((workspace.runs / run[1] / "figures").glob("*.png")):
+    pneumothorax("figures", run)
+    for figure in sorted((workspace.runs / run / "figures").glob("*.png")):
         display(Image(filename=str(figure)))
-    pneumothorax("tune", *run)
-    pneumothorax("report", run[1], "--out", mounts.working() / "report.html")  # opens from the output's page
+    pneumothorax("tune", run)
+    pneumothorax("report", run, "--out", mounts.working() / "report.html")  # opens from the output's page

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from pneumothorax import __version__, flags
 from pneumothorax.errors import UserError
 from pneumothorax.model import backend
+from pneumothorax.parser import Parser
 
 # What the user's disk refuses; any other OSError is a fault of the program.
 DISK_ERRORS = (
@@ -25,13 +26,6 @@ DISK_ERRORS = (
 )
 UNREAD = 141  # as a shell shows the end of a Unix tool by SIGPIPE
 _ON_KERAS = ("demo", "augmentations", "train", "predict", "segment")  # commands that compute with it
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +74,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run one command; see `main`."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Without --, after which a process of several could add no flag; no name begins with one.
+    words = sys.argv[1:] if arguments is None else arguments
+    options.arguments = [word for word in words if word != "--"]
     if getattr(options, "child_of", None):
         from pneumothorax.training.side_by_side import follow_parent
 
@@ -134,7 +130,7 @@ def _choose_drawing() -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe all commands and their flags."""
-    parser = _Parser(
+    parser = Parser(
         prog="pneumothorax",
         description="Find collapsed lungs in chest radiographs: train, predict and submit for SIIM-ACR.",
         epilog="A research tool, no medical device. Each command has its own --help.",
@@ -143,12 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def add(name: str, module: str, text: str, *given: Callable[[argparse.ArgumentParser], object]) -> None:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
-            allow_abbrev=False,  # --fold must not pass for --folds
-        )
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.set_defaults(command=name, module=module)
         for flag in (flags.shared, *given):
             flag(command)
@@ -173,7 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
         "train",
         "runs",
         "train one or more folds; the same command resumes",
-        flags.run,
+        flags.new_run,
         flags.train,
         flags.recipe,
     )
@@ -190,7 +181,6 @@ def build_parser() -> argparse.ArgumentParser:
         "segment",
         "segmenting",
         "find and outline a pneumothorax in radiographs of your own; research only, never a diagnosis",
-        flags.run,
         flags.segment,
         flags.skip_bad,
     )
@@ -235,11 +225,11 @@ def _demo(options: argparse.Namespace) -> int:
         ["phantom", *counts, *workers],
         ["prepare", "--recipe", "smoke", *workers],
         ["train", "--recipe", "smoke", "--fold", "0"],
-        ["tune", "--run", "smoke"],
-        ["predict", "--run", "smoke", *workers],
-        ["submit", "--run", "smoke", "--write-only", "--out", str(csv)],
+        ["tune", "smoke"],
+        ["predict", "smoke", *workers],
+        ["submit", "smoke", "--write-only", "--out", str(csv)],
         ["score", str(csv), "--truth", str(truth)],
-        ["figures", "--run", "smoke"],
+        ["figures", "smoke"],
         ["report", "smoke"],
     ):
         line = [*words, "--root", str(root)]

@@ -1,6 +1,8 @@
 """The error type for user mistakes, and `warn`."""
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -27,3 +29,9 @@ class UserError(Exception):
 def warn(text: str) -> None:
     """Print a warning to stderr."""
     print(f"pneumothorax: warning: {text}", file=sys.stderr)
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return the question after the name that resembles a word most; empty if none does."""
+    found = get_close_matches(word, list(names), n=1)
+    return f"did you mean {found[0]}?" if found else ""

@@ -113,23 +113,16 @@ def source(text: str) -> str:
     return SOURCES.get(text, text)
 
 
-def weights(text: str) -> dict[str, float]:
-    """Read runs and their weights, such as 'strong,seed=0.5'; a run without has 1."""
-    found: dict[str, float] = {}
-    for word in text.split(","):
-        run, sign, number = word.partition("=")
-        try:
-            weight = float(number) if sign else 1.0
-        except ValueError:
-            weight = 0.0
-        if name(run) in found or not 0 < weight < float("inf"):
-            raise argparse.ArgumentTypeError(
-                f"{text!r}, expected each run once, with a weight above 0, such as strong,seed=0.5"
-            )
-        found[run] = weight
-    if len(found) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected two runs or more, such as strong,seed=0.5")
-    return found
+def weighted(text: str) -> tuple[str, float]:
+    """Read a run and its weight, such as 'seed=0.5'; 1 without."""
+    run, sign, number = text.partition("=")
+    try:
+        weight = float(number) if sign else 1.0
+    except ValueError:
+        weight = 0.0
+    if not 0 < weight < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a run, or one with a weight above 0: seed=0.5")
+    return name(run), weight
 
 
 def assignment(text: str) -> tuple[str, str]:

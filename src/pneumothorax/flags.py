@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pneumothorax import flag_types
+from pneumothorax.inference.rule import Rule, range_of
 from pneumothorax.kaggle import KERNELS
 from pneumothorax.recipe import Recipe
 from pneumothorax.recipes import RECIPES
@@ -85,11 +86,20 @@ def skip_bad(command: argparse.ArgumentParser) -> None:
 
 
 def run(command: argparse._ActionsContainer) -> None:
-    """Add --run."""
+    """Add the argument RUN."""
     command.add_argument(
-        "--run",
+        "run",
+        nargs="?",
         type=flag_types.name,
-        help="run below ROOT/runs (default: the recipe's name, or seed)",
+        metavar="RUN",
+        help="run below ROOT/runs (default: seed)",
+    )
+
+
+def new_run(command: argparse.ArgumentParser) -> None:
+    """Add --run, the run to make."""
+    command.add_argument(
+        "--run", type=flag_types.name, help="run below ROOT/runs (default: the recipe's name)"
     )
 
 
@@ -185,11 +195,11 @@ def report(command: argparse.ArgumentParser) -> None:
 def ensemble(command: argparse.ArgumentParser) -> None:
     """Add the flags of `ensemble`."""
     command.add_argument(
-        "--runs",
-        required=True,
-        type=flag_types.weights,
-        metavar="NAME[=WEIGHT],...",
-        help="the runs to average, with weights or without (1), such as strong,seed=0.5",
+        "runs",
+        nargs="+",
+        type=flag_types.weighted,
+        metavar="RUN[=WEIGHT]",
+        help="the runs to average, two or more, with weights or without (1), such as strong seed=0.5",
     )
     command.add_argument("--run", required=True, type=flag_types.name, help="the new run below ROOT/runs")
     command.add_argument(
@@ -201,26 +211,13 @@ def ensemble(command: argparse.ArgumentParser) -> None:
 
 
 def rule(command: argparse.ArgumentParser) -> None:
-    """Add the flags that change the run's tuned rule from probability to mask."""
-    command.add_argument("--threshold", type=float, help="foreground above this probability (default: tuned)")
-    command.add_argument(
-        "--min-area",
-        type=int,
-        help="least pixels above TOP, at 1024x1024, of an image's mask (default: tuned)",
-    )
-    command.add_argument(
-        "--top", type=float, help="probability that MIN_AREA counts (default: tuned, or the threshold)"
-    )
-    command.add_argument(
-        "--min-component",
-        type=int,
-        help="least pixels of a connected component at 1024x1024 (default: tuned)",
-    )
-    command.add_argument(
-        "--gate",
-        type=float,
-        help="least image-level probability, from 0 to 1; an image below it is empty (default: tuned)",
-    )
+    """Add a flag for each part of the rule from probability to mask."""
+    for part in fields(Rule):
+        command.add_argument(
+            "--" + part.name.replace("_", "-"),
+            type=part.metadata["type"],
+            help=f"{part.metadata['help']}; {range_of(part)} (default: tuned)",
+        )
 
 
 def segment(command: argparse.ArgumentParser) -> None:
@@ -231,6 +228,7 @@ def segment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
     )
+    command.add_argument("--run", type=flag_types.name, help="run below ROOT/runs (default: seed)")
     rule(command)
     command.add_argument(
         "--dicom-seg",
@@ -305,7 +303,7 @@ def download(command: argparse.ArgumentParser) -> None:
 
 def kernel(command: argparse.ArgumentParser) -> None:
     """Add the flags that name Kaggle notebooks of ours."""
-    command.add_argument("--kernel", required=True, choices=KERNELS, help="which notebook")
+    command.add_argument("kernel", choices=KERNELS, metavar="KERNEL", help=", ".join(KERNELS))
     command.add_argument(
         "--fold",
         type=flag_types.folds,

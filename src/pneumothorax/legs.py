@@ -14,7 +14,7 @@ Recipe = Any  # of `recipe.py`, which calls this module
 EXAMPLE = "size=512, epochs=15, learning_rate=1e-4"
 # All legs share these: one network, one split, one way to choose the best epoch.
 SHARED = (
-    *("name", "interpolation", "positives_only", "split", "folds", "seed", "deterministic", "precision"),
+    *("name", "interpolation", "positives_only", "split", "fold_count", "seed", "deterministic", "precision"),
     *(
         "architecture",
         "encoder",

@@ -20,6 +20,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, decide, read_decision, write_decision
 from pneumothorax.inference.ensemble import out_of_fold_parts
 from pneumothorax.inference.plan import Plan, looks_of, make_plan
+from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.metric import dice as dice_of_counts
@@ -139,15 +140,13 @@ def predict(run: Path | str, images: Sequence[Image] | Image) -> Iterator[Predic
     return _predict(make_plan(Path(run)), images)
 
 
-def segment(
-    run: Path | str, images: Sequence[Image] | Image, decision: Decision | None = None
-) -> Iterator[Mask]:
+def segment(run: Path | str, images: Sequence[Image] | Image, rule: Rule | None = None) -> Iterator[Mask]:
     """Segment images, one after the other, each at its own size.
 
     Args:
         run: Run folder.
         images: Radiographs, uint8 of shape (H, W) each, of any size.
-        decision: Rule from probability to mask; by default the one that `tune` stored with the run.
+        rule: Rule from probability to mask; by default the one that `tune` stored with the run.
 
     Returns:
         An iterator over masks, bool of shape (H, W), all False without a pneumothorax.
@@ -155,9 +154,9 @@ def segment(
     Raises:
         UserError: As `predict`; or the run has no rule yet.
     """
-    rule = decision or read_decision(Path(run) / "decision.json")
+    used = rule or read_decision(Path(run) / "decision.json").rule
     found = zip(images, predict(run, images), strict=True)
-    return (decide(one.probabilities, rule, np.shape(image), one.image_probability) for image, one in found)
+    return (decide(one.probabilities, used, np.shape(image), one.image_probability) for image, one in found)
 
 
 def _predict(plan: Plan, images: Sequence[Image] | Image) -> Iterator[Prediction]:

@@ -40,7 +40,7 @@ class Recipe:
         "'paper': 1802/200/377 of 2379, by image (leaks patients); 'folds': grouped by patient",
         ("paper", "folds"),
     )
-    folds: int = option(5, "number of folds of the split 'folds'", within=Range(2))
+    fold_count: int = option(5, "number of folds of the split 'folds'", within=Range(2))
     positive_rate: float = option(
         0.0,
         "share of positives in the first epoch, all of them with as many negatives; 0: images as they come",

@@ -32,10 +32,11 @@ AT_HOME = (
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "loss_text", "locks", "legs", "recipe_fields", "recipe_checks", "recipe"),
-    *("workspace", "source", "mounts", "metric", "recipes"),
+    *("__init__", "errors", "loss_text", "locks", "legs"),
+    *("recipe_fields", "recipe_checks", "recipe", "workspace"),
+    *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("phantom", "explore", "segmentation", "library", "flag_types", "flags", "commands", "cli"),
+    *("phantom", "explore", "segmentation", "library", "flag_types", "parser", "flags", "commands", "cli"),
 )
 
 

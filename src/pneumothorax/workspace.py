@@ -65,7 +65,7 @@ class Workspace:
 
 def is_name(text: str) -> bool:
     """Return whether a text can name a run's folder: a path would lead out of the workspace."""
-    return text not in ("", ".", "..") and not set(text) & {"/", "\\", "\0"}
+    return text not in ("", ".", "..") and not text.startswith("-") and not set(text) & {"/", "\\", "\0"}
 
 
 @contextmanager

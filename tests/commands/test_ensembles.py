@@ -80,7 +80,7 @@ def refused(capsys, root, *words):
 
 
 def test_an_ensemble_is_tuned_submitted_and_drawn_as_a_run_is(capsys, root):
-    assert call(root, "ensemble", "--runs", "one,two=0.5", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "two=0.5", "--run", "both") == 0
     assert "1 x one, 0.5 x two; images: 6 out of fold, 6 of test" in capsys.readouterr().out
     both = root / "runs" / "both"
     members = json.loads((both / "ensemble.json").read_text())["members"]
@@ -92,25 +92,25 @@ def test_an_ensemble_is_tuned_submitted_and_drawn_as_a_run_is(capsys, root):
         np.testing.assert_allclose(
             found.probabilities[row], (grown + large.probabilities[row] / 2) / 1.5, atol=0.501
         )
-    assert call(root, "tune", "--run", "both") == 0
+    assert call(root, "tune", "both") == 0
     assert json.loads((both / "decision.json").read_text())["images"] == NUMBER
-    assert call(root, "submit", "--run", "both", "--write-only", "--out", root / "both.csv") == 0
+    assert call(root, "submit", "both", "--write-only", "--out", root / "both.csv") == 0
     captured = capsys.readouterr()
     assert captured.err.count("warning") == 0
     record = json.loads((root / "both.json").read_text())
     assert record["recipe"] == "mean of 1 x one: smoke, 0.5 x two: smoke"
     assert call(root, "validate", root / "both.csv") == 0
-    assert call(root, "figures", "--run", "both") == 0
+    assert call(root, "figures", "both") == 0
     assert {path.name for path in (both / "figures").iterdir()} == {"histogram.png", "cases.png"}
 
 
 def test_the_same_command_again_replaces_the_ensemble_and_forgets_its_decision(root):
-    command = ("ensemble", "--runs", "one,two", "--run", "both")
+    command = ("ensemble", "one", "two", "--run", "both")
     assert call(root, *command) == 0
     both = root / "runs" / "both"
     first = read_predictions(both / "out_of_fold").probabilities.copy()
-    assert call(root, "tune", "--run", "both") == 0
-    assert call(root, "ensemble", "--runs", "one,two=9", "--run", "both") == 0
+    assert call(root, "tune", "both") == 0
+    assert call(root, "ensemble", "one", "two=9", "--run", "both") == 0
     assert not (both / "decision.json").exists()
     assert (read_predictions(both / "out_of_fold").probabilities != first).any()
     assert {path.name for path in (root / "runs").iterdir()} == {"one", "two", "both"}
@@ -118,96 +118,96 @@ def test_the_same_command_again_replaces_the_ensemble_and_forgets_its_decision(r
 
 def test_an_ensemble_can_be_a_member(root):
     make_run(root, "three", seed=3)
-    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
-    assert call(root, "ensemble", "--runs", "both=2,three", "--run", "all") == 0
+    assert call(root, "ensemble", "one", "two", "--run", "both") == 0
+    assert call(root, "ensemble", "both=2", "three", "--run", "all") == 0
     parts = [read_predictions(root / "runs" / name / "out_of_fold").probabilities for name in ("both", "all")]
     assert parts[1].shape == parts[0].shape == (NUMBER, 64, 64)
 
 
-def test_a_gate_is_tuned_on_the_mean_image_probability(capsys, root):
+def test_a_classification_threshold_is_tuned_on_the_mean_image_probability(capsys, root):
     image_probability = [0.2, 0.8] * (NUMBER // 2)
     for name, seed in (("a", 5), ("b", 6)):
         make_run(root, name, seed=seed, image_probability=image_probability)
-    assert call(root, "ensemble", "--runs", "a,b,one", "--run", "mixed") == 0
+    assert call(root, "ensemble", "a", "b", "one", "--run", "mixed") == 0
     assert "one has no classification head" in capsys.readouterr().err
     assert read_predictions(root / "runs/mixed/out_of_fold").image_probability is None
-    assert call(root, "ensemble", "--runs", "a,b", "--run", "ab") == 0
+    assert call(root, "ensemble", "a", "b", "--run", "ab") == 0
     assert sorted(read_predictions(root / "runs/ab/out_of_fold").image_probability) == sorted(
         image_probability
     )
-    assert call(root, "tune", "--run", "ab") == 0
+    assert call(root, "tune", "ab") == 0
     out = capsys.readouterr().out
-    assert "without the gate" in out
+    assert "without classification threshold" in out
     assert "ROC AUC 1.0000, sensitivity 1.0000, specificity 1.0000" in out
 
 
 def test_sets_are_chosen_and_a_lacking_test_set_is_left_out(capsys, root):
     make_run(root, "bare", seed=4, test=False)
-    assert call(root, "ensemble", "--runs", "one,bare", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "bare", "--run", "both") == 0
     assert "bare has not predicted the test set" in capsys.readouterr().err
     assert not (root / "runs" / "both" / "predictions").exists()
-    line = refused(capsys, root, "submit", "--run", "both", "--write-only", "--threshold=.5", "--min-area=0")
+    line = refused(capsys, root, "submit", "both", "--write-only", "--threshold=.5", "--min-area=0")
     assert "run `pneumothorax ensemble`" in line
-    line = refused(capsys, root, "ensemble", "--runs", "one,bare", "--run", "new", "--set", "test")
+    line = refused(capsys, root, "ensemble", "one", "bare", "--run", "new", "--set", "test")
     assert "no probabilities in" in line
     assert "run `pneumothorax predict`" in line
     for run in ("one", "bare"):
         part = read_predictions(root / "runs/one/predictions/test")
         write_predictions(root / f"runs/{run}/predictions/other", [part.probabilities], part.studies, SIDE)
-    assert call(root, "ensemble", "--runs", "one,bare", "--run", "both", "--set", "other") == 0
+    assert call(root, "ensemble", "one", "bare", "--run", "both", "--set", "other") == 0
     assert [path.name for path in (root / "runs/both/predictions").iterdir()] == ["other"]
 
 
 def test_members_that_do_not_agree_are_refused(capsys, root):
     make_run(root, "less", folds=3)
     (root / "runs/less/fold1/best.weights.h5").unlink()
-    line = refused(capsys, root, "ensemble", "--runs", "one,less", "--run", "both")
+    line = refused(capsys, root, "ensemble", "one", "less", "--run", "both")
     assert "run less lacks 2 of 6 images in out_of_fold, such as i" in line
     assert line.endswith("train its other folds")
     run = make_run(root, "odd")
     table = run / "predictions/test/studies.csv"
     table.write_text(table.read_text().replace(",-1,0,", ",5 9,9,", 1))
-    line = refused(capsys, root, "ensemble", "--runs", "one,odd", "--run", "both")
+    line = refused(capsys, root, "ensemble", "one", "odd", "--run", "both")
     assert "runs one and odd know other masks of 1 image in test, such as i0" in line
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["one,none", "both"], "no run"),
-        (["one,two", "one"], "run one as a member of itself"),
-        (["one,two", "three"], "three holds trained folds; expected a new name"),
-        (["one,two", "notes"], "notes is no ensemble"),
+        (["one none", "both"], "no run"),
+        (["one two", "one"], "run one as a member of itself"),
+        (["one two", "three"], "three holds trained folds; expected a new name"),
+        (["one two", "notes"], "notes is no ensemble"),
         (["one", "both"], "expected two runs or more"),
-        (["one,one=2", "both"], "each run once"),
-        (["one,two=0", "both"], "a weight above 0"),
-        (["one,two=-1", "both"], "a weight above 0"),
-        (["one,two=nan", "both"], "a weight above 0"),
-        (["one,two=", "both"], "a weight above 0"),
-        (["one,../two", "both"], "a name without a path"),
-        (["one,two", "../both"], "a name without a path"),
+        (["one one=2", "both"], "a mean of one, one; expected two runs or more, each once"),
+        (["one two=0", "both"], "a weight above 0"),
+        (["one two=-1", "both"], "a weight above 0"),
+        (["one two=nan", "both"], "a weight above 0"),
+        (["one two=", "both"], "a weight above 0"),
+        (["one ../two", "both"], "a name without a path"),
+        (["one two", "../both"], "a name without a path"),
     ],
 )
 def test_a_mistake_writes_nothing(capsys, root, words, message):
     make_run(root, "three")
     (root / "runs/notes").mkdir()
     (root / "runs/notes/text").touch()
-    assert message in refused(capsys, root, "ensemble", "--runs", words[0], "--run", words[1])
+    assert message in refused(capsys, root, "ensemble", *words[0].split(), "--run", words[1])
 
 
 def test_what_needs_a_network_names_the_members(capsys, root):
-    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "two", "--run", "both") == 0
     capsys.readouterr()
-    assert "both is an ensemble of one, two" in refused(capsys, root, "predict", "--run", "both")
+    assert "both is an ensemble of one, two" in refused(capsys, root, "predict", "both")
 
 
 def test_a_folder_that_is_both_ensemble_and_trained_run_is_refused(capsys, root):
-    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "two", "--run", "both") == 0
     (root / "runs/one/fold0").rename(root / "runs/both/fold0")
     capsys.readouterr()
     for command in ("tune", "figures"):
-        assert "an ensemble and trained folds" in refused(capsys, root, command, "--run", "both")
-    assert "holds trained folds" in refused(capsys, root, "ensemble", "--runs", "one,two", "--run", "both")
+        assert "an ensemble and trained folds" in refused(capsys, root, command, "both")
+    assert "holds trained folds" in refused(capsys, root, "ensemble", "one", "two", "--run", "both")
 
 
 @pytest.mark.parametrize(
@@ -220,25 +220,25 @@ def test_a_folder_that_is_both_ensemble_and_trained_run_is_refused(capsys, root)
     ],
 )
 def test_a_damaged_ensemble_names_its_file_and_can_be_made_again(capsys, root, content):
-    command = ("ensemble", "--runs", "one,two", "--run", "both")
+    command = ("ensemble", "one", "two", "--run", "both")
     assert call(root, *command) == 0
     path = root / "runs/both/ensemble.json"
     path.write_text(content)
     capsys.readouterr()
-    assert f"{path} is no ensemble" in refused(capsys, root, "tune", "--run", "both")
+    assert f"{path} is no ensemble" in refused(capsys, root, "tune", "both")
     assert call(root, *command) == 0
-    assert call(root, "tune", "--run", "both") == 0
+    assert call(root, "tune", "both") == 0
 
 
 @pytest.mark.parametrize(
     "table", ["fold1/out_of_fold/studies.csv", "predictions/test/studies.csv"], ids=["trained", "predicted"]
 )
 def test_an_ensemble_older_than_its_members_is_warned_of(capsys, root, table):
-    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
-    assert call(root, "tune", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "two", "--run", "both") == 0
+    assert call(root, "tune", "both") == 0
     os.utime(root / "runs/two" / table, ns=(2**62, 2**62))
     capsys.readouterr()
-    assert call(root, "submit", "--run", "both", "--write-only", "--out", root / "both.csv") == 0
+    assert call(root, "submit", "both", "--write-only", "--out", root / "both.csv") == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == 1
     assert "is older than what two predicts; run `pneumothorax ensemble` again" in warnings[0]
@@ -248,30 +248,30 @@ def test_a_copied_ensemble_is_warned_of_where_a_member_predicts_otherwise(capsys
     tables = sorted(root.glob("runs/*/fold*/out_of_fold")) + sorted(root.glob("runs/*/predictions/test"))
     for folder in tables:
         write_note(folder, {"fold0": f"digest {folder}"})
-    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
-    assert call(root, "tune", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "two", "--run", "both") == 0
+    assert call(root, "tune", "both") == 0
     for path in root.glob("runs/*/**/studies.csv"):
         os.utime(path, ns=(2**62, 2**62))
 
     def warnings():
         (root / "both.csv").unlink(missing_ok=True)
         capsys.readouterr()
-        assert call(root, "submit", "--run", "both", "--write-only", "--out", root / "both.csv") == 0
+        assert call(root, "submit", "both", "--write-only", "--out", root / "both.csv") == 0
         return [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
 
     assert warnings() == []
     write_note(root / "runs/two/fold1/out_of_fold", {"fold1": "other weights"})
     (warning,) = warnings()
     assert "is older than what two predicts; run `pneumothorax ensemble` again" in warning
-    assert call(root, "ensemble", "--runs", "one,two", "--run", "both") == 0
-    assert call(root, "tune", "--run", "both") == 0
+    assert call(root, "ensemble", "one", "two", "--run", "both") == 0
+    assert call(root, "tune", "both") == 0
     assert warnings() == []
 
 
 def test_a_copied_run_is_warned_of_where_its_weights_are_others(capsys, root):
     run = root / "runs/two"
     folds = find_folds(run)
-    assert call(root, "tune", "--run", "two") == 0
+    assert call(root, "tune", "two") == 0
     write_note(run / "predictions/test", digest_folds(fold.weights for fold in folds))
     for fold in folds:
         os.utime(fold.weights, ns=(2**62, 2**62))
@@ -279,7 +279,7 @@ def test_a_copied_run_is_warned_of_where_its_weights_are_others(capsys, root):
     def warned():
         (root / "two.csv").unlink(missing_ok=True)
         capsys.readouterr()
-        assert call(root, "submit", "--run", "two", "--write-only", "--out", root / "two.csv") == 0
+        assert call(root, "submit", "two", "--write-only", "--out", root / "two.csv") == 0
         return [line for line in capsys.readouterr().err.splitlines() if "is older than" in line]
 
     assert warned() == []
@@ -289,7 +289,7 @@ def test_a_copied_run_is_warned_of_where_its_weights_are_others(capsys, root):
 
 
 def test_a_killed_command_leaves_the_old_ensemble(root, monkeypatch):
-    command = ("ensemble", "--runs", "one,two", "--run", "both")
+    command = ("ensemble", "one", "two", "--run", "both")
     assert call(root, *command) == 0
     both = root / "runs" / "both"
     before = {path: path.stat().st_mtime_ns for path in both.rglob("*")}

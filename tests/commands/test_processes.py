@@ -23,7 +23,7 @@ from pneumothorax.training.run import FoldFolder, load_state
 EPOCHS = 60  # enough not to be over before both folds have begun
 MINUTES = 10 * 60  # a deadline that only ends a hang
 RECIPE = (
-    *("--recipe=smoke", "--size=32", "--split=folds", "--folds=2", "--no-positives-only", "--epochs=3"),
+    *("--recipe=smoke", "--size=32", "--split=folds", "--fold-count=2", "--no-positives-only", "--epochs=3"),
     *("--interpolation=bilinear", "--encoder=mobilenetv2", "--encoder-weights=none", "--batch-size=8"),
     "--decoder-filters=8,8,8,8,8",
     "--precision=float32",
@@ -90,7 +90,7 @@ def test_two_gpus_train_folds_in_processes_that_see_one_each(monkeypatch, root, 
     out, err = capsys.readouterr()
     assert sorted(out.splitlines()) == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
     assert "fold0 | on GPU 0 (Tesla T4)\n" in err
-    assert train(root, "--fold=1,0", "--devices=1,0") == 0
+    assert train(root, "--fold=1,0", "--devices=1,0", "--") == 0
     shown = sorted(capsys.readouterr().out.splitlines())
     assert shown == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
 
@@ -105,7 +105,7 @@ def test_each_process_gets_the_choice_of_xla(monkeypatch, root, tmp_path, show, 
 
 def test_more_folds_than_gpus_wait_for_one_of_them(monkeypatch, root, tmp_path, show, capsys):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO, P100)
-    assert train(root, "--folds=4", "--devices=0,2") == 0
+    assert train(root, "--fold-count=4", "--devices=0,2") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" ")[0] for line in sorted(lines)] == ["fold0", "fold1", "fold2", "fold3"]
     assert {line.split()[2] for line in lines} == {"GPU-aaaa-1", "GPU-cccc-3"}
@@ -302,7 +302,7 @@ def test_folds_side_by_side_are_those_of_one_after_the_other(small, root, monkey
     assert [path.stat().st_mtime_ns for path in states] == before
     # One process predicts what two do.
     for devices in ("cpu,cpu", "cpu"):
-        out, _ = small("predict", "--run=two", f"--devices={devices}", *["--here"] * (devices == "cpu"))
+        out, _ = small("predict", "two", f"--devices={devices}", *["--here"] * (devices == "cpu"))
         assert out.endswith(f"{root}/runs/two/predictions/test: 13 images by 2 folds\n")
         (root / "runs/two/predictions/test").rename(root / devices)
         assert not any((root / "runs/two/predictions").iterdir())
@@ -325,12 +325,12 @@ def test_a_fold_that_fails_leaves_the_other_and_is_named(small, root):
     # Predictions of before stay whole where a process fails.
     (fold / "state.npz").unlink()
     small("train", *RECIPE, "--devices=cpu,cpu")
-    small("predict", "--run=smoke", "--devices=cpu,cpu")
+    small("predict", "smoke", "--devices=cpu,cpu")
     test = root / "runs/smoke/predictions/test"
     before = (test / "probabilities.npy").read_bytes()
     weights = fold / "best.weights.h5"
     weights.write_bytes(weights.read_bytes()[:1000])
-    small("predict", "--run=smoke", "--devices=cpu,cpu", code=2)
+    small("predict", "smoke", "--devices=cpu,cpu", code=2)
     assert (test / "probabilities.npy").read_bytes() == before
     assert [path.name for path in test.parent.iterdir()] == ["test"]
 

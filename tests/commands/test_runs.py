@@ -11,6 +11,7 @@ from pneumothorax.cli import main
 from pneumothorax.data import rle
 from pneumothorax.inference.decision import Decision, read_decision, write_decision
 from pneumothorax.inference.predictions import read_predictions, write_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.recipe import to_json
 from pneumothorax.recipes import RECIPES
 
@@ -45,7 +46,7 @@ def make_fold(
 
 
 def tune(capsys, root):
-    code = main(["tune", "--run", "hand", "--root", str(root)])
+    code = main(["tune", "hand", "--root", str(root)])
     out, err = capsys.readouterr()
     return code, out, [line for line in err.splitlines() if line.startswith("pneumothorax:")]
 
@@ -100,21 +101,23 @@ def test_folds_of_which_only_one_tells_a_image_probability_are_refused(capsys, t
 def test_folds_of_two_recipes_do_not_predict_together(capsys, tmp_path):
     make_fold(tmp_path, 0, 1, 1)
     make_fold(tmp_path, 1, 1, 1, recipe=replace(RECIPES["smoke"], size=96))
-    assert main(["predict", "--run", "hand", "--root", str(tmp_path)]) == 2
+    assert main(["predict", "hand", "--root", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert "fold1 was trained by another recipe than" in err
     assert "size 64 -> 96" in err
 
 
 @pytest.fixture
-def gated(tmp_path):
-    """Return a root whose run has a gate that closes before one lesion, and a test set."""
+def classified(tmp_path):
+    """Return a root whose classification threshold empties one lesion, and a test set."""
     image_probability = [0.9, 0.3, 0.1, 0.2]
     part = make_fold(tmp_path, 0, 2, 2, image_probability=image_probability)
     write_predictions(
         tmp_path / "runs/hand/predictions/test", [np.array(part.probabilities)], part.studies, SIDE
     )
-    write_decision(tmp_path / "runs/hand/decision.json", Decision(gate=0.5, score=0.8))
+    write_decision(
+        tmp_path / "runs/hand/decision.json", Decision(Rule(classification_threshold=0.5), score=0.8)
+    )
     (tmp_path / "data/raw").mkdir(parents=True)
     rows = "".join(f"{name},-1\n" for name in part.studies["ImageId"])
     sample = tmp_path / "data/raw/stage_2_sample_submission.csv"
@@ -124,34 +127,36 @@ def gated(tmp_path):
 
 def submit(root, *words):
     csv = root / f"{len(list(root.glob('*.csv')))}.csv"
-    code = main(["submit", "--run", "hand", "--write-only", "--out", str(csv), "--root", str(root), *words])
+    code = main(["submit", "hand", "--write-only", "--out", str(csv), "--root", str(root), *words])
     return code, (pd.read_csv(csv, dtype=str)["EncodedPixels"] != "-1").tolist() if csv.exists() else None
 
 
-def test_the_gate_is_submitted_by_and_a_flag_goes_before_it(capsys, gated):
-    assert submit(gated) == (0, [True, False, False, False])
+def test_the_classification_threshold_is_submitted_by_and_a_flag_goes_before_it(capsys, classified):
+    assert submit(classified) == (0, [True, False, False, False])
     assert "image-level probability 0.5 or more" in capsys.readouterr().out
-    assert submit(gated, "--gate", "0") == (0, [True, True, False, False])
-    assert submit(gated, "--gate", "0.95") == (0, [False] * 4)
-    assert submit(gated, "--gate", "1.5") == (2, None)
-    assert "gate 1.5; expected a probability" in capsys.readouterr().err
+    assert submit(classified, "--classification-threshold", "0") == (0, [True, True, False, False])
+    assert submit(classified, "--classification-threshold", "0.95") == (0, [False] * 4)
+    assert submit(classified, "--classification-threshold", "1.5") == (2, None)
+    assert "classification_threshold 1.5; expected a probability" in capsys.readouterr().err
 
 
-def test_a_gate_for_predictions_without_a_image_probability_is_one_line_and_no_file(capsys, gated):
-    test = gated / "runs/hand/predictions/test"
+def test_a_classification_threshold_for_predictions_without_a_head_is_one_line_and_no_file(
+    capsys, classified
+):
+    test = classified / "runs/hand/predictions/test"
     part = read_predictions(test)
     write_predictions(
         test, [np.array(part.probabilities)], part.studies.drop(columns="image_probability"), SIDE
     )
-    assert submit(gated) == (2, None)
+    assert submit(classified) == (2, None)
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
-    assert "gate 0.5 for" in errors[0]
-    assert "--gate 0" in errors[0]
-    assert submit(gated, "--gate", "0") == (0, [True, True, False, False])
+    assert "classification threshold 0.5 for" in errors[0]
+    assert "--classification-threshold 0" in errors[0]
+    assert submit(classified, "--classification-threshold", "0") == (0, [True, True, False, False])
 
 
-def test_tune_tells_the_gate_and_what_it_is_worth(capsys, tmp_path):
+def test_tune_prints_the_classification_threshold_and_its_worth(capsys, tmp_path):
     part = make_fold(tmp_path, 0, 10, 10, image_probability=[0.9] * 10 + [0.1] * 10)
     full = np.tile(
         part.probabilities[:1], (20, 1, 1)
@@ -160,34 +165,43 @@ def test_tune_tells_the_gate_and_what_it_is_worth(capsys, tmp_path):
     code, out, _ = tune(capsys, tmp_path)
     assert code == 0
     found = read_decision(tmp_path / "runs/hand/decision.json")
-    assert found.gate == 0.15
-    assert found.score > found.without_gate + 0.3
+    assert found.rule.classification_threshold == 0.15
+    assert found.score > found.without_classification_threshold + 0.3
     rows = dict(line.strip().rsplit("  ", 1) for line in out.splitlines()[1:])
     rows = {name.strip(): value.strip() for name, value in rows.items()}
-    assert rows["without the gate"] == f"{found.without_gate:.4f}"
+    plain = found.without_classification_threshold
+    assert rows["without classification threshold"] == f"{plain:.4f}"
     assert rows["image by image"] == "ROC AUC 1.0000, sensitivity 1.0000, specificity 1.0000"
 
 
 @pytest.mark.parametrize(
     ("words", "found", "remedy"),
     [
-        (["--threshold=0.9"], "the top 0.4 of {path}, .* is below --threshold 0.9", "give --top 0.9 too"),
         (
-            ["--top=0.2"],
-            "--top 0.2, .* is below the threshold 0.3 of {path}",
-            "give another --top or --threshold",
+            ["--threshold=0.9"],
+            "the top threshold 0.4 of {path}, .* is below --threshold 0.9",
+            "give --top-threshold 0.9 too",
         ),
-        (["--threshold=0.9", "--top=0.8"], "--top 0.8, .* is below --threshold 0.9", "give another --top"),
+        (
+            ["--top-threshold=0.2"],
+            "--top-threshold 0.2, .* is below the threshold 0.3 of {path}",
+            "give another --top-threshold or --threshold",
+        ),
+        (
+            ["--threshold=0.9", "--top-threshold=0.8"],
+            "--top-threshold 0.8, .* is below --threshold 0.9",
+            "give another --top-threshold",
+        ),
         (["--threshold=1.5"], "threshold 1.5; expected a probability", ""),
     ],
 )
 def test_a_flag_that_does_not_go_with_the_rule_is_told_with_both_and_the_flag_to_give(
-    capsys, gated, words, found, remedy
+    capsys, classified, words, found, remedy
 ):
-    path = gated / "runs/hand/decision.json"
-    write_decision(path, Decision(0.3, 100, 0.4))
-    assert submit(gated, *words) == (2, None)
+    path = classified / "runs/hand/decision.json"
+    write_decision(path, Decision(Rule(0.3, 0.4, 100)))
+    assert submit(classified, *words) == (2, None)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert re.search(found.format(path=re.escape(str(path))), line)
     assert remedy in line
-    assert submit(gated, "--threshold=0.9", "--top=0.9")[0] == 0
+    assert submit(classified, "--threshold=0.9", "--top-threshold=0.9")[0] == 0

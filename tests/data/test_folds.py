@@ -127,7 +127,7 @@ def test_paper_split_follows_from_the_seed_and_shuffles():
 
 
 def test_divide_by_folds_holds_each_row_out_once():
-    table, recipe = random_table(200, 90), Recipe(split="folds", positives_only=False, folds=4)
+    table, recipe = random_table(200, 90), Recipe(split="folds", positives_only=False, fold_count=4)
     splits = [divide(table, recipe, fold) for fold in range(4)]
     np.testing.assert_array_equal(np.sort(np.concatenate([split.validation for split in splits])), range(200))
     for split in splits:

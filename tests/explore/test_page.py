@@ -117,7 +117,7 @@ def make_images(root, names, rows=""):
 
 def test_hostile_names_are_text(tmp_path, browser):
     make_images(tmp_path, [f"{HOSTILE}{at}" for at in range(3)])
-    code, page = explore(tmp_path, "--folds", "2")
+    code, page = explore(tmp_path, "--fold-count", "2")
     assert code == 0
     browser.get(page.as_uri())
     assert browser.title == "The data"
@@ -133,7 +133,7 @@ def test_hostile_tags_are_text_or_absent(competition, tmp_path, browser):
         dataset.add(pydicom.DataElement(0x00185101, "LO", "<B>$_$"))
         dataset.PatientName, dataset.StudyDate = "Nemo^Captain", "18700101"
         dataset.save_as(path)
-    code, page = explore(tmp_path, "--folds", "3")
+    code, page = explore(tmp_path, "--fold-count", "3")
     assert code == 0
     text = page.read_text()
     assert not re.search("owned|Nemo|1870", text)
@@ -147,7 +147,7 @@ def test_images_that_cannot_be_read_are_counted(tmp_path):
     make_images(tmp_path, ["one", "two", "broken"])
     (tmp_path / "data" / "raw" / "broken.png").write_bytes(b"no picture")
     assert explore(tmp_path)[0] == 2
-    code, page = explore(tmp_path, "--skip-bad", "--folds", "2")
+    code, page = explore(tmp_path, "--skip-bad", "--fold-count", "2")
     assert code == 0
     assert "1 image could not be read: left out" in page.read_text()
 

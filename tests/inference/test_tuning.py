@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
@@ -11,49 +11,60 @@ from tests.inference.maps import SHAPE, make_predictions, predictions_of
 from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference import tuning
-from pneumothorax.inference.decision import Decision, decide, without_evidence
-from pneumothorax.inference.pixel_counts import THRESHOLDS, Counts, count, find_pieces, join, judge
+from pneumothorax.inference.decision import decide
+from pneumothorax.inference.pixel_counts import THRESHOLDS, Counts, count, find_components, join, judge
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.search import GATES, MIN_AREAS, MIN_COMPONENTS, Rule, apply, search, to_decision
+from pneumothorax.inference.rule import Rule
+from pneumothorax.inference.search import (
+    CLASSIFICATION_THRESHOLDS,
+    GRIDS,
+    MIN_AREAS,
+    MIN_COMPONENTS,
+    Candidate,
+    apply,
+    search,
+    to_candidate,
+    to_rule,
+)
 from pneumothorax.inference.tuning import bootstrap, tune
 
 
-def without_gate(decision):
-    return replace(decision, gate=0.0)
+def without_classification(rule):
+    return replace(rule, classification_threshold=0.0)
 
 
-def draw_all(predictions, decision):
+def draw_all(predictions, rule):
     """Yield every image's mask under one rule, and its truth."""
     image_probability = predictions.image_probability
     for row, code in enumerate(predictions.studies["EncodedPixels"]):
-        mask = decide(predictions.probabilities[row], without_gate(decision))
-        if image_probability is not None and image_probability[row] < decision.gate:
+        mask = decide(predictions.probabilities[row], without_classification(rule))
+        if image_probability is not None and image_probability[row] < rule.classification_threshold:
             mask[:] = False
         yield mask, rle.decode(code).astype(bool)
 
 
-def brute_force(predictions, decision):
+def brute_force(predictions, rule):
     """Return every image's Dice under one rule, from its masks."""
     each = []
-    for mask, truth in draw_all(predictions, decision):
+    for mask, truth in draw_all(predictions, rule):
         total = int(mask.sum()) + int(truth.sum())
         each.append(2 * int((mask & truth).sum()) / total if total else 1.0)
     return np.array(each)
 
 
-def decision_of(rule):
-    return Decision(
-        float(THRESHOLDS[rule.threshold]),
-        int(MIN_AREAS[rule.area]),
-        float(THRESHOLDS[rule.top]),
-        int(MIN_COMPONENTS[rule.component]),
-        float(GATES[rule.gate]),
+def rule_of(candidate):
+    return Rule(
+        float(THRESHOLDS[candidate.threshold]),
+        float(THRESHOLDS[candidate.top_threshold]),
+        int(MIN_AREAS[candidate.min_area]),
+        int(MIN_COMPONENTS[candidate.min_component]),
+        float(CLASSIFICATION_THRESHOLDS[candidate.classification_threshold]),
     )
 
 
-def score_rule(part, counts, rule):
+def score_candidate(part, counts, candidate):
     kept = np.ones(len(counts.truth), bool)
-    return apply(counts, rule, find_pieces([part], float(THRESHOLDS[rule.threshold]), kept))
+    return apply(counts, candidate, find_components([part], float(THRESHOLDS[candidate.threshold]), kept))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["map alone", "image_probability"])
@@ -77,24 +88,37 @@ def test_counts_score_any_rule_as_its_masks_would(seed, size, data):
     counts = count(predictions)
     for _ in range(4):
         top = data.draw(st.integers(0, len(THRESHOLDS) - 1))
-        rule = Rule(
-            top,
+        candidate = Candidate(
             data.draw(st.integers(0, top)),
+            top,
             data.draw(st.integers(0, len(MIN_AREAS) - 1)),
             data.draw(st.integers(0, len(MIN_COMPONENTS) - 1)),
-            data.draw(st.integers(0, len(GATES) - 1)),
+            data.draw(st.integers(0, len(CLASSIFICATION_THRESHOLDS) - 1)),
         )
-        assert to_decision(rule) == decision_of(rule)
-        expected = brute_force(predictions, decision_of(rule))
-        np.testing.assert_array_equal(score_rule(predictions, counts, rule), expected)
-        np.testing.assert_array_equal(judge(predictions, decision_of(rule)), expected)
+        rule = rule_of(candidate)
+        assert to_rule(candidate) == rule
+        assert to_candidate(rule) == candidate
+        expected = brute_force(predictions, rule)
+        np.testing.assert_array_equal(score_candidate(predictions, counts, candidate), expected)
+        np.testing.assert_array_equal(judge(predictions, rule), expected)
 
 
-def test_an_image_with_nothing_above_the_threshold_has_no_piece():
+def test_a_candidate_has_a_place_in_a_grid_for_each_part_of_a_rule():
+    names = [part.name for part in fields(Rule)]
+    assert names == [part.name for part in fields(Candidate)] == list(GRIDS)
+
+
+def test_the_nearest_candidate_takes_the_threshold_for_a_top_threshold_of_none():
+    assert to_candidate(Rule(0.31, min_area=700)) == to_candidate(Rule(0.3, 0.3, 800))
+
+
+def test_an_image_with_nothing_above_the_threshold_has_no_component():
     maps = np.zeros((2, 64, 64), np.uint8)
     maps[1, 10:20, 10:20] = 255
-    pieces = find_pieces([predictions_of(list(maps), [np.zeros(SHAPE, bool)] * 2)], 0.5, np.ones(2, bool))
-    assert pieces.image.tolist() == [1]
+    components = find_components(
+        [predictions_of(list(maps), [np.zeros(SHAPE, bool)] * 2)], 0.5, np.ones(2, bool)
+    )
+    assert components.image.tolist() == [1]
 
 
 def test_counts_take_the_truth_at_its_own_size_to_full_size():
@@ -108,15 +132,15 @@ def test_counts_take_the_truth_at_its_own_size_to_full_size():
 
 
 def best_mean(counts):
-    """Return what the best of all rules scores, gate by gate, top by top and area by area."""
+    """Return what the best of all rules scores, one by one."""
     each = np.where(
         (total := counts.truth[:, None] + counts.area) > 0, 2 * counts.overlap / np.maximum(total, 1), 1.0
     )
     empty, best = (counts.truth == 0).astype(float), -1.0
-    for gate, top, area in product(GATES, range(len(THRESHOLDS)), MIN_AREAS):
+    for least, top, area in product(CLASSIFICATION_THRESHOLDS, range(len(THRESHOLDS)), MIN_AREAS):
         kept = (counts.area[:, top] >= area) & (counts.area[:, top] > 0)
         if counts.image_probability is not None:
-            kept &= counts.image_probability >= gate
+            kept &= counts.image_probability >= least
         means = np.where(kept[:, None], each[:, : top + 1], empty[:, None]).mean(axis=0)
         best = max(best, means.max())
     return best
@@ -125,7 +149,7 @@ def best_mean(counts):
 def test_search_finds_the_best_of_all_rules(whole):
     counts = count(whole)
     found = search(counts)
-    assert found.threshold <= found.top
+    assert found.threshold <= found.top_threshold
     assert apply(counts, found).mean() == pytest.approx(best_mean(counts), abs=1e-12)
 
 
@@ -146,39 +170,42 @@ def test_the_search_by_sums_equals_the_search_one_by_one(seed, image_probability
     counts = random_counts(np.random.default_rng(seed), image_probability=image_probability)
     found = search(counts)
     assert apply(counts, found).mean() == pytest.approx(best_mean(counts), abs=1e-9)
-    assert (found.gate > 0) == image_probability  # it pays in these counts
+    assert (found.classification_threshold > 0) == image_probability  # it pays in these counts
 
 
-def test_a_image_probability_at_the_gate_is_let_through():
+def test_an_image_probability_at_the_classification_threshold_is_kept():
     ones = np.full((1, len(THRESHOLDS)), 5000)
-    for image_probability, gate, kept in ((0.05, 0.05, True), (0.05, 0.1, False), (0.0, 0.0, True)):
+    for image_probability, least, kept in ((0.05, 0.05, True), (0.05, 0.1, False), (0.0, 0.0, True)):
         counts = Counts(ones, ones, np.array([5000]), np.array([image_probability]))
-        rule = Rule(10, 10, 0, gate=int(np.flatnonzero(gate == GATES)[0]))
-        assert apply(counts, rule)[0] == float(kept)
+        place = int(np.flatnonzero(least == CLASSIFICATION_THRESHOLDS)[0])
+        assert apply(counts, Candidate(10, 10, classification_threshold=place))[0] == float(kept)
 
 
-def test_the_gate_is_raised_only_as_far_as_it_pays():
+def test_the_classification_threshold_is_raised_only_as_far_as_it_pays():
     lung = np.zeros((64, 64), np.uint8)
     lung[10:30, 10:30] = 255
-    predictions = predictions_of([lung, lung], [np.zeros(SHAPE, bool), decide(lung, Decision())])
+    predictions = predictions_of([lung, lung], [np.zeros(SHAPE, bool), decide(lung, Rule())])
     predictions.studies["image_probability"] = [0.1, 0.9]
     found = tune([predictions])
-    assert (found.gate, found.fitted) == (0.15, 1.0)  # at .1 the first image would pass
+    assert (found.rule.classification_threshold, found.fitted) == (
+        0.15,
+        1.0,
+    )  # at .1 the first image would pass
     predictions.studies["image_probability"] = [0.9, 0.1]
-    assert tune([predictions]).gate == 0.0
+    assert tune([predictions]).rule.classification_threshold == 0.0
 
 
-def test_what_the_best_rules_without_a_gate_score_is_told_beside(parts):
+def test_the_best_rules_without_a_classification_threshold_are_scored_too(parts):
     found = tune(parts)
     if parts[0].image_probability is None:
-        assert found.without_gate is None
+        assert found.without_classification_threshold is None
         return
     silent = [
         Predictions(None, part.probabilities, part.studies.drop(columns="image_probability"))
         for part in parts
     ]
-    assert found.without_gate == tune(silent).score
-    assert found.without_gate != found.score
+    assert found.without_classification_threshold == tune(silent).score
+    assert found.without_classification_threshold != found.score
 
 
 def test_folds_of_two_kinds_are_refused():
@@ -194,7 +221,7 @@ def test_of_equal_rules_the_simplest_wins(value):
     predictions = predictions_of(maps, masks)
     predictions.studies["image_probability"] = [0.2, 0.6]
     found = tune([predictions])
-    assert without_evidence(found) == Decision(0.5, 0, 0.5, 0, 0.0)
+    assert found.rule == Rule(0.5, 0.5, 0, 0, 0.0)
     assert found.score == found.fitted == 1.0
 
 
@@ -202,20 +229,20 @@ def test_tune_raises_the_area_only_where_it_pays():
     speck, lung = np.zeros((2, 64, 64), np.uint8)
     speck[5:8, 5:8] = 255
     lung[10:30, 10:30] = 255
-    truth = [np.zeros(SHAPE, bool), decide(lung, Decision())]
+    truth = [np.zeros(SHAPE, bool), decide(lung, Rule())]
     found = tune([predictions_of([speck, lung], truth)])
     assert found.fitted == 1.0
-    area = int(decide(speck, Decision(found.top)).sum())
-    assert found.min_area == min(least for least in MIN_AREAS if least > area)
+    area = int(decide(speck, Rule(found.rule.top_threshold)).sum())
+    assert found.rule.min_area == min(least for least in MIN_AREAS if least > area)
 
 
-def test_tune_leaves_out_small_pieces_where_it_pays():
+def test_tune_leaves_out_small_components_where_it_pays():
     maps = np.zeros((6, 64, 64), np.uint8)
     maps[:, 10:40, 10:40] = 255
-    clean = decide(maps[0], Decision())
+    clean = decide(maps[0], Rule())
     maps[:, 50, 50] = 255  # a speck beside every lesion, above any threshold
     found = tune([predictions_of(list(maps), [clean] * 6)])
-    assert found.min_component > 0
+    assert found.rule.min_component > 0
     assert found.fitted == 1.0
 
 
@@ -225,14 +252,11 @@ def test_no_image_judges_a_rule_that_it_has_chosen(parts):
     for held_out, part in enumerate(parts):
         others = [at for at in range(len(parts)) if at != held_out]
         chosen = search(join([counts[at] for at in others]))
-        rules = [replace(chosen, component=at) for at in range(len(MIN_COMPONENTS))]
-        means = [
-            np.concatenate([brute_force(parts[at], decision_of(rule)) for at in others]).mean()
-            for rule in rules
-        ]
+        rules = [rule_of(replace(chosen, min_component=at)) for at in range(len(MIN_COMPONENTS))]
+        means = [np.concatenate([brute_force(parts[at], rule) for at in others]).mean() for rule in rules]
         best = rules[next(at for at, mean in enumerate(means) if mean >= max(means) - 1e-9)]
-        expected.append(brute_force(part, decision_of(best)))
-        drawn += [(mask.any(), truth.any()) for mask, truth in draw_all(part, decision_of(best))]
+        expected.append(brute_force(part, best))
+        drawn += [(mask.any(), truth.any()) for mask, truth in draw_all(part, best)]
     found = tune(parts)
     assert found.score == pytest.approx(np.concatenate(expected).mean(), abs=1e-12)
     assert found.low <= found.score <= found.high
@@ -243,11 +267,10 @@ def test_no_image_judges_a_rule_that_it_has_chosen(parts):
 
 def test_what_tune_tells_of_a_rule_is_what_its_masks_earn(parts, whole):
     found = tune(parts)
-    rule = without_evidence(found)
-    assert found.fitted == pytest.approx(brute_force(whole, rule).mean(), abs=1e-12)
-    plain = brute_force(whole, Decision(found.threshold))
+    assert found.fitted == pytest.approx(brute_force(whole, found.rule).mean(), abs=1e-12)
+    plain = brute_force(whole, Rule(found.rule.threshold))
     empty = (whole.studies["area"] == 0).to_numpy()
-    assert found.ungated == pytest.approx(plain.mean(), abs=1e-12)
+    assert found.threshold_alone == pytest.approx(plain.mean(), abs=1e-12)
     assert found.ceiling == pytest.approx(np.where(empty, 1.0, plain).mean(), abs=1e-12)
     assert found.all_empty == pytest.approx(empty.mean())
     assert found.images == len(empty)
@@ -275,7 +298,7 @@ def test_one_patient_alone_is_tuned_without_an_honest_judge():
 def test_a_choice_among_images_of_one_kind_is_warned_of(capsys, kind, positive):
     lung = np.zeros((32, 32), np.uint8)
     lung[8:16, 8:16] = 255
-    mask = decide(lung, Decision())
+    mask = decide(lung, Rule())
     mixed, same = [mask, ~mask & False], [mask & (not positive)] * 2
     parts = [predictions_of([lung, lung], masks, seed) for seed, masks in enumerate((mixed, same))]
     tune(parts)
@@ -303,9 +326,9 @@ def test_images_of_one_patient_are_drawn_together():
 
 
 def test_the_searched_rules_are_ascending_and_in_range():
-    for values in (THRESHOLDS, MIN_AREAS, MIN_COMPONENTS, GATES):
+    for values in GRIDS.values():
         assert (np.diff(values) > 0).all()
-    assert MIN_AREAS[0] == MIN_COMPONENTS[0] == GATES[0] == 0
-    assert GATES[-1] <= 1
-    for values in (THRESHOLDS, GATES):
+    assert MIN_AREAS[0] == MIN_COMPONENTS[0] == CLASSIFICATION_THRESHOLDS[0] == 0
+    assert CLASSIFICATION_THRESHOLDS[-1] <= 1
+    for values in (THRESHOLDS, CLASSIFICATION_THRESHOLDS):
         assert values.tolist() == [float(f"{value:.2f}") for value in values]

@@ -232,8 +232,8 @@ def test_a_verbose_client_prints_no_credentials(kit: Program) -> None:
 @pytest.mark.parametrize(
     ("method", "body", "words"),
     [
-        ("GetKernelSessionStatus", b'{"status": "A_NEW_WORD"}', ("kernel-status", "--kernel", "train")),
-        ("GetKernelSessionStatus", b"null", ("kernel-status", "--kernel", "train")),
+        ("GetKernelSessionStatus", b'{"status": "A_NEW_WORD"}', ("kernel-status", "train")),
+        ("GetKernelSessionStatus", b"null", ("kernel-status", "train")),
         ("GetAcceleratorQuotaStatistics", b'{"gpuQuota": 3}', ("quota",)),
     ],
 )

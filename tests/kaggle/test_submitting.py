@@ -437,7 +437,7 @@ def test_a_submission_from_a_run_says_how_it_was_made(
     studies = studies.assign(EncodedPixels="-1", area=0)  # as `prepare` fills them in
     maps = np.zeros((len(TEST_IDS), 32, 32), np.uint8)
     write_predictions(run / "predictions" / "test", [maps], studies, 32)
-    words = ("submit", "--run", "hand", "--threshold", "0.7", "--min-area", "99", *QUICK)
+    words = ("submit", "hand", "--threshold", "0.7", "--min-area", "99", *QUICK)
     result = kit(*words)
     assert result.code == 0, result.stderr
     entry = state(kit)

@@ -58,7 +58,7 @@ def test_a_backend_that_is_not_supported_is_one_line(name, command):
 
 def test_a_command_without_keras_does_not_mind(tmp_path):
     program = "import sys; from pneumothorax.cli import main; sys.exit(main(sys.argv[1:]))"
-    result = run(program, "tune", "--run", "none", "--root", str(tmp_path), KERAS_BACKEND="theano")
+    result = run(program, "tune", "none", "--root", str(tmp_path), KERAS_BACKEND="theano")
     assert "no run" in result.stderr
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pneumothorax.data import rle
 from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.inference.predictions import write_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.recipe import to_json
 from pneumothorax.recipes import RECIPES
 from pneumothorax.training.sessions import NAME
@@ -105,4 +106,4 @@ def make_maps(studies, size=SIZE, shift=2):
     return np.stack(maps)
 
 
-TRIPLET = Decision(0.35, 800, 0.55, 200)
+TRIPLET = Decision(Rule(0.35, 0.55, 800, 200))

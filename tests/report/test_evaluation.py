@@ -14,6 +14,7 @@ from pneumothorax.data.laterality import side_of
 from pneumothorax.inference.decision import Decision, decide
 from pneumothorax.inference.evaluate import evaluate
 from pneumothorax.inference.pixel_counts import judge
+from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.recipes import RECIPES
 from pneumothorax.report.charts import image_reliability, pixel_reliability
@@ -25,7 +26,8 @@ from pneumothorax.workspace import write_text
 
 @pytest.fixture
 def run(tmp_path):
-    path = make_run(tmp_path, image_probability=True, decision=replace(TRIPLET, min_component=0, gate=0.3))
+    rule = replace(TRIPLET.rule, min_component=0, classification_threshold=0.3)
+    path = make_run(tmp_path, image_probability=True, decision=Decision(rule))
     return evaluate_run(path, *open_run(path))
 
 
@@ -51,21 +53,20 @@ def test_the_metric_has_the_interval_of_its_patients_unless_tune_has_earned_anot
     assert not replace(nested, decision=replace(tuned, images=3)).is_nested
 
 
-def test_a_perfect_gate_scores_what_the_threshold_scores_on_positives_and_one_on_others(run):
-    each = judge(run.parts[0], Decision(run.decision.threshold))
+def test_a_perfect_classifier_scores_what_the_threshold_scores_on_positives_and_one_on_others(run):
+    each = judge(run.parts[0], Rule(run.decision.rule.threshold))
     assert run.ceiling() == pytest.approx(np.where(run.positive, each, 1.0).mean())
 
 
-@pytest.mark.parametrize("part", ["threshold", "top", "area", "gate"])
-def test_a_sweep_scores_each_rule_as_the_metric_does(run, part):
-    field = {"area": "min_area"}.get(part, part)
-    points = sweep(run, part)
+@pytest.mark.parametrize("name", ["threshold", "top_threshold", "min_area", "classification_threshold"])
+def test_a_sweep_scores_each_rule_as_the_metric_does(run, name):
+    points = sweep(run, name)
     assert len(points) > 5
     for value, each, empty in points[::4]:
-        changed = {field: int(value) if part == "area" else value}
-        if part == "threshold":
-            changed["top"] = max(run.decision.top, value)
-        expected = judge(run.parts[0], replace(run.decision, **changed))
+        changed = {name: int(value) if name == "min_area" else value}
+        if name == "threshold":
+            changed["top_threshold"] = max(run.decision.rule.top_threshold, value)
+        expected = judge(run.parts[0], replace(run.decision.rule, **changed))
         np.testing.assert_allclose(each, expected)
         assert 0 <= empty <= 1
 
@@ -75,8 +76,8 @@ def test_what_a_rule_empties_and_marks_are_all_images(run):
     marked, *_ = [row for row in rows if row[0] == "marked"]
     assert int(marked[3]) == np.count_nonzero(run.area)
     assert sum(int(row[3]) for row in rows[:-1]) == len(run.studies)
-    assert any("gate" in row[0] and int(row[3]) for row in rows)
-    plain = judge(run.parts[0], Decision(run.decision.threshold)).mean()
+    assert any("classification threshold" in row[0] and int(row[3]) for row in rows)
+    plain = judge(run.parts[0], Rule(run.decision.rule.threshold)).mean()
     assert rows[-1][-1] == f"{plain:.4f}"
 
 
@@ -95,7 +96,9 @@ def test_reliability_is_that_of_every_pixel_once(run):
 
 
 def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
-    path = make_run(tmp_path, image_probability=True, decision=Decision(0.2, 20_000, min_component=500))
+    path = make_run(
+        tmp_path, image_probability=True, decision=Decision(Rule(0.2, min_area=20_000, min_component=500))
+    )
     run = evaluate_run(path, *open_run(path))
     (part,) = run.parts
     marked = (run.truth == 0) & (run.area > 0)
@@ -103,7 +106,9 @@ def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
     assert marked.any()
     assert empty.any()
     for row in np.flatnonzero(marked):
-        mask = decide(part.probabilities[row], run.decision, image_probability=part.image_probability[row])
+        mask = decide(
+            part.probabilities[row], run.decision.rule, image_probability=part.image_probability[row]
+        )
         assert run.studies["side"][row] == side_of(mask)
     assert (run.studies["side"][empty] == "").all()
     assert (run.studies["side"][run.positive] != "").all()
@@ -120,7 +125,7 @@ def test_images_are_reliable_where_the_share_of_ill_ones_is_the_image_probabilit
 
 def test_a_network_of_positives_alone_is_shown_by_a_plain_cut(tmp_path):
     recipe = replace(RECIPES["seed"], size=64, interpolation="area")
-    path = make_run(tmp_path, decision=Decision(0.5, 2**20), recipe=recipe)
+    path = make_run(tmp_path, decision=Decision(Rule(min_area=2**20)), recipe=recipe)
     run = evaluate_run(path, *open_run(path))
     assert run.decision == Decision()
     assert run.area.any()

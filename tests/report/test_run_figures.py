@@ -7,6 +7,7 @@ from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, decide, write_decision
 from pneumothorax.inference.predictions import write_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.report import run_figures
 from pneumothorax.report.run_figures import draw_run
@@ -73,7 +74,7 @@ def test_a_run_without_positives_has_curves_alone(tmp_path):
 
 def test_every_case_is_drawn_once_with_its_own_truth_prediction_and_dice(tmp_path, monkeypatch):
     run = make_run(tmp_path, positives=3, folds=2)
-    write_decision(run / "decision.json", Decision(0.3, 100))
+    write_decision(run / "decision.json", Decision(Rule(0.3, min_area=100)))
     seen = []
     monkeypatch.setattr(run_figures, "draw_cases", lambda groups, path: seen.extend(groups.values()))
     draw_run(run)
@@ -91,7 +92,7 @@ def test_every_case_is_drawn_once_with_its_own_truth_prediction_and_dice(tmp_pat
 @pytest.mark.parametrize("positives_only", [False, True])
 def test_the_tuned_decision_is_drawn_unless_positives_alone_trained(positives_only, tmp_path, monkeypatch):
     run = make_run(tmp_path, positives_only=positives_only)
-    write_decision(run / "decision.json", Decision(0.5, 2**20))  # leaves all empty
+    write_decision(run / "decision.json", Decision(Rule(min_area=2**20)))  # leaves all empty
     seen = {}
     monkeypatch.setattr(run_figures, "draw_cases", lambda groups, path: seen.update(groups))
     draw_run(run)
@@ -106,14 +107,14 @@ def test_the_papers_test_part_goes_before_the_held_out_one(tmp_path, monkeypatch
     monkeypatch.setattr(run_figures, "draw_cases", lambda groups, path: seen.update(groups))
     draw_run(run)
     (case,) = (case for group in seen.values() for case in group)
-    np.testing.assert_array_equal(case.prediction, decide(part.probabilities[1], Decision()))
+    np.testing.assert_array_equal(case.prediction, decide(part.probabilities[1], Rule()))
 
 
-def test_below_the_gate_a_case_is_drawn_empty(tmp_path, monkeypatch):
+def test_below_the_classification_threshold_a_case_is_drawn_empty(tmp_path, monkeypatch):
     run = make_run(tmp_path, positives=3)
     table = run / "fold0" / "out_of_fold" / "studies.csv"
     pd.read_csv(table).assign(image_probability=[0.9, 0.1, 0.5, 0.6]).to_csv(table, index=False)
-    write_decision(run / "decision.json", Decision(gate=0.5))
+    write_decision(run / "decision.json", Decision(Rule(classification_threshold=0.5)))
     seen = {}
     monkeypatch.setattr(run_figures, "draw_cases", lambda groups, path: seen.update(groups))
     draw_run(run)

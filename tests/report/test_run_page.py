@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from urllib.parse import quote
 
 import cv2
@@ -24,6 +24,7 @@ from pneumothorax.cli import main
 from pneumothorax.inference.decision import Decision, write_decision
 from pneumothorax.inference.pixel_counts import judge, measure_masks
 from pneumothorax.inference.predictions import read_predictions, write_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.recipe import to_json
 from pneumothorax.recipes import RECIPES
 from pneumothorax.report import cases, pictures, run_page
@@ -32,6 +33,7 @@ from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import find_folds
 
 pytestmark = pytest.mark.slow
+FULL = Rule(0.35, 0.55, 800, 200, 0.25)  # every part of it counts
 HOSTILE = "</script><script>document.title='owned'</script>"
 
 
@@ -83,7 +85,7 @@ def dice_of(data, run=0):
 def root(tmp_path_factory):
     """Two runs on the same images, the first of two folds and with a rule of every part."""
     root = tmp_path_factory.mktemp("report")
-    make_run(root, "one", 2, image_probability=True, decision=Decision(0.35, 800, 0.55, 200, 0.25))
+    make_run(root, "one", 2, image_probability=True, decision=Decision(FULL))
     make_run(root, "two", 2, shift=0)
     make_run(root, "odd", size=96, shape=(700, 1100), decision=TRIPLET)
     return root
@@ -104,8 +106,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 def test_scores_are_those_of_the_package(root, page):
     run = root / "runs" / "one"
     parts = [read_predictions(run / f"fold{number}" / "out_of_fold") for number in range(2)]
-    decision = Decision(0.35, 800, 0.55, 200, 0.25)
-    each = np.concatenate([judge(part, decision) for part in parts])
+    each = np.concatenate([judge(part, FULL) for part in parts])
     data = data_of(page)
     np.testing.assert_array_equal(dice_of(data), each)
     assert f"{each.mean():.4f}" in page.read_text()
@@ -121,10 +122,10 @@ def test_the_browser_decides_as_python_does_whatever_the_rule(browser, root, nam
     names = [image for part in parts for image in part.studies["ImageId"]]
     for _ in range(4):
         threshold = float(generator.integers(5, 90)) / 100
-        rule = Decision(
+        rule = Rule(
             threshold,
-            int(generator.choice([0, 500, 20_000])),
             min(1.0, round(threshold + float(generator.choice([0, 0.1])), 2)),
+            int(generator.choice([0, 500, 20_000])),
             int(generator.choice([0, 900])),
             0.5 if name == "one" and generator.random() < 0.5 else 0.0,
         )
@@ -142,7 +143,7 @@ def test_the_browser_decides_as_python_does_whatever_the_rule(browser, root, nam
             })).then(done);
             """,
             names,
-            {part: getattr(rule, part) for part in ("threshold", "top", "min_area", "min_component", "gate")},
+            asdict(rule),
         )
         np.testing.assert_allclose([one[0] for one in found], dice, atol=5e-4)
         if name == "one":  # a size that divides 1024: the same to the pixel
@@ -178,16 +179,14 @@ def test_a_case_is_opened_moved_and_judged_anew_by_the_keyboard_alone(browser, r
     name = "image-100-5"
     part = read_predictions(root / "runs" / "one" / "fold0" / "out_of_fold")
     open_case(browser, page, name)
-    assert float(run_script(browser, "viewer.dataset.dice")) == pytest.approx(
-        judge(part, Decision(0.35, 800, 0.55, 200, 0.25))[5], abs=5e-4
-    )
+    assert float(run_script(browser, "viewer.dataset.dice")) == pytest.approx(judge(part, FULL)[5], abs=5e-4)
     slider = browser.find_element(By.ID, "viewer-threshold")
     before = run_script(browser, "viewer.dataset.area")
     for _ in range(5):
         slider.send_keys(Keys.ARROW_RIGHT)
     wait(browser, lambda: run_script(browser, "viewer.dataset.area") != before)
     assert browser.find_element(By.ID, "viewer-threshold-value").text == "0.40"
-    expected = judge(part, Decision(0.40, 800, 0.55, 200, 0.25))[5]
+    expected = judge(part, replace(FULL, threshold=0.40))[5]
     wait(
         browser,
         lambda: abs(float(run_script(browser, "viewer.dataset.dice")) - expected) < 5e-4,
@@ -211,6 +210,29 @@ def test_a_case_is_opened_moved_and_judged_anew_by_the_keyboard_alone(browser, r
     assert browser.find_element(By.ID, "viewer-zoom").text == "1.5×"
     keys.send_keys(Keys.ESCAPE).perform()
     wait(browser, lambda: not run_script(browser, "viewer.open"))
+
+
+def test_each_part_of_the_rule_has_a_control_and_no_top_threshold_is_below_the_threshold(browser, page):
+    open_case(browser, page, "image-100-5")
+    rule = asdict(FULL)
+    browser.execute_script("part('threshold').closest('.panel').querySelector('details').open = true")
+    for part in fields(Rule):
+        field = browser.find_element(By.ID, f"viewer-{part.name}")
+        label = field.find_element(By.XPATH, "..")
+        assert part.metadata["label"] in label.text
+        assert label.get_attribute("title") == part.metadata["help"]
+        assert float(field.get_attribute("value")) == rule[part.name]
+        assert float(field.get_attribute("max")) == part.metadata["high"]
+    field = browser.find_element(By.ID, "viewer-min_area")
+    field.clear()
+    field.send_keys("1048576")
+    wait(browser, lambda: run_script(browser, "viewer.dataset.area") == "0")
+    for name, value in (("threshold", 0.6), ("top_threshold", 0.1)):
+        browser.execute_script(
+            f"part('{name}').value = {value}; part('{name}').dispatchEvent(new Event('input'))"
+        )
+        assert run_script(browser, "rules[0].top_threshold") == 0.6
+    assert run_script(browser, "rules[0].threshold") == 0.6
 
 
 def test_heat_map_and_fills_are_painted(browser, page):
@@ -508,15 +530,15 @@ def test_it_is_said_where_the_page_would_be_too_large_for_all_cases(
 def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(
     tmp_path, capsys, newer, without_charts
 ):
-    rule = Decision(0.5, score=0.1234, low=0.1, high=0.2, images=8)
-    run = make_run(tmp_path, decision=rule)
+    decision = Decision(score=0.1234, low=0.1, high=0.2, images=8)
+    run = make_run(tmp_path, decision=decision)
     text = report(tmp_path, "hand").read_text()
     assert "The metric of hand is nested" in text
     assert "0.1234" in text
     assert "older" not in capsys.readouterr().err
     os.utime(run / "fold0" / newer, ns=(2**62, 2**62))
     text = report(tmp_path, "hand").read_text()
-    note = "The rule of hand is older than fold0; run `pneumothorax tune --run hand` again."
+    note = "The rule of hand is older than fold0; run `pneumothorax tune hand` again."
     assert note in text
     assert note in capsys.readouterr().err
     assert "The metric of hand is nested" not in text
@@ -526,12 +548,12 @@ def test_a_rule_older_than_the_run_earns_no_nested_metric_and_is_warned_of(
 def test_the_rule_of_a_copied_run_keeps_its_nested_metric_until_a_fold_changes(
     tmp_path, capsys, without_charts
 ):
-    rule = Decision(0.5, score=0.1234, low=0.1, high=0.2, images=8)
-    run = make_run(tmp_path, decision=rule)
+    decision = Decision(score=0.1234, low=0.1, high=0.2, images=8)
+    run = make_run(tmp_path, decision=decision)
     folds = find_folds(run)
     for fold in folds:
         write_note(fold.out_of_fold, digest_folds([fold.weights]))
-    write_decision(run / "decision.json", rule, digest_folds(fold.weights for fold in folds))
+    write_decision(run / "decision.json", decision, digest_folds(fold.weights for fold in folds))
     for newer in ("fold0/best.weights.h5", "fold0/out_of_fold/studies.csv"):
         os.utime(run / newer, ns=(2**62, 2**62))
     assert "The metric of hand is nested" in report(tmp_path, "hand").read_text()

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph
-from pneumothorax.inference.decision import Decision, decide
+from pneumothorax.inference.decision import decide
+from pneumothorax.inference.rule import Rule
 from pneumothorax.segmentation.findings import MOST_BOXES, doubts, find
 
 S = 16
-HALF = Decision(0.5)
+HALF = Rule(0.5)
 
 
 def radiograph(shape=(64, 96), **facts):
@@ -126,7 +127,7 @@ def test_probability_is_the_image_probability_where_it_is_told_and_confidence_th
     assert (findings.probability, findings.confidence, findings.pneumothorax) == (0.8, 0.8, True)
     findings, _ = find(radiograph((S, S)), probability, 0.3, HALF)
     assert (findings.probability, findings.confidence, findings.pneumothorax) == (0.3, 0.8, True)
-    findings, mask = find(radiograph((S, S)), probability, 0.3, Decision(0.5, gate=0.4))
+    findings, mask = find(radiograph((S, S)), probability, 0.3, Rule(classification_threshold=0.4))
     assert (findings.probability, findings.confidence, findings.pneumothorax) == (0.3, 0.7, False)
     assert not mask.any()
     assert (findings.area_pixels, findings.regions, findings.boxes) == (0, 0, [])

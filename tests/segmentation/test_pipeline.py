@@ -19,6 +19,7 @@ from tests.inference.echo import BUILDER, PLAIN, build_echo, headed, make_ensemb
 from pneumothorax.cli import main
 from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, write_decision
+from pneumothorax.inference.rule import Rule
 from pneumothorax.segmentation import pipeline, task
 from pneumothorax.segmentation.log import LOG
 from pneumothorax.workspace import atomic
@@ -40,7 +41,7 @@ def _echo(monkeypatch):
 def root(tmp_path):
     """Return a workspace with a tuned run."""
     root = tmp_path / "work"
-    write_decision(make_run(root) / "decision.json", Decision(0.5, score=0.8))
+    write_decision(make_run(root) / "decision.json", Decision(score=0.8))
     return root
 
 
@@ -360,7 +361,7 @@ def test_an_interrupted_run_goes_on_and_ends_like_any_other(root, images, monkey
         image = generator.integers(0, 256, (50 + number, 64), dtype=np.uint8)
         (images / f"{number:02}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     (images / "bad.png").write_bytes(b"")
-    write_decision(root / "runs/echo/decision.json", Decision(0.7))
+    write_decision(root / "runs/echo/decision.json", Decision(Rule(0.7)))
     _, whole = segment(root, images, "--skip-bad")
     write, done = pipeline._write, []
 
@@ -449,7 +450,7 @@ def test_a_try_with_another_rule_that_was_interrupted_leaves_nothing_untrue(
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "_write", write_few)
         patch.setattr(pipeline.log, "append", lambda *_: None)  # killed before a line was written
-        assert segment(root, images, "--dicom-seg", "--threshold", "0.6", "--top", "0.6")[0] == 130
+        assert segment(root, images, "--dicom-seg", "--threshold", "0.6", "--top-threshold", "0.6")[0] == 130
     code, out = segment(root, images, "--dicom-seg")
     assert code == 0
     assert masks_are_as_told(out) == areas
@@ -613,7 +614,7 @@ def test_an_untuned_run_is_warned_of_and_flags_go_before_the_rule(root, images, 
 
 def test_folds_are_averaged(root, images):
     make_run(root, "pair", gains=(1.0, 0.2))
-    write_decision(root / "runs/pair/decision.json", Decision(0.5))
+    write_decision(root / "runs/pair/decision.json", Decision())
     write_png(images / "a.png")
     _, out = segment(root, images, run="pair")
     assert rows_of(out)["a.png"]["probability"] == pytest.approx(0.6 * LESION / 255, abs=0.003)
@@ -621,7 +622,7 @@ def test_folds_are_averaged(root, images):
 
 def test_an_ensemble_of_two_sizes_sees_as_one(root, images, capsys):
     make_run(root, "large", gains=(0.4,), recipe=replace(PLAIN, size=64))
-    write_decision(make_ensemble(root, {"echo": 1, "large": 3}) / "decision.json", Decision(0.275))
+    write_decision(make_ensemble(root, {"echo": 1, "large": 3}) / "decision.json", Decision(Rule(0.275)))
     write_png(images / "a.png")
     _, out = segment(root, images, run="both")
     row = rows_of(out)["a.png"]
@@ -629,19 +630,20 @@ def test_an_ensemble_of_two_sizes_sees_as_one(root, images, capsys):
     np.testing.assert_array_equal(mask_of(out, row), MASK)
 
 
-def test_the_image_probability_goes_before_the_map_and_through_the_gate(root, images, capsys):
-    write_decision(make_run(root, "head", recipe=headed(PLAIN)) / "decision.json", Decision(0.5, gate=0.1))
+def test_the_image_probability_goes_before_the_map_and_has_a_threshold(root, images, capsys):
+    decision = Decision(Rule(classification_threshold=0.1))
+    write_decision(make_run(root, "head", recipe=headed(PLAIN)) / "decision.json", decision)
     write_png(images / "a.png")
     _, out = segment(root, images, run="head")
     row = rows_of(out)["a.png"]
     assert row["probability"] == pytest.approx(image_of(MASK).mean() / 255, abs=0.003)
     assert row["pneumothorax"] is True
-    segment(root, images, "--gate=0.9", run="head")
+    segment(root, images, "--classification-threshold=0.9", run="head")
     assert rows_of(out)["a.png"]["pneumothorax"] is False
     capsys.readouterr()
-    assert segment(root, images, "--gate=0.9")[0] == 2
+    assert segment(root, images, "--classification-threshold=0.9")[0] == 2
     (line,) = errors(capsys)
-    assert "gate 0.9 for echo, which has no classification head" in line
+    assert "classification threshold 0.9 for echo, which has no classification head" in line
 
 
 def test_dicom_objects_are_written_where_there_is_a_dicom_file(root, images, capsys):

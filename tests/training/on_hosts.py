@@ -13,7 +13,7 @@ from pneumothorax.cli import main
 from pneumothorax.training import feed, host_place
 
 WORDS = (
-    "train --fold 0 --split folds --folds 3 --no-positives-only --size 32 --encoder-weights none "
+    "train --fold 0 --split folds --fold-count 3 --no-positives-only --size 32 --encoder-weights none "
     "--batch-size 8 --precision float32 --learning-rate 0.01 --ema 0.8 --clip-norm 0.5 --flip "
     "--brightness 0.1 --positive-rate 0.7 --hard-negatives --average-best 2"
 )

@@ -323,7 +323,7 @@ def test_the_epoch_that_is_kept_is_the_one_that_gains_most(
             self.model.layers[-1].epoch.assign(epoch)
 
     monkeypatch.setattr(fit_leg, "Progress", lambda *_: Level())
-    recipe = replace(tiny, epochs=5, monitor="gain", split="folds", folds=3, early_stop_patience=9)
+    recipe = replace(tiny, epochs=5, monitor="gain", split="folds", fold_count=3, early_stop_patience=9)
     fold = FoldFolder(tmp_path / "fold0")
     train(recipe, cache, fold)
     history = read_history(fold)
@@ -598,7 +598,7 @@ def test_tensorboard_that_is_not_there_is_one_line_before_any_work(discs, tiny, 
 
 def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
     cache: Cache = make_discs(tmp_path / "train", count=60)
-    recipe = replace(tiny, split="folds", folds=3, epochs=15, learning_rate=0.01)
+    recipe = replace(tiny, split="folds", fold_count=3, epochs=15, learning_rate=0.01)
     train(recipe, cache, FoldFolder(tmp_path / "fold0"))
     history = read_history(FoldFolder(tmp_path / "fold0"))
     assert history["val_mean_dice"].max() > 0.5

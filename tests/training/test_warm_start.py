@@ -74,7 +74,7 @@ def test_the_real_network_takes_another_sizes_weights_with_or_without_a_head(ear
         ({"init_from": "nowhere"}, "no .*nowhere"),
         ({"encoder": "resnet18"}, "the same network"),
         ({"seed": 1}, "held-out images"),
-        ({"split": "folds", "folds": 3}, "held-out images"),
+        ({"split": "folds", "fold_count": 3}, "held-out images"),
     ],
     ids=str,
 )

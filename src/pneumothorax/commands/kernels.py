@@ -1,21 +1,34 @@
 """Commands on notebooks: build, push, watch, bring home; their dependencies and the hours left for them."""
 
-import argparse
 import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from pneumothorax import flags
 from pneumothorax.commands.data import chosen_recipe
 from pneumothorax.errors import UserError, warn
 from pneumothorax.kaggle.notebooks import dependencies, preflight, session
 from pneumothorax.kaggle.notebooks import kernels as running
+from pneumothorax.parser import Parser
 from pneumothorax.recipes import portable
 from pneumothorax.workspace import Workspace
 
 SESSION_HOURS = 12
 ACCELERATORS = ("gpu", "tpu", "cpu")
+
+
+class _Parameters(Parser):
+    """The parser of `train`, for the parameters of its notebook."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake, which stands in no command line.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"the parameters of train: {message}", "", f"see `{self.prog} --help`")
 
 
 def kernels(options: Namespace) -> int:
@@ -70,9 +83,9 @@ def _check_flags(options: Namespace) -> None:
     if "FOLDS" in dict(options.parameter) and options.fold is not None:
         raise UserError("FOLDS twice, by --fold and by --parameter", "one of them")
     if options.kernel == "explore" and options.fold is not None:
-        raise UserError("--fold with --kernel explore", "train, or submit for the outputs it reads")
+        raise UserError("--fold with explore", "train, or submit for the outputs it reads")
     if options.resume and options.kernel != "train":
-        raise UserError(f"--resume with --kernel {options.kernel}", "train, which alone can go on")
+        raise UserError(f"--resume with {options.kernel}", "train, which alone can go on")
 
 
 def _resumed(before: dict[str, str] | None, given: dict[str, str], name: str) -> dict[str, str]:
@@ -108,20 +121,15 @@ def check_parameters(kernel: str, values: dict[str, object]) -> None:
         raise UserError(f"parameter ACCELERATOR={accelerator}", "gpu, tpu or cpu", p100)
     if kernel != "train":
         return
-    parser = argparse.ArgumentParser(prog="train", add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in (flags.run, flags.train, flags.recipe):
+    parser = _Parameters(prog="pneumothorax train", add_help=False)
+    for flag in (flags.new_run, flags.train, flags.recipe):
         flag(parser)
     run = ["--run", str(values["RUN"])] if values["RUN"] else []
     try:
         words = ["--recipe", str(values["RECIPE"]), *shlex.split(str(values["FLAGS"])), *run]
-        found, rest = parser.parse_known_args([*words, "--fold", str(values["FOLDS"])])
-    except (argparse.ArgumentError, ValueError) as error:
-        raise UserError(f"the parameters of train: {error}") from None
-    if rest:
-        raise UserError(
-            f"parameter FLAGS={values['FLAGS']}: {rest[0]}", "flags of `pneumothorax train --help`"
-        )
-    chosen_recipe(found)
+    except ValueError as error:  # a quotation that does not end
+        raise UserError(f"parameter FLAGS={values['FLAGS']}: {error}") from None
+    chosen_recipe(parser.parse_args([*words, "--fold", str(values["FOLDS"])]))
     if not 0 < float(str(values["MAX_HOURS"])) < SESSION_HOURS:
         raise UserError(
             f"parameter MAX_HOURS={values['MAX_HOURS']}",

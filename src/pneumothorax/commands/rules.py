@@ -2,52 +2,53 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from pneumothorax.errors import UserError, warn
-from pneumothorax.inference.decision import Decision, read_decision, without_evidence
+from pneumothorax.inference.decision import Decision, read_decision
+from pneumothorax.inference.rule import Rule
 from pneumothorax.training.run import FoldFolder, newer_folds, useless
 
-RULE = ("threshold", "min_area", "top", "min_component", "gate")  # flags, and fields of a decision
+RULE = tuple(part.name for part in fields(Rule))  # also the names of the flags
 
 
 def chosen_decision(run: Path, options: Namespace) -> Decision:
     """Return the run's tuned decision with the flags that were given.
 
     Raises:
-        UserError: A flag is out of range, or the top and the threshold do not go together.
+        UserError: A flag is out of range, or the top threshold and the threshold do not go together.
     """
     given = {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
     path = run / "decision.json"
     if not path.is_file() and not given.keys() >= {"threshold", "min_area"}:
-        warn(f"no {path}; the rule is not tuned: run `pneumothorax tune --run {run.name}` for a better one")
+        warn(f"no {path}; the rule is not tuned: run `pneumothorax tune {run.name}` for a better one")
     decision = read_decision(path)
-    _check_top(path, decision, given)
-    changed = replace(decision, **given)
+    _check_top(path, decision.rule, given)
+    changed = replace(decision.rule, **given)
     # A rule chosen by hand has earned no score.
-    return decision if changed == decision else without_evidence(changed)
+    return decision if changed == decision.rule else Decision(changed)
 
 
-def _check_top(path: Path, decision: Decision, given: dict[str, float]) -> None:
-    """Make sure that no top lies below the threshold, where a flag meets what was tuned."""
-    values = {name: given.get(name, getattr(decision, name)) for name in ("threshold", "top")}
-    if values["top"] is None or not 0 <= values["top"] < values["threshold"] <= 1:
+def _check_top(path: Path, rule: Rule, given: dict[str, float]) -> None:
+    """Refuse a top threshold below the threshold, where a flag meets the tuned rule."""
+    values = {name: given.get(name, getattr(rule, name)) for name in ("threshold", "top_threshold")}
+    if values["top_threshold"] is None or not 0 <= values["top_threshold"] < values["threshold"] <= 1:
         return
     threshold, top = (
-        f"--{name} {value:g}"
+        f"--{name.replace('_', '-')} {value:g}"
         if name in given
-        else f"the {name} {value:g} of {path}"
+        else f"the {name.replace('_', ' ')} {value:g} of {path}"
         if path.is_file()
         else f"the default {name} {value:g}"
         for name, value in values.items()
     )
     raise UserError(
-        f"{top}, the probability that the minimum area counts, is below {threshold}, which masks are cut at",
-        "a top of at least the threshold",
-        f"give --top {values['threshold']:g} too"
-        if "top" not in given
-        else "give another --top or --threshold",
+        f"{top}, above which pixels count for the minimum area, is below {threshold}, which masks are cut at",
+        "a top threshold of at least the threshold",
+        f"give --top-threshold {values['threshold']:g} too"
+        if "top_threshold" not in given
+        else "give another --top-threshold or --threshold",
     )
 
 

@@ -27,7 +27,7 @@ from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
-from pneumothorax.training.run import FoldFolder, check_run, common_recipe, find_folds
+from pneumothorax.training.run import FoldFolder, check_exists, check_run, common_recipe, find_folds
 from pneumothorax.workspace import Workspace
 
 
@@ -103,17 +103,17 @@ def tune(options: Namespace) -> int:
     made_of = _made_of(run)
     decision = find_rule(parts)
     deciding.write_decision(run / "decision.json", decision, made_of)
-    print(decision)
-    gateless = [] if decision.without_gate is None else [("without the gate", decision.without_gate)]
+    print(decision.rule)
+    plain = decision.without_classification_threshold
     images = (decision.auc, decision.sensitivity, decision.specificity)
     for name, value in (
         (f"out of fold ({decision.images:,} images)", f"{decision.score:.4f}"),
         ("95 % interval, over patients", f"{decision.low:.4f} to {decision.high:.4f}"),
         ("on the images it was chosen on", f"{decision.fitted:.4f}"),
         ("all-empty", f"{decision.all_empty:.4f}"),
-        ("the threshold alone", f"{decision.ungated:.4f}"),
-        *((name, f"{value:.4f}") for name, value in gateless),
-        ("a perfect empty decision", f"{decision.ceiling:.4f}"),
+        ("the threshold alone", f"{decision.threshold_alone:.4f}"),
+        *([] if plain is None else [("without classification threshold", f"{plain:.4f}")]),
+        ("a perfect classifier", f"{decision.ceiling:.4f}"),
         ("image by image", tell(Screening(*images))),
     ):
         print(f"  {name:<34} {value}")
@@ -171,8 +171,12 @@ def figures(options: Namespace) -> int:
 
 
 def run_folder(options: Namespace) -> Path:
-    """Return the folder of the run that the command names."""
-    return Workspace(options.root).runs / (options.run or "seed")
+    """Return the folder of the run that the command names.
+
+    Raises:
+        UserError: It is not there.
+    """
+    return check_exists(Workspace(options.root).runs / (options.run or "seed"))
 
 
 def _made_of(run: Path) -> Digests | None:

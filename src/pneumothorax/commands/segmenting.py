@@ -12,13 +12,13 @@ from pneumothorax.segmentation.pipeline import check_rows, segment_images
 def segment(options: Namespace) -> int:
     """Find and outline a pneumothorax in a file or a folder of radiographs."""
     run = run_folder(options)
-    plan, decision = make_plan(run), chosen_decision(run, options)
+    plan, rule = make_plan(run), chosen_decision(run, options).rule
     if isinstance(plan, Trained):
         warn_if_older(run / "decision.json", plan.folds, "tune")
     rows = segment_images(
         options.images,
         plan,
-        decision,
+        rule,
         options.out,
         run=run.name,
         objects=[kind for kind in ("dicom_seg", "dicom_sc") if getattr(options, kind)],

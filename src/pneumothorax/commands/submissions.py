@@ -31,7 +31,7 @@ def submit(options: Namespace) -> int:
         path = options.file
         if unused := [name for name in (*RULE, "out") if getattr(options, name) is not None]:
             flag = "--" + unused[0].replace("_", "-")
-            raise UserError(f"{flag} with --file", "a --run to write a CSV from", "leave one of them out")
+            raise UserError(f"{flag} with --file", "a run to write a CSV from", "leave one of them out")
         rows = table.validate(path, _sample(options))
         print(f"{path}: {rows:,} rows, valid")
     if options.write_only:
@@ -91,8 +91,8 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     recipe = _origin(run, predictions)
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out: Path = options.out or workspace.submissions / f"{time}-{run.name}.csv"
-    table.write_submission(out, deciding.encode_all(predictions, decision), _sample(options))
-    rule = str(decision)
+    table.write_submission(out, deciding.encode_all(predictions, decision.rule), _sample(options))
+    rule = str(decision.rule)
     score = "" if decision.score is None else f"{decision.score:.4f}"
     record = ledger.Record(
         run=run.name,

@@ -51,7 +51,7 @@ def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
         last = fold_numbers(recipe)[-1]
         raise UserError(f"fold {fold}", f"0 to {last} under the split {recipe.split!r}", remedy)
     if recipe.split == "folds":
-        assigned = assign_folds(table, recipe.folds, recipe.seed)
+        assigned = assign_folds(table, recipe.fold_count, recipe.seed)
         parts = np.where(assigned == fold, "validation", "train")
     else:
         parts = paper_split(table, recipe.seed)
@@ -72,7 +72,7 @@ def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
 
 def fold_numbers(recipe: Recipe) -> list[int]:
     """List the folds that a recipe's split has; the paper's has one."""
-    return list(range(recipe.folds if recipe.split == "folds" else 1))
+    return list(range(recipe.fold_count if recipe.split == "folds" else 1))
 
 
 def assign_folds(table: pd.DataFrame, folds: int, seed: int) -> npt.NDArray[np.int64]:

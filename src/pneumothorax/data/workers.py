@@ -28,7 +28,7 @@ def open_pool(
         start: "spawn" or "forkserver".
         initializer: Function called with the arguments in each process.
         *arguments: Arguments of the initializer.
-        remedy: The next step where there can be no processes.
+        remedy: The next step for the user if they cannot be started.
 
     Raises:
         UserError: The system has no room for the semaphores that processes use to wait for each other.

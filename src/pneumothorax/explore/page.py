@@ -112,7 +112,7 @@ def _assign(studies: pd.DataFrame, recipe: Recipe) -> tuple[npt.NDArray[np.int64
     if not train.any():
         return assigned, ""
     try:
-        assigned[train] = folds.assign_folds(studies[train], recipe.folds, recipe.seed)
+        assigned[train] = folds.assign_folds(studies[train], recipe.fold_count, recipe.seed)
     except UserError as error:
         return assigned, f"There are no folds: {error}."
     return assigned, ""
@@ -218,8 +218,8 @@ def _folds(train: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     share = f"{leak.images / leak.held_out:.0%}" if leak.held_out else "none"
     caption = "Contents of each fold."
     return {
-        "words": f"{counted(recipe.folds, 'fold')} of recipe {recipe.name}, seed {recipe.seed}. They share "
-        f"{counted(statistics.count_shared(train, assigned), 'patient')}.",
+        "words": f"{counted(recipe.fold_count, 'fold')} of recipe {recipe.name}, seed {recipe.seed}. They "
+        f"share {counted(statistics.count_shared(train, assigned), 'patient')}.",
         "charts": [_chart(data_charts.draw_folds(train, assigned), "folds", caption)],
         "table": (head, rows, "The folds"),
         "leak": f"The paper's split, by image, would have {counted(leak.patients, 'patient')} on more than "

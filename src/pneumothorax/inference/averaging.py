@@ -101,7 +101,10 @@ def average(sources: Sequence[Source], folder: Path) -> Predictions:
         mean = np.average(told, axis=0, weights=[source.weight for source in sources])
         studies = studies.assign(image_probability=mean.round(6))
     elif len(silent) < len(sources):
-        warn(f"{', '.join(silent)} has no classification head: {folder.name} has none, and no gate")
+        warn(
+            f"{', '.join(silent)} has no classification head: {folder.name} has no image-level probability, "
+            "and no classification threshold"
+        )
     maps = _mean_maps(sources, studies.index, size, f"average {folder.name}")
     return write_predictions(folder, maps, studies.reset_index(drop=True), size)
 

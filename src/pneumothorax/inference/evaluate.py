@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pneumothorax.inference.classification import Screening, image_scores, screen, tell
-from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import count
 from pneumothorax.inference.predictions import STEPS, Predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.metric import dice, soft_dice, total_dice
 
 PAPER = {"total": 0.3785, "mean": 0.3003}
@@ -62,7 +62,7 @@ def evaluate(predictions: Predictions, masks: np.ndarray, smooth: float) -> Scor
         np.asarray(predictions.probabilities)[chosen].astype(np.float32) / STEPS,
         smooth,
     )
-    counts = count(predictions, np.array([Decision().threshold]))
+    counts = count(predictions, np.array([Rule().threshold]))
     area, overlap, truth = counts.area[:, 0], counts.overlap[:, 0], counts.truth
     hard = dice(overlap, truth, area)
     return Scores(

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data import rle
-from pneumothorax.inference.decision import Decision, decide, image_probabilities, upsample
+from pneumothorax.inference.decision import decide, image_probabilities, upsample
 from pneumothorax.inference.predictions import STEPS, Floats, Predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.metric import dice
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.05), 2)
@@ -52,8 +53,8 @@ def join(counts: Sequence[Counts]) -> Counts:
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The connected pieces of all images' masks at one threshold.
+class Components:
+    """The connected components of all images' masks at one threshold.
 
     Attributes:
         image: int64 array of shape (P,): whose.
@@ -87,24 +88,24 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
     return Counts(area, overlap, truth, predictions.image_probability)
 
 
-def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -> Pieces:
-    """Find the connected pieces of some images' masks.
+def find_components(parts: Sequence[Predictions], threshold: float, wanted: Flags) -> Components:
+    """Find the connected components of some images' masks.
 
     Args:
         parts: Probabilities of N images together.
         threshold: Where they are cut.
-        wanted: Shape (N,): which of them; the others have no piece.
+        wanted: Shape (N,): which of them; the others have no component.
     """
     found = [(np.zeros(0, np.int64),) * 3]
     images = ((probability, mask) for part in parts for probability, mask in _with_truth(part))
     for image, (probability, truth) in enumerate(
-        tqdm(images, "pieces", len(wanted), unit="image", disable=None)
+        tqdm(images, "components", len(wanted), unit="image", disable=None)
     ):
         if not wanted[image]:
             continue
         mask = (upsample(probability) > threshold * STEPS).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)
-        if not width:  # OpenCV's search for pieces crashes on an empty box
+        if not width:  # OpenCV's search for components crashes on an empty box
             continue
         box = (slice(top, top + height), slice(left, left + width))
         number, labels, stats, _ = cv2.connectedComponentsWithStats(mask[box], connectivity=8)
@@ -113,31 +114,30 @@ def find_pieces(parts: Sequence[Predictions], threshold: float, wanted: Flags) -
         if truth is not None:
             inside = np.bincount(labels[truth[box]], minlength=number)
         found.append((np.full(number - 1, image, np.int64), areas, inside[1:]))
-    return Pieces(*map(np.concatenate, zip(*found, strict=True)))
+    return Components(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def measure_masks(predictions: Predictions, decision: Decision) -> tuple[Integers, Integers, Integers]:
+def measure_masks(predictions: Predictions, rule: Rule) -> tuple[Integers, Integers, Integers]:
     """Decide on every image at 1024x1024 and count the pixels of the masks.
 
     Returns:
         Pixels in both masks, in the true mask and in the predicted mask, each int64 of shape (N,).
     """
     each = []
-    told = image_probabilities(predictions, decision)
-    images = zip(_with_truth(predictions), told, strict=True)
+    images = zip(_with_truth(predictions), image_probabilities(predictions, rule), strict=True)
     for (probability, truth), image_probability in tqdm(
         images, "decide", len(predictions.studies), unit="image", disable=None
     ):
-        mask = decide(probability, decision, image_probability=image_probability)
+        mask = decide(probability, rule, image_probability=image_probability)
         true = np.zeros_like(mask) if truth is None else truth
         each.append(tuple(map(np.count_nonzero, (mask & true, true, mask))))
     overlap, truths, areas = np.array(each, dtype=np.int64).reshape(-1, 3).T
     return overlap, truths, areas
 
 
-def judge(predictions: Predictions, decision: Decision) -> Floats:
+def judge(predictions: Predictions, rule: Rule) -> Floats:
     """Decide on every image at 1024x1024 and return its Dice, float64 of shape (N,)."""
-    return dice(*measure_masks(predictions, decision))
+    return dice(*measure_masks(predictions, rule))
 
 
 def _with_truth(predictions: Predictions) -> Iterator[tuple[npt.NDArray[np.uint8], Flags | None]]:

@@ -17,17 +17,25 @@ from pneumothorax.inference.classification import image_scores, screen
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.pixel_counts import (
     THRESHOLDS,
+    Components,
     Counts,
     Flags,
     Floats,
     Integers,
-    Pieces,
     count,
-    find_pieces,
+    find_components,
     join,
 )
 from pneumothorax.inference.predictions import Predictions
-from pneumothorax.inference.search import Rule, apply, is_kept, measure, search, to_decision, with_component
+from pneumothorax.inference.search import (
+    Candidate,
+    apply,
+    is_kept,
+    measure,
+    search,
+    to_rule,
+    with_component,
+)
 from pneumothorax.metric import dice
 
 GROUPS = 5  # of patients, where a run has a single fold
@@ -38,7 +46,7 @@ Rounds = Sequence[tuple[Flags, Flags]]  # (images that choose, images that are j
 
 @dataclass(frozen=True)
 class Tuned:
-    """A rule, and how each image fared by rules that it had no part in choosing.
+    """A decision, and how each image fared by rules that it had no part in choosing.
 
     Attributes:
         decision: The rule that is best on all images, with the nested score.
@@ -87,35 +95,41 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
     counts = join([count(part) for part in parts])
     patients = np.concatenate([patients_of(part.studies).to_numpy() for part in parts])
     rounds = _rounds(_groups(parts, patients), counts.truth > 0)
-    # Without the gate the search is repeated: the best of those rules is what the gate must beat.
-    searched = (
-        [counts] if counts.image_probability is None else [counts, replace(counts, image_probability=None)]
-    )
+    searched = [counts]
+    if counts.image_probability is not None:  # again without it: what the classification threshold must beat
+        searched.append(replace(counts, image_probability=None))
     chosen = [[search(one.take(choosing)) for choosing, _ in rounds] for one in searched]
-    pieces = _pieces_of(parts, counts, list(itertools.chain(*chosen)))
-    chosen = [_with_components(counts, rules, rounds, pieces) for rules in chosen]
-    (nested, found), *gateless = [_judge_by_others(counts, rules, rounds, pieces) for rules in chosen]
-    final = chosen[0][-1]
-    fitted = apply(counts, final, pieces[final.threshold])
-    empty = counts.truth == 0
-    plain = dice(counts.overlap, counts.truth[:, None], counts.area)[:, final.threshold]
-    low, high = bootstrap(nested, patients)
+    components = _components_of(parts, counts, list(itertools.chain(*chosen)))
+    chosen = [_with_components(counts, candidates, rounds, components) for candidates in chosen]
+    (nested, found), *others = [
+        _judge_by_others(counts, candidates, rounds, components) for candidates in chosen
+    ]
+    final, positive = chosen[0][-1], counts.truth > 0
     scores = np.concatenate([image_scores(part) for part in parts])
-    screening = screen(~empty, scores, found)
-    decision = replace(
-        to_decision(final),
+    low, high = bootstrap(nested, patients)
+    decision = Decision(
+        to_rule(final),
         score=float(nested.mean()),
         low=low,
         high=high,
-        fitted=float(fitted.mean()),
-        all_empty=float(empty.mean()),
-        ungated=float(plain.mean()),
-        without_gate=float(gateless[0][0].mean()) if gateless else None,
-        ceiling=float(np.where(empty, 1.0, plain).mean()),
-        images=len(empty),
-        **asdict(screening),
+        fitted=float(apply(counts, final, components[final.threshold]).mean()),
+        without_classification_threshold=float(others[0][0].mean()) if others else None,
+        images=len(positive),
+        **_by_threshold_alone(counts, final.threshold),
+        **asdict(screen(positive, scores, found)),
     )
-    return Tuned(decision, nested, ~empty, scores, patients)
+    return Tuned(decision, nested, positive, scores, patients)
+
+
+def _by_threshold_alone(counts: Counts, threshold: int) -> dict[str, float]:
+    """Return the evidence that only needs masks cut at a threshold, given as its place in `THRESHOLDS`."""
+    empty = counts.truth == 0
+    plain = dice(counts.overlap, counts.truth[:, None], counts.area)[:, threshold]
+    return {
+        "all_empty": float(empty.mean()),
+        "threshold_alone": float(plain.mean()),
+        "ceiling": float(np.where(empty, 1.0, plain).mean()),
+    }
 
 
 def bootstrap(
@@ -171,17 +185,17 @@ def _rounds(groups: Integers, positive: Flags) -> Rounds:
 
 
 def _with_components(
-    counts: Counts, rules: list[Rule], rounds: Rounds, pieces: dict[int, Pieces]
-) -> list[Rule]:
-    """Add to each rule the least size of a piece that the images which chose it choose."""
+    counts: Counts, candidates: list[Candidate], rounds: Rounds, components: dict[int, Components]
+) -> list[Candidate]:
+    """Add to each candidate the minimum component that is best on the images which chose it."""
     return [
-        with_component(counts, rule, pieces[rule.threshold], choosing)
-        for rule, (choosing, _) in zip(rules, rounds, strict=True)
+        with_component(counts, candidate, components[candidate.threshold], choosing)
+        for candidate, (choosing, _) in zip(candidates, rounds, strict=True)
     ]
 
 
 def _judge_by_others(
-    counts: Counts, rules: list[Rule], rounds: Rounds, pieces: dict[int, Pieces]
+    counts: Counts, candidates: list[Candidate], rounds: Rounds, components: dict[int, Components]
 ) -> tuple[Floats, Flags]:
     """Score each image by the rule that it had no part in choosing; where there is none, by the last.
 
@@ -190,16 +204,19 @@ def _judge_by_others(
     """
     overlap, area = np.zeros((2, len(counts.truth)), np.int64)
     # The last rule judges all, and then every other one its own images.
-    for rule, (_, judged) in reversed(list(zip(rules, rounds, strict=True))):
-        for whole, part in zip((overlap, area), measure(counts, rule, pieces[rule.threshold]), strict=True):
+    for candidate, (_, judged) in reversed(list(zip(candidates, rounds, strict=True))):
+        measured = measure(counts, candidate, components[candidate.threshold])
+        for whole, part in zip((overlap, area), measured, strict=True):
             whole[judged] = part[judged]
     return dice(overlap, counts.truth, area), area > 0
 
 
-def _pieces_of(parts: Sequence[Predictions], counts: Counts, rules: list[Rule]) -> dict[int, Pieces]:
-    """Find the pieces at every threshold that a rule has, of the images that it does not leave empty."""
+def _components_of(
+    parts: Sequence[Predictions], counts: Counts, candidates: list[Candidate]
+) -> dict[int, Components]:
+    """Find the components at every candidate's threshold, of the images that it does not leave empty."""
     wanted: dict[int, Flags] = {}
-    for rule in rules:
-        kept = is_kept(counts, rule)
-        wanted[rule.threshold] = wanted.get(rule.threshold, np.zeros(len(kept), bool)) | kept
-    return {at: find_pieces(parts, float(THRESHOLDS[at]), images) for at, images in wanted.items()}
+    for candidate in candidates:
+        kept = is_kept(counts, candidate)
+        wanted[candidate.threshold] = wanted.get(candidate.threshold, np.zeros(len(kept), bool)) | kept
+    return {at: find_components(parts, float(THRESHOLDS[at]), images) for at, images in wanted.items()}

@@ -2,7 +2,7 @@
 
 The mean Dice over all images, and any mean of positives and negatives, reward a network that finds nothing;
 its gain is 0. So is that of an untrained network, for any maps. The rules are a small grid of
-those that `inference.rules` searches after training, at the network's own size.
+those that `inference.search` searches after training, at the network's own size.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """Choose the cases to picture, and prepare the data of all cases for the page: see `web/cases.js`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pneumothorax.inference.predictions import Predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.legs import last_leg
 from pneumothorax.report import pictures
 from pneumothorax.report.evaluation import Evaluation
@@ -92,6 +94,11 @@ def list_choices(run: Evaluation) -> list[tuple[str, str, list[tuple[str, str]]]
     return choices
 
 
+def rule_controls() -> list[dict[str, Any]]:
+    """Return the controls of the rule in the viewer: name, label, help and range of each part."""
+    return [{"name": part.name, **part.metadata} for part in fields(Rule)]
+
+
 def describe_cases(
     runs: Sequence[Evaluation], orders: Sequence[np.ndarray], pictured: np.ndarray, *, identify: bool
 ) -> dict[str, Any]:
@@ -115,12 +122,11 @@ def describe_cases(
 
 
 def _results(run: Evaluation, order: np.ndarray) -> dict[str, Any]:
-    names = ("threshold", "top", "min_area", "min_component", "gate")
     image_probability = run.counts.image_probability
     return {
         "name": run.name,
         "size": run.parts[0].probabilities.shape[1],
-        "rule": {name: getattr(run.decision, name) for name in names},
+        "rule": asdict(run.decision.rule),
         "overlap": run.overlap[order].tolist(),
         "area": run.area[order].tolist(),
         "score": run.scores[order].round(4).tolist(),

@@ -30,6 +30,7 @@ from pneumothorax.inference.pixel_counts import (
     measure_masks,
 )
 from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.metric import dice, smoothed_dice, total_dice
 from pneumothorax.recipe import Recipe
@@ -68,7 +69,7 @@ class Evaluation:
         parts: The probabilities.
         studies: Table of N rows with the columns fold and side beside those of `Predictions`.
         counts: Pixels above every threshold.
-        decision: The rule in force.
+        decision: The rule in force, and the evidence for it.
         is_tuned: Whether `tune` chose it.
         newer: What has been trained or predicted since then: names of folds, or of the ensemble's folder.
         overlap: int64 of shape (N,), pixels in both masks at 1024x1024.
@@ -126,14 +127,14 @@ class Evaluation:
         return (float(self.dice.mean()), *bootstrap(self.dice, patients_of(self.studies)))
 
     def ceiling(self) -> float:
-        """Return what the masks cut at the threshold would score, if someone told which are empty."""
-        at = int(np.abs(THRESHOLDS - self.decision.threshold).argmin())
+        """Return what the masks cut at the threshold would score with a perfect classifier."""
+        at = int(np.abs(THRESHOLDS - self.decision.rule.threshold).argmin())
         plain = dice(self.counts.overlap[:, at], self.truth, self.counts.area[:, at])
         return float(np.where(self.positive, plain, 1.0).mean())
 
 
-def rule_of(run: Path, folds: Sequence[FoldFolder]) -> Decision:
-    """Return the rule that a run's cases are shown by: the tuned one, else a cut at 0.5.
+def decision_of(run: Path, folds: Sequence[FoldFolder]) -> Decision:
+    """Return the decision that a run's cases are shown by: the tuned one, else a cut at 0.5.
 
     Trained on positives alone, a network is judged as the paper's: tuned, it would leave most images empty.
     """
@@ -174,12 +175,13 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         parts: The probabilities, with the truth.
 
     Raises:
-        UserError: An image is there twice, or the rule has a gate and the parts have no classification head.
+        UserError: An image is there twice, or the rule has a classification threshold and the parts have no
+            classification head.
     """
     studies = _join_studies(run, parts)
-    decision = rule_of(run, folds)
+    decision = decision_of(run, folds)
     counts = join([count(part) for part in parts])
-    measured = [measure_masks(part, decision) for part in parts]
+    measured = [measure_masks(part, decision.rule) for part in parts]
     overlap, truth, area = (np.concatenate(column) for column in zip(*measured, strict=True))
     recipe = read_recipe(folds[0]) if folds else None
     soft, sides, pixels = _look_at_truth(parts, recipe)
@@ -192,7 +194,7 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         recipe=recipe,
         part="test part" if parts[0].folder.name == "test" else "out of fold",
         parts=parts,
-        studies=studies.assign(side=_with_sides_of_masks(parts, decision, sides, marked)),
+        studies=studies.assign(side=_with_sides_of_masks(parts, decision.rule, sides, marked)),
         counts=counts,
         decision=decision,
         is_tuned=is_tuned,
@@ -276,7 +278,7 @@ def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
     positive = counts.truth > 0
     if not positive.any():
         return Table1()
-    half = int(np.abs(THRESHOLDS - Decision().threshold).argmin())
+    half = int(np.abs(THRESHOLDS - Rule().threshold).argmin())
     overlap, truth, area = counts.overlap[positive, half], counts.truth[positive], counts.area[positive, half]
     return Table1(
         soft_total=float(smoothed_dice(soft[:, 0].sum(), soft[:, 1].sum(), smooth)),
@@ -287,7 +289,7 @@ def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
 
 
 def _with_sides_of_masks(
-    parts: Sequence[Predictions], decision: Decision, sides: list[str], marked: np.ndarray
+    parts: Sequence[Predictions], rule: Rule, sides: list[str], marked: np.ndarray
 ) -> list[str]:
     """Fill in the side of the predicted mask at the rows of false alarms."""
     whole = [(part, row) for part in parts for row in range(len(part.studies))]
@@ -295,5 +297,5 @@ def _with_sides_of_masks(
     for at in marked:
         part, row = whole[at]
         image_probability = None if part.image_probability is None else float(part.image_probability[row])
-        filled[at] = side_of(decide(part.probabilities[row], decision, image_probability=image_probability))
+        filled[at] = side_of(decide(part.probabilities[row], rule, image_probability=image_probability))
     return filled

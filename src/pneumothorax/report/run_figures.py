@@ -6,13 +6,14 @@ import numpy as np
 
 from pneumothorax.data import rle
 from pneumothorax.data.dicom import read_radiograph
-from pneumothorax.inference.decision import Decision, decide
+from pneumothorax.inference.decision import decide
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions
+from pneumothorax.inference.rule import Rule
 from pneumothorax.report.curves import draw_curves, read_course
-from pneumothorax.report.evaluation import evaluated_parts, rule_of
+from pneumothorax.report.evaluation import decision_of, evaluated_parts
 from pneumothorax.report.figures import Case, draw_cases, draw_histogram, pick_cases, save_figure
 from pneumothorax.training.run import find_folds
 
@@ -37,35 +38,35 @@ def draw_run(run: Path) -> list[Path]:
     if folds:
         save_figure(draw_curves({fold.path.name: read_course(fold) for fold in folds}), curves)
     parts = evaluated_parts(run, folds)
-    decision = rule_of(run, folds)
-    scored = [_positive_dice(part, decision) for part in parts]
+    rule = decision_of(run, folds).rule
+    scored = [_positive_dice(part, rule) for part in parts]
     each = np.concatenate([scores for _, scores in scored])
     if not len(each):
         return drawn
     draw_histogram(each, histogram, PAPER["mean"])
     places = [(part, row) for part, (rows, _) in zip(parts, scored, strict=True) for row in rows]
     groups = {
-        name: [make_case(places[at][0], int(places[at][1]), decision, each[at]) for at in chosen]
+        name: [make_case(places[at][0], int(places[at][1]), rule, each[at]) for at in chosen]
         for name, chosen in pick_cases(each, COLUMNS).items()
     }
     draw_cases(groups, sheet)
     return [*drawn, histogram, sheet]
 
 
-def _positive_dice(part: Predictions, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows with a pneumothorax and the decision's Dice on each."""
+def _positive_dice(part: Predictions, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with a pneumothorax and the rule's Dice on each."""
     rows = np.flatnonzero(part.studies["area"].to_numpy() > 0)
     chosen = Predictions(part.folder, part.probabilities[rows], part.studies.iloc[rows])
-    return rows, judge(chosen, decision)
+    return rows, judge(chosen, rule)
 
 
-def make_case(part: Predictions, row: int, decision: Decision, score: float) -> Case:
+def make_case(part: Predictions, row: int, rule: Rule, score: float) -> Case:
     """Read one image again, at full size, with its truth and prediction.
 
     Args:
         part: Holds the image's probability.
         row: Row of the image in the part.
-        decision: The rule that makes the prediction.
+        rule: The rule that makes the prediction.
         score: Dice for the title.
 
     Raises:
@@ -74,6 +75,6 @@ def make_case(part: Predictions, row: int, decision: Decision, score: float) -> 
     study = part.studies.iloc[row]
     image = read_radiograph(Path(study["path"])).pixels
     image_probability = None if part.image_probability is None else float(part.image_probability[row])
-    prediction = decide(part.probabilities[row], decision, image.shape, image_probability)
+    prediction = decide(part.probabilities[row], rule, image.shape, image_probability)
     title = f"Dice {score:.2f}, truth {study['area']:,} px"
     return Case(title, image, rle.decode(study["EncodedPixels"], image.shape), prediction)

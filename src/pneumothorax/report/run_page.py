@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from pneumothorax.inference.rule import EXPLAINED
 from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, scale, summary
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
@@ -66,6 +67,8 @@ def write_report(
         "cases": {
             "explained": _explain_cases(evaluations, packed, len(chosen)),
             "choices": cases.list_choices(evaluations[0]),
+            "controls": cases.rule_controls(),
+            "rule_explained": EXPLAINED,
             "data": cases.describe_cases(evaluations, orders, pictured, identify=identify),
             "pictures": partial(zip, chosen.tolist(), packed.cases, strict=True),
         },
@@ -101,10 +104,10 @@ def _notes(runs: Sequence[Evaluation], chosen: np.ndarray, packed: pictures.Pack
         notes.append("No image shows a pneumothorax: there is no Dice to draw.")
     for run in runs:
         if not run.is_tuned:
-            notes.append(f"The rule of {run.name} is not tuned: {run.decision}.")
+            notes.append(f"The rule of {run.name} is not tuned: {run.decision.rule}.")
         if run.newer:
             notes.append(
-                f"The rule of {run.name} is older than {', '.join(run.newer)}; run `pneumothorax tune --run "
+                f"The rule of {run.name} is older than {', '.join(run.newer)}; run `pneumothorax tune "
                 f"{run.name}` again. Its metric is not the nested one."
             )
     return notes
@@ -216,10 +219,10 @@ def _decision(run: Evaluation, number: int) -> dict[str, Any]:
     caption = f"{label}, the others unchanged. Small components are not left out here."
     if run.is_nested:
         caption += " These are the images that the rule was chosen on."
-    area = "The metric by top and least area, the threshold unchanged; dot: the rule."
+    area = "The metric by top threshold and minimum area, the threshold unchanged; dot: the rule."
     return {
         "name": f"Run {run.name}",
-        "words": f"{'Tuned' if run.is_tuned else 'Not tuned'}: {run.decision}.",
+        "words": f"{'Tuned' if run.is_tuned else 'Not tuned'}: {run.decision.rule}.",
         "figures": [
             (to_svg(decision_charts.draw_sweeps(run), f"sweeps-{number}", label), caption, True),
             (to_svg(decision_charts.draw_map(run), f"map-{number}", area), area, False),
@@ -233,7 +236,7 @@ def _decision(run: Evaluation, number: int) -> dict[str, Any]:
 
 
 def _explain_cases(runs: Sequence[Evaluation], packed: pictures.Packed, number: int) -> str:
-    rules = "; ".join(f"{run.name}: {run.decision}" for run in runs)
+    rules = "; ".join(f"{run.name}: {run.decision.rule}" for run in runs)
     return (
         f"{counted(number, 'case')}, each run by its own rule ({rules}). Pictures are up to "
         f"{packed.side} pixels, compressed; probabilities are exact, and masks are decided in this page at "

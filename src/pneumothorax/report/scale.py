@@ -47,8 +47,8 @@ OUT_OF_FOLD_IMAGES = 12_047
 NORMAL_INTERVAL = 2 * 1.96  # standard errors in a 95 % interval
 
 CAPTION = (
-    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect gate "
-    "with these masks. Lines, all of other images: "
+    "Dot and band: the run's metric and its interval; cross: all-empty on these images; bar: a perfect "
+    "classifier with these masks. Lines, all of other images: "
     + "; ".join(f"{one.score:.4f} {one.explained}" for one in REFERENCES)
     + ". All but the first are of the private leaderboard of 2019."
 )
@@ -58,7 +58,7 @@ LABEL_HEIGHT, GROUND = 0.44, {"facecolor": "#ffffff", "edgecolor": "none", "pad"
 
 
 def draw_scale(runs: Sequence[Evaluation]) -> Figure:
-    """Draw the metric of each run on one scale with all-empty, the perfect gate and the reference scores.
+    """Draw the metric of each run on one scale with all-empty, a perfect classifier and the references.
 
     The figure is narrow, and names stand inside it, so that it can be read at a phone's width.
     """

@@ -39,7 +39,7 @@ def score_table(runs: Sequence[Evaluation]) -> Table:
                 number(_mean(~found[~run.positive]), 3),
             )
         )
-    head = ["run", "metric", "95 % interval", "all-empty", "perfect gate"]
+    head = ["run", "metric", "95 % interval", "all-empty", "perfect classifier"]
     head += ["Dice of positives", "of negatives", "sensitivity", "specificity"]
     return head, rows, f"Competition metric, {len(runs[0].studies):,} images, {runs[0].part}"
 
@@ -55,8 +55,8 @@ def explain_scores(runs: Sequence[Evaluation]) -> str:
             "those of the final rule, which the cases below are shown by."
         )
     return (
-        f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect gate would leave every "
-        "negative empty."
+        f"{how} Intervals: 95 %, by drawing patients with replacement. A perfect classifier would leave "
+        "every negative empty."
     )
 
 
@@ -94,13 +94,13 @@ def facts_of(run: Evaluation) -> Facts:
             "Patients",
             f"{len(set(patients_of(studies[known]))):,}" + ("" if known.all() else ", some unknown"),
         ),
-        ("Rule", f"{run.decision}" + ("" if run.is_tuned else " (not tuned)")),
+        ("Rule", f"{run.decision.rule}" + ("" if run.is_tuned else " (not tuned)")),
     ]
     if run.recipe is None:
         return rows
     grouped = run.recipe.split == "folds"
     split = "grouped by patient" if grouped else "the paper's split, by image: patients lie on both sides"
-    planned = run.recipe.folds if grouped else 1
+    planned = run.recipe.fold_count if grouped else 1
     sizes = dict.fromkeys(leg.size for leg in legs_of(run.recipe))
     rows += [
         ("Folds", f"{len(run.folds)} of {planned}, {split}"),

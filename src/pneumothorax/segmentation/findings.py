@@ -14,8 +14,9 @@ from pneumothorax.data.dicom import Radiograph
 from pneumothorax.data.laterality import side_of
 from pneumothorax.data.plausibility import is_flat, looks_like_chest
 from pneumothorax.data.spacing import is_of_larger_image
-from pneumothorax.inference.decision import Decision, decide, upsample
+from pneumothorax.inference.decision import decide, upsample
 from pneumothorax.inference.predictions import STEPS, Maps
+from pneumothorax.inference.rule import Rule
 
 FRONTAL = (None, "PA", "AP")  # views with known sides; a file without a view counts as frontal
 LATERAL = ("LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "LEFT LATERAL", "RIGHT LATERAL")
@@ -60,7 +61,7 @@ class Findings:
 
 
 def find(
-    radiograph: Radiograph, probability: Maps, image_probability: float | None, decision: Decision
+    radiograph: Radiograph, probability: Maps, image_probability: float | None, rule: Rule
 ) -> tuple[Findings, Mask]:
     """Apply the rule to one image, and describe the result.
 
@@ -69,13 +70,13 @@ def find(
         probability: Probability of the image stretched to a square, uint8 of shape (S, S), values 255 p.
         image_probability: Image-level probability of a pneumothorax; None for a network without a
             classification head.
-        decision: The rule.
+        rule: Rule from probability to mask.
 
     Returns:
         The findings, and the mask: bool of shape (H, W).
     """
     height, width = radiograph.pixels.shape
-    mask = decide(probability, decision, (height, width), image_probability)
+    mask = decide(probability, rule, (height, width), image_probability)
     score = float(probability.max()) / STEPS if image_probability is None else image_probability
     area = int(np.count_nonzero(mask))
     within = float(upsample(probability, (height, width))[mask].mean()) / STEPS if area else 1 - score

@@ -19,8 +19,8 @@ from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph, read_radiograph
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference import plan as planning
-from pneumothorax.inference.decision import Decision, without_evidence
 from pneumothorax.inference.predictions import Maps
+from pneumothorax.inference.rule import Rule
 from pneumothorax.report.page_text import printable
 from pneumothorax.segmentation import log, results
 from pneumothorax.segmentation.findings import doubts, find
@@ -35,7 +35,7 @@ AHEAD = 16  # images read ahead of the network, or waiting to be written
 def segment_images(
     images: Path,
     plan: planning.Plan,
-    decision: Decision,
+    rule: Rule,
     out: Path,
     *,
     run: str,
@@ -48,7 +48,7 @@ def segment_images(
     Args:
         images: The file, or the folder.
         plan: Networks, and the input size of each.
-        decision: Rule from probability to mask.
+        rule: Rule from probability to mask.
         out: Folder of the results: new, empty, or an older one of the same images.
         run: Name of the run, for the table.
         objects: DICOM objects to write besides: 'dicom_seg', 'dicom_sc' or both.
@@ -61,7 +61,7 @@ def segment_images(
     Raises:
         UserError: The rule does not suit the networks, or images or folder cannot be used.
     """
-    check_rule(plan, decision)
+    check_rule(plan, rule)
     if objects:
         need_highdicom()
     found = find_inputs(images, log.LOG, skip_bad=skip_bad)
@@ -73,18 +73,18 @@ def segment_images(
         read_radiograph(images)  # a single broken file is one line, at once
     check_out(out)
     names = [one.name for one in found.images]
-    made_by = f"{planning.digest_plan(plan)} {without_evidence(decision)!r}"
+    made_by = f"{planning.digest_plan(plan)} {rule!r}"
     task = Task(
         out=out,
         source=log.digest_source(images),
         plan=plan,
-        decision=decision,
+        rule=rule,
         paths=results.plan_files(names),
         objects=list(objects),
         identify=identify,
         made_by=made_by,
     )
-    about = {"run": run, "rule": str(decision), "pneumothorax": __version__}
+    about = {"run": run, "rule": str(rule), "pneumothorax": __version__}
     with alone(out):
         done = _all_rows(found.images, task)
         rows = [done[name] for name in names]
@@ -206,7 +206,7 @@ def _write(
     one: Input, radiograph: Radiograph, probability: Maps, image_probability: float | None, task: Task
 ) -> Row:
     """Decide on an image and write its files."""
-    findings, mask = find(radiograph, probability, image_probability, task.decision)
+    findings, mask = find(radiograph, probability, image_probability, task.rule)
     drawn, path, warnings = results.draw(radiograph.pixels, mask), task.paths[one.name], doubts(radiograph)
     files = results.write_pictures(task.out, path, mask, drawn)
     if task.objects:

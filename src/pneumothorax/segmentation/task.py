@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pneumothorax.errors import UserError
 from pneumothorax.inference import plan as planning
-from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.rule import Rule
 from pneumothorax.locks import LOCK_NAME
 from pneumothorax.segmentation import log, results
 from pneumothorax.workspace import locked
@@ -21,7 +21,7 @@ class Task:
         out: The folder of results.
         source: Digest of the input (see `log.digest_source`).
         plan: The networks.
-        decision: The rule.
+        rule: Rule from probability to mask.
         paths: Path of each image's files, by its name.
         objects: Requested DICOM objects, 'dicom_seg' and 'dicom_sc'.
         identify: Whether results name the patient.
@@ -31,21 +31,22 @@ class Task:
     out: Path
     source: str
     plan: planning.Plan
-    decision: Decision
+    rule: Rule
     paths: dict[str, str]
     objects: list[str]
     identify: bool
     made_by: str
 
 
-def check_rule(plan: planning.Plan, decision: Decision) -> None:
-    """Refuse a gate that nothing can pass."""
+def check_rule(plan: planning.Plan, rule: Rule) -> None:
+    """Refuse a classification threshold where a network has no classification head."""
     silent = planning.silent_runs(plan)
-    if silent and decision.gate:
+    if silent and rule.classification_threshold:
         raise UserError(
-            f"gate {decision.gate:g} for {', '.join(silent)}, which has no classification head",
+            f"classification threshold {rule.classification_threshold:g} for {', '.join(silent)}, which has "
+            "no classification head",
             "networks with a classification head",
-            "use --gate 0, or tune again",
+            "use --classification-threshold 0, or tune again",
         )
 
 

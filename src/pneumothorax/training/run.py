@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pneumothorax import __version__
-from pneumothorax.errors import UserError
+from pneumothorax.errors import UserError, nearest
 from pneumothorax.recipe import Recipe, differences, from_json, to_json
 from pneumothorax.training.provenance import digest_weights, read_note
 from pneumothorax.workspace import atomic, reading, write_text
@@ -109,6 +109,22 @@ def fold_folders(run: Path) -> list[FoldFolder]:
     return [FoldFolder(path) for path in sorted(run.glob("fold*")) if re.fullmatch("fold[0-9]+", path.name)]
 
 
+def check_exists(run: Path) -> Path:
+    """Return a run's folder.
+
+    Raises:
+        UserError: It is not there.
+    """
+    if not run.is_dir():
+        there = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
+        raise UserError(
+            f"no run {run}",
+            f"one of {', '.join(there) or 'none yet'}",
+            nearest(run.name, there) or "run `pneumothorax train`",
+        )
+    return run
+
+
 def find_folds(run: Path) -> list[FoldFolder]:
     """List the trained folds of a run.
 
@@ -116,11 +132,7 @@ def find_folds(run: Path) -> list[FoldFolder]:
         UserError: There is no run, no fold with weights in it, or a fold that has not finished or whose state
             is damaged.
     """
-    if not run.is_dir():
-        there = sorted(path.name for path in run.parent.glob("*") if path.is_dir())
-        raise UserError(
-            f"no run {run}", f"one of {', '.join(there) or 'none yet'}", "run `pneumothorax train`"
-        )
+    check_exists(run)
     folds = [fold for fold in fold_folders(run) if fold.weights.is_file()]
     if not folds:
         raise UserError(f"no trained fold in {run}", "fold<k>/best.weights.h5", "run `pneumothorax train`")

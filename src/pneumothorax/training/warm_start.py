@@ -15,7 +15,7 @@ from pneumothorax.training import hosts
 from pneumothorax.training.run import FoldFolder, load_state, read_recipe
 
 # Fields that both runs must share: the network, and the held-out images.
-_SAME = ("architecture", "encoder", "decoder_filters", "split", "folds", "seed")
+_SAME = ("architecture", "encoder", "decoder_filters", "split", "fold_count", "seed")
 
 
 def find_beginning(recipe: Recipe, fold: FoldFolder) -> FoldFolder | None:
@@ -47,7 +47,7 @@ def find_beginning(recipe: Recipe, fold: FoldFolder) -> FoldFolder | None:
             raise UserError(
                 f"{name} {getattr(recipe, name)!r} to begin with {found.path} of {getattr(earlier, name)!r}",
                 "the same in both, or the held-out images would have been trained on"
-                if name in ("split", "folds", "seed")
+                if name in ("split", "fold_count", "seed")
                 else "the same network in both",
             )
     return found

@@ -66,11 +66,11 @@ def test_without_a_checkout_there_are_no_notebooks(tmp_path: Path, monkeypatch: 
 
 def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Program, standin: StandIn) -> None:
     words = ("--parameter", "RECIPE=smoke", "--parameter", "FLAGS=--size 256", "--parameter", "MAX_HOURS=3")
-    dry = kit("push", "--kernel", "train", *words, "--dry-run", *QUICK)
+    dry = kit("push", "train", *words, "--dry-run", *QUICK)
     assert dry.code == 0, dry.stderr
     assert f"dry run: {TRAIN} is ready in " in dry.stdout
     assert (standin.calls("SaveKernel"), standin.kernels) == ([], {})
-    result = kit("push", "--kernel", "train", *words, *QUICK)
+    result = kit("push", "train", *words, *QUICK)
     assert result.code == 0, result.stderr
     assert "GPU quota: 29.0 of 30.0 hours left this week, renewed at 2026-11-28 00:00 UTC" in result.stdout
     assert f"{TRAIN}: version 1 runs, https://www.kaggle.com/code/{TRAIN}\n" in result.stdout
@@ -99,7 +99,7 @@ def test_a_notebook_is_pushed_with_its_parameters_sources_and_commit(kit: Progra
 
 
 def test_a_recipe_of_one_s_own_goes_along_as_text(kit: Program, standin: StandIn, tmp_path: Path) -> None:
-    path, words = tmp_path / "mine.json", ("push", "--kernel", "train", *QUICK)
+    path, words = tmp_path / "mine.json", ("push", "train", *QUICK)
     path.write_text('{"size": 96, "loss": "bce+dice"}')
     assert kit(*words, "--parameter", f"RECIPE={path}").code == 0
     path.unlink()
@@ -118,7 +118,7 @@ def test_a_recipe_of_one_s_own_goes_along_as_text(kit: Program, standin: StandIn
 
 def test_folds_are_named_once(kit: Program, standin: StandIn) -> None:
     words = ("--parameter", "FOLDS=1", "--fold", "0-4")
-    assert_refused(kit("push", "--kernel", "train", *words), "FOLDS twice, by --fold and by --parameter")
+    assert_refused(kit("push", "train", *words), "FOLDS twice, by --fold and by --parameter")
     assert standin.requests == []
 
 
@@ -141,11 +141,11 @@ def test_a_mistake_in_what_is_asked_for_is_told_before_the_push(
 
 def test_a_run_without_gpu_takes_no_gpu_from_kaggle(kit: Program, standin: StandIn) -> None:
     standin.quota = Quota(gpu_used_seconds=30 * 3600)
-    refused = kit("push", "--kernel", "train", *QUICK)
+    refused = kit("push", "train", *QUICK)
     assert refused.code == 2
     assert "no GPU hour is left this week, renewed at 2026-11-28 00:00 UTC; wait" in refused.stderr
     assert standin.kernels == {}
-    result = kit("push", "--kernel", "train", "--parameter", "ACCELERATOR=cpu", *QUICK)
+    result = kit("push", "train", "--parameter", "ACCELERATOR=cpu", *QUICK)
     assert result.code == 0, result.stderr
     (body,) = standin.kernels[TRAIN].pushes
     assert (body["enableGpu"], body.get("machineShape")) == (False, None)
@@ -154,7 +154,7 @@ def test_a_run_without_gpu_takes_no_gpu_from_kaggle(kit: Program, standin: Stand
 
 def test_a_run_on_a_tpu_takes_no_image_pin_and_keeps_its_accelerator(kit: Program, standin: StandIn) -> None:
     standin.quota = Quota(gpu_used_seconds=30 * 3600, tpu_used_seconds=12 * 3600)
-    words = ("push", "--kernel", "train", *QUICK)
+    words = ("push", "train", *QUICK)
     result = kit(*words, "--parameter", "ACCELERATOR=tpu")
     assert result.code == 0, result.stderr
     assert "TPU quota: 8.0 of 20.0 hours left this week, renewed at 2026-11-28 00:00 UTC" in result.stdout
@@ -179,7 +179,7 @@ def test_a_run_on_a_tpu_takes_no_image_pin_and_keeps_its_accelerator(kit: Progra
 
 def test_a_submission_can_be_made_on_a_tpu(kit: Program, standin: StandIn) -> None:
     standin.kernels[TRAIN] = ran()
-    result = kit("push", "--kernel", "submit", "--parameter", "ACCELERATOR=tpu", *QUICK)
+    result = kit("push", "submit", "--parameter", "ACCELERATOR=tpu", *QUICK)
     assert result.code == 0, result.stderr
     (body,) = standin.kernels[SUBMIT].pushes
     assert (body["enableTpu"], body["machineShape"]) == (True, "TpuV5E8")
@@ -187,7 +187,7 @@ def test_a_submission_can_be_made_on_a_tpu(kit: Program, standin: StandIn) -> No
 
 def test_a_week_without_a_tpu_hour_stops_a_push(kit: Program, standin: StandIn) -> None:
     standin.quota = Quota(tpu_used_seconds=20 * 3600)
-    result = kit("push", "--kernel", "train", "--parameter", "ACCELERATOR=tpu", *QUICK)
+    result = kit("push", "train", "--parameter", "ACCELERATOR=tpu", *QUICK)
     assert result.code == 2
     assert "no TPU hour is left this week" in result.stderr
     assert not standin.calls("SaveKernel")
@@ -196,7 +196,7 @@ def test_a_week_without_a_tpu_hour_stops_a_push(kit: Program, standin: StandIn) 
 def test_an_unknown_quota_does_not_stop_a_push(kit: Program, standin: StandIn) -> None:
     body = {"quotaRefreshTime": "2026-11-28T00:00:00.000Z"}
     standin.fail("GetAcceleratorQuotaStatistics", status=200, body=body)
-    result = kit("push", "--kernel", "train", *QUICK)
+    result = kit("push", "train", *QUICK)
     assert result.code == 0, result.stderr
     assert result.stderr == "pneumothorax: warning: Kaggle does not say how many GPU hours are left\n"
     assert len(standin.kernels[TRAIN].pushes) == 1
@@ -213,7 +213,7 @@ def test_a_token_that_may_not_ask_for_the_quota_may_push(capsys: pytest.CaptureF
 
 def test_five_folds_are_pushed_as_far_as_kaggle_lets_them(kit: Program, standin: StandIn) -> None:
     standin.gpu_sessions = 2
-    result = kit("push", "--kernel", "train", "--fold", "0-4", *QUICK)
+    result = kit("push", "train", "--fold", "0-4", *QUICK)
     assert result.code == 2
     assert "up to 57.5 GPU hours requested" in result.stderr
     assert "--parameter MAX_HOURS=5.5 they end in time" in result.stderr
@@ -226,7 +226,7 @@ def test_five_folds_are_pushed_as_far_as_kaggle_lets_them(kit: Program, standin:
     texts = [standin.kernels[fold_name(k)].pushes[0]["text"] for k in range(2)]
     assert ["FOLDS = '0'" in texts[0], "FOLDS = '1'" in texts[1]] == [True, True]
     standin.gpu_sessions = None
-    rest = kit("push", "--kernel", "train", "--fold", "2,3,4", *QUICK)
+    rest = kit("push", "train", "--fold", "2,3,4", *QUICK)
     assert rest.code == 0, rest.stderr
     assert [len(standin.kernels[fold_name(k)].pushes) for k in range(5)] == [1] * 5
 
@@ -234,7 +234,7 @@ def test_five_folds_are_pushed_as_far_as_kaggle_lets_them(kit: Program, standin:
 def test_a_submit_notebook_reads_all_folds_and_needs_no_internet(kit: Program, standin: StandIn) -> None:
     standin.datasets[DEPENDENCIES] = Dataset()
     standin.kernels = {fold_name(k): ran() for k in range(3)}
-    result = kit("push", "--kernel", "submit", "--fold", "0-2", "--no-internet", *QUICK)
+    result = kit("push", "submit", "--fold", "0-2", "--no-internet", *QUICK)
     assert result.code == 0, result.stderr
     (body,) = standin.kernels[SUBMIT].pushes
     assert body["kernelDataSources"] == [fold_name(k) for k in range(3)]
@@ -245,7 +245,7 @@ def test_a_training_goes_on_from_its_own_output_and_from_that_of_others(
     kit: Program, standin: StandIn
 ) -> None:
     standin.kernels["friend/trained"] = ran()
-    words = ("push", "--kernel", "train", "--fold", "1")
+    words = ("push", "train", "--fold", "1")
     given = ("--parameter", "RUN=mine", "--parameter", "FLAGS=--split folds --size 64")
     assert kit(*words, *given, *QUICK).code == 0
     assert_refused(kit(*words, "--resume", *QUICK), "is QUEUED; expected a run that is over", "kernel-output")
@@ -267,14 +267,14 @@ def test_a_training_goes_on_from_its_own_output_and_from_that_of_others(
 
 def test_a_training_pushed_elsewhere_goes_on_only_with_its_parameters(kit: Program, standin: StandIn) -> None:
     standin.kernels[TRAIN] = ran()
-    words = ("push", "--kernel", "train", "--resume", *QUICK)
+    words = ("push", "train", "--resume", *QUICK)
     assert_refused(kit(*words), "what phantom-user/pneumothorax-train was pushed with is not known here")
     assert kit(*words, "--parameter", "RECIPE=smoke").code == 0
 
 
 def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program, standin: StandIn) -> None:
     standin.datasets["someone/images"] = Dataset()
-    result = kit("push", "--kernel", "train", "--parameter", "DATASET=someone/images", *QUICK)
+    result = kit("push", "train", "--parameter", "DATASET=someone/images", *QUICK)
     assert result.code == 0, result.stderr
     assert standin.kernels[TRAIN].pushes[0]["datasetDataSources"] == ["someone/images"]
 
@@ -299,15 +299,15 @@ def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program,
 def test_what_would_fail_on_kaggles_machines_is_refused_here(
     kit: Program, standin: StandIn, parameter: str, told: str
 ) -> None:
-    assert_refused(kit("push", "--kernel", "train", "--parameter", parameter, *QUICK), told)
+    assert_refused(kit("push", "train", "--parameter", parameter, *QUICK), told)
     assert not standin.calls("SaveKernel")
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("explore", "--fold", "0"), "--fold with --kernel explore"),
-        (("submit", "--resume"), "--resume with --kernel submit"),
+        (("explore", "--fold", "0"), "--fold with explore"),
+        (("submit", "--resume"), "--resume with submit"),
         (("train", "--no-internet"), "is not there; expected ready; run `make kernels-deps` first"),
         (("submit", "--fold", "0,1"), f"no notebook {fold_name(0)}"),
     ],
@@ -315,13 +315,13 @@ def test_what_would_fail_on_kaggles_machines_is_refused_here(
 def test_what_cannot_be_run_is_refused_before_anything_is_pushed(
     kit: Program, standin: StandIn, words: tuple[str, ...], told: str
 ) -> None:
-    assert_refused(kit("push", "--kernel", *words, *QUICK), told)
+    assert_refused(kit("push", *words, *QUICK), told)
     assert not standin.calls("SaveKernel")
 
 
 def test_sources_that_kaggle_leaves_out_are_an_error(kit: Program, standin: StandIn) -> None:
     standin.kernels[TRAIN] = Kernel(invalid={"dataset": [TRAINING_SOURCE], "competition": [COMPETITION]})
-    result = kit("push", "--kernel", "train", "--from", "friend/nothing", *QUICK)
+    result = kit("push", "train", "--from", "friend/nothing", *QUICK)
     assert result.code == 2
     assert (
         f"{TRAIN} runs as version 1, but Kaggle does not know dataset sources {TRAINING_SOURCE}; "
@@ -341,14 +341,14 @@ def test_a_push_that_fails_says_what_was_pushed_and_is_not_repeated(
     kit: Program, standin: StandIn, fault: dict, told: str
 ) -> None:
     standin.fail("SaveKernel", after=1, **fault)
-    result = kit("push", "--kernel", "train", "--fold", "0-2", "--tries", "3", "--timeout", "300")
+    result = kit("push", "train", "--fold", "0-2", "--tries", "3", "--timeout", "300")
     last = result.stderr.splitlines()[-1]
     assert result.code == 2
     assert f"error: {fold_name(0)} pushed already; " in last
     assert told in last
     assert last.endswith("run the same command again with --fold 1,2")
     if "not known" in told:
-        assert "`pneumothorax kernel-status --kernel train --fold 1` shows it; if not, run" in last
+        assert "`pneumothorax kernel-status train --fold 1` shows it; if not, run" in last
     assert len(standin.calls("SaveKernel")) == 2
 
 
@@ -358,18 +358,18 @@ def test_a_push_that_fails_says_what_was_pushed_and_is_not_repeated(
 def test_the_state_of_each_notebook_is_told(kit: Program, standin: StandIn) -> None:
     states = ("QUEUED", "RUNNING", "COMPLETE", "CANCEL_ACKNOWLEDGED")
     standin.kernels = {fold_name(k): ran(state) for k, state in enumerate(states)}
-    result = kit("kernel-status", "--kernel", "train", "--fold", "0-3", *QUICK)
+    result = kit("kernel-status", "train", "--fold", "0-3", *QUICK)
     assert result.code == 0, result.stderr
     assert result.stdout.splitlines() == [f"{fold_name(k)}: {state}" for k, state in enumerate(states)]
     standin.kernels[fold_name(1)] = ran("ERROR", failure_message="out of\nmemory")
-    failed = kit("kernel-status", "--kernel", "train", "--fold", "0,1", *QUICK)
+    failed = kit("kernel-status", "train", "--fold", "0,1", *QUICK)
     assert (failed.code, len(failed.stderr.splitlines())) == (2, 1)
     assert f"{fold_name(1)}: out of memory; `pneumothorax kernel-output` fetches the log" in failed.stderr
 
 
 def test_a_notebook_that_was_never_pushed_is_told(kit: Program, standin: StandIn) -> None:
     told = f"no notebook {SUBMIT} that these credentials may see; expected one that was pushed"
-    assert_refused(kit("kernel-status", "--kernel", "submit", *QUICK), told, "`pneumothorax push` makes it")
+    assert_refused(kit("kernel-status", "submit", *QUICK), told, "`pneumothorax push` makes it")
 
 
 def test_the_hours_left_are_told(kit: Program, standin: StandIn) -> None:
@@ -428,12 +428,11 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
         },
     )
     standin.fail("GET storage best.weights", cut_after=3)
-    result = kit("kernel-output", "--kernel", "train", "--tries", "2", "--timeout", "300")
+    result = kit("kernel-output", "train", "--tries", "2", "--timeout", "300")
     assert result.code == 0, result.stderr
     fold, csv = result.stdout.splitlines()
     assert (fold, csv[:62]) == (
-        f"{TRAIN}: runs/smoke/fold0 (2 epochs, not finished: `pneumothorax push --kernel train --resume` "
-        "resumes it)",
+        f"{TRAIN}: runs/smoke/fold0 (2 epochs, not finished: `pneumothorax push train --resume` resumes it)",
         f"{TRAIN}: submissions/pneumothorax-train-"[:62],
     )
     home = read_tree(kit.workspace)
@@ -450,7 +449,7 @@ def test_runs_csv_and_log_come_home_and_a_second_call_changes_nothing(
     ]
     fetched = [call.path for call in standin.calls("GET storage")]
     assert not any(path.endswith((".png", ".ipynb")) for path in fetched)
-    again = kit("kernel-output", "--kernel", "train", *QUICK)
+    again = kit("kernel-output", "train", *QUICK)
     assert (again.code, again.stdout) == (0, result.stdout)
     assert read_tree(kit.workspace) == home
 
@@ -462,7 +461,7 @@ def test_an_expired_address_is_an_error_and_leaves_no_page_in_a_files_place(
     make_fold(remote)
     kernel = ran(outputs=outputs_of(remote), expired={"runs/smoke/fold0/state.npz"})
     standin.kernels[TRAIN] = kernel
-    result = kit("kernel-output", "--kernel", "train", *QUICK)
+    result = kit("kernel-output", "train", *QUICK)
     assert_refused(result, "could not fetch runs/smoke/fold0/state.npz", "403", "run the same command again")
     there = read_tree(kit.workspace)
     assert not any(b"ExpiredToken" in content or "state" in name for name, content in there.items())
@@ -472,7 +471,7 @@ def test_an_expired_address_is_an_error_and_leaves_no_page_in_a_files_place(
     other = tmp_path_factory.mktemp("other")
     make_fold(other, number=1)
     kernel.outputs, kernel.expired = outputs_of(other), set()
-    again = kit("kernel-output", "--kernel", "train", *QUICK)
+    again = kit("kernel-output", "train", *QUICK)
     assert again.code == 0, again.stderr
     assert sorted(path.name for path in (kit.workspace / "runs/smoke").iterdir()) == ["fold1"]
 
@@ -483,7 +482,7 @@ def test_a_failed_run_brings_its_log_and_ends_as_an_error(kit: Program, standin:
         fold_name(1): ran("CANCEL_ACKNOWLEDGED", log="no list"),
         fold_name(2): ran("COMPLETE", log=""),
     }
-    result = kit("kernel-output", "--kernel", "train", "--fold", "0-2", *QUICK)
+    result = kit("kernel-output", "train", "--fold", "0-2", *QUICK)
     assert_refused(
         result,
         f"{fold_name(0)} ended as ERROR (died); ",
@@ -500,7 +499,7 @@ def test_a_failed_run_brings_its_log_and_ends_as_an_error(kit: Program, standin:
 
 def test_a_notebook_that_still_runs_is_not_fetched(kit: Program, standin: StandIn) -> None:
     standin.kernels[TRAIN] = ran("RUNNING")
-    result = kit("kernel-output", "--kernel", "train", "--wait", "0", *QUICK)
+    result = kit("kernel-output", "train", "--wait", "0", *QUICK)
     assert_refused(result, f"{TRAIN} is RUNNING after 0 hours; expected its end; run the same command again")
     assert not standin.calls("ListKernelSessionOutput")
 

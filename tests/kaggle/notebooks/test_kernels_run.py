@@ -27,7 +27,8 @@ SLUG = "siim-acr-pneumothorax-segmentation"
 DATASET = "jesperdramsch/siim-acr-pneumothorax-segmentation-data"
 TRAIN = {
     "RECIPE": "smoke",
-    "FLAGS": "--epochs 2 --size 32 --folds 2 --encoder mobilenet --batch-size 8 --decoder-filters 8,8,8,8,8",
+    "FLAGS": "--epochs 2 --size 32 --fold-count 2 --encoder mobilenet --batch-size 8 "
+    "--decoder-filters 8,8,8,8,8",
     "RUN": "tiny",
     "ACCELERATOR": "cpu",
 }
@@ -146,7 +147,7 @@ def test_a_submission_comes_from_the_mounted_output_of_training(versions, start,
     session.mount("notebooks", "someone/pneumothorax-train", versions[1][0].working / "runs")
     # Hardly trained, the network finds nothing at the threshold that it is tuned to.
     printed = session.succeeds(
-        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top 0 --min-area 0 --min-component 0"
+        "submit", ACCELERATOR="cpu", FLAGS="--threshold 0 --top-threshold 0 --min-area 0 --min-component 0"
     )
     assert "9 rows, valid, 0 empty (threshold 0, minimum area 0 pixels)" in printed
     assert validate(session.working / "submission.csv", raw / "stage_2_sample_submission.csv") == 9
@@ -156,7 +157,7 @@ def test_a_submission_comes_from_the_mounted_output_of_training(versions, start,
 def test_the_data_are_explored_in_the_old_layout(start, competition):
     session = start("explore", "old")
     session.mount_data(competition)
-    printed = session.succeeds("explore", SIZE=64, FOLDS=3)
+    printed = session.succeeds("explore", SIZE=64, FOLD_COUNT=3)
     positive = find_studies(competition / "raw").counts["positive"]
     assert str(positive) in printed
     assert session.pictures == 5

@@ -175,7 +175,7 @@ def push(folders: Mapping[Job, Path], client: "Client") -> None:
             raise UserError(
                 f"{before}{error.found}; whether Kaggle runs {name} is not known",
                 error.expected,
-                f"`pneumothorax kernel-status --kernel {job.kernel}{fold}` shows it; if not, {again}",
+                f"`pneumothorax kernel-status {job.kernel}{fold}` shows it; if not, {again}",
             ) from error
         except UserError as error:
             raise UserError(before + error.found, error.expected, error.remedy or again) from error

@@ -92,7 +92,7 @@ def progress_of(path: Path) -> str:
     state = load_state(FoldFolder(path), with_variables=False) if path.is_dir() else None
     if state is None or state.finished:
         return ""
-    return f" ({state.epoch} epochs, not finished: `pneumothorax push --kernel train --resume` resumes it)"
+    return f" ({state.epoch} epochs, not finished: `pneumothorax push train --resume` resumes it)"
 
 
 def _keep(folder: Path, names: Sequence[str]) -> None:

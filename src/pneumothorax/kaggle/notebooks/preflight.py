@@ -27,7 +27,7 @@ def check_sources(client: "Client", job: Job, attach: Sequence[str], *, internet
             raise UserError(
                 f"{name} is {state.status}",
                 "a run that is over, for its output is to be attached",
-                f"wait for it: `pneumothorax kernel-output --kernel {job.kernel}`; nothing was pushed",
+                f"wait for it: `pneumothorax kernel-output {job.kernel}`; nothing was pushed",
             )
     dataset = f"{client.user}/{DEPENDENCIES}"
     if not internet and job.kernel in INSTALLING and (found := client.dataset_state(dataset)) != "ready":

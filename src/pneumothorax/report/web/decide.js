@@ -1,4 +1,4 @@
-// What Python's inference/decision.py does, step by step and in the same float32: probability -> mask -> Dice.
+// Python's inference/decision.py, step by step and in the same float32: probability -> mask -> Dice.
 // Masks are Uint8Array of SIDE x SIDE, row by row, values 0 or 1. Knows nothing of the page.
 "use strict";
 
@@ -75,33 +75,42 @@ function countAbove(full, limit) {
 /** Leave out the connected components (of eight neighbours) of fewer than `least` pixels, in place. */
 function keepLarge(mask, least) {
   const seen = new Uint8Array(mask.length);
-  const piece = new Int32Array(mask.length);
+  const component = new Int32Array(mask.length);
   for (let start = 0; start < mask.length; start++) {
     if (!mask[start] || seen[start]) continue;
     let end = 1;
-    piece[0] = start;
+    component[0] = start;
     seen[start] = 1;
     for (let next = 0; next < end; next++) {
-      const x = piece[next] % SIDE, y = (piece[next] - x) / SIDE;
+      const x = component[next] % SIDE, y = (component[next] - x) / SIDE;
       for (let row = Math.max(y - 1, 0); row <= Math.min(y + 1, SIDE - 1); row++) {
         for (let column = Math.max(x - 1, 0); column <= Math.min(x + 1, SIDE - 1); column++) {
           const at = row * SIDE + column;
-          if (mask[at] && !seen[at]) { seen[at] = 1; piece[end++] = at; }
+          if (mask[at] && !seen[at]) { seen[at] = 1; component[end++] = at; }
         }
       }
     }
-    if (end < least) for (let at = 0; at < end; at++) mask[piece[at]] = 0;
+    if (end < least) for (let at = 0; at < end; at++) mask[component[at]] = 0;
   }
 }
 
-/**
- * Decide on one image.
- * rule: {threshold, top (or null), min_area, min_component, gate}; imageProbability: of the image, or null.
- */
+/** The probability above which pixels count for the minimum area. */
+const firstCut = (rule) => (rule.top_threshold === null ? rule.threshold : rule.top_threshold);
+
+/** The value of one part of the rule that is in force. */
+const valueOf = (rule, name) => (name === "top_threshold" ? firstCut(rule) : rule[name]);
+
+/** Change one part of the rule, in place; the top threshold is never below the threshold. */
+function changeRule(rule, name, value) {
+  rule[name] = value;
+  if (rule.top_threshold !== null) rule.top_threshold = Math.max(rule.top_threshold, rule.threshold);
+}
+
+/** Decide on one image. rule: the fields of Python's Rule; imageProbability: of the image, or null. */
 function decide(full, rule, imageProbability) {
   const mask = new Uint8Array(full.length);
-  if (imageProbability !== null && imageProbability < rule.gate) return mask;
-  const top = Math.fround((rule.top === null ? rule.threshold : rule.top) * STEPS);
+  if (imageProbability !== null && imageProbability < rule.classification_threshold) return mask;
+  const top = Math.fround(firstCut(rule) * STEPS);
   if (countAbove(full, top) < Math.max(rule.min_area, 1)) return mask;
   const threshold = Math.fround(rule.threshold * STEPS);
   for (let at = 0; at < full.length; at++) mask[at] = full[at] > threshold ? 1 : 0;

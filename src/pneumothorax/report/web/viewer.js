@@ -1,4 +1,4 @@
-// One case, large: radiograph, truth, prediction and probability; the rule can be changed and is applied anew.
+// One case, large: radiograph, truth, prediction and probability; the rule can be changed and is applied again.
 "use strict";
 
 const viewer = document.getElementById("viewer");
@@ -6,7 +6,7 @@ const part = (name) => document.getElementById(`viewer-${name}`);
 const stage = part("stage"), sheet = part("sheet"), picture = part("picture");
 const outlines = drawing();
 part("outlines").append(outlines.svg);
-const RULE = ["threshold", "top", "min_area", "min_component", "gate"];
+const RULE = Object.keys(report.runs[0].rule);
 const rules = report.runs.map((run) => ({ ...run.rule }));
 const show = { truth: true, prediction: true, heat: false, fill: false, other: false };
 const place = { zoom: 1, x: 0, y: 0 }; // of the sheet's middle, in its own widths and heights from the stage's
@@ -117,7 +117,7 @@ async function traceOther(asked) {
 function showRule(name, rule) {
   const field = part(name);
   if (!field) return;
-  const value = name === "top" && rule.top === null ? rule.threshold : rule[name];
+  const value = valueOf(rule, name);
   if (document.activeElement !== field || field.type === "range") field.value = value;
   const output = part(`${name}-value`);
   if (output) output.textContent = Number(value).toFixed(2);
@@ -250,10 +250,7 @@ for (const name of RULE) {
   if (!field) continue;
   field.addEventListener("input", () => {
     if (!open || field.value === "" || !field.validity.valid) return;
-    const rule = rules[open.run];
-    rule[name] = Number(field.value);
-    if (name === "threshold" && rule.top !== null) rule.top = Math.max(rule.top, rule.threshold);
-    if (name === "top") rule.top = Math.max(rule.top, rule.threshold);
+    changeRule(rules[open.run], name, Number(field.value));
     judgeCase();
   });
 }
