@@ -25,7 +25,7 @@ from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.recipes import RECIPES
-from pneumothorax.training.run import FoldFolder, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
 from pneumothorax.workspace import write_text
 from timing import describe_machine
 from trials import auc_interval, flags, interval, put_between, run_command

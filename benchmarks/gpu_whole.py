@@ -126,7 +126,7 @@ class Whole:
         self.ready = start_keras(options)
         self.imported = time.time()
         from pneumothorax.data.cache import open_cache
-        from pneumothorax.training.run import FoldFolder
+        from pneumothorax.training.fold_folder import FoldFolder
 
         folder = Path(options.folder)
         if options.cache:

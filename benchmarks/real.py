@@ -21,7 +21,7 @@ from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.legs import legs_of
 from pneumothorax.recipes import find_recipe
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 from real_table import check_alike, draw_sheet, measure, write_table
 from trials import Trial, flags, put_between, run_command, text_around
 

@@ -19,7 +19,8 @@ from pneumothorax.recipe import Recipe, differences
 from pneumothorax.recipes import find_recipe
 from pneumothorax.report.figures import draw_cases, pick_cases
 from pneumothorax.report.run_figures import make_case
-from pneumothorax.training.run import FoldFolder, read_environment, read_history, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_environment, read_recipe
+from pneumothorax.training.history import read_history
 from pneumothorax.training.sessions import read_sessions
 from trials import Trial, auc_interval, interval
 

@@ -23,8 +23,8 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.recipes import RECIPES
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds, write_note
-from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")
 COMMANDS = (

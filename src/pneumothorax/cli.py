@@ -78,7 +78,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     options.arguments = [word for word in words if word != "--"]
     if getattr(options, "child_of", None):
-        from pneumothorax.training.side_by_side import follow_parent
+        from pneumothorax.training.job_process import follow_parent
 
         follow_parent(options.child_of)
     if "command" not in options:

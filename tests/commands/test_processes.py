@@ -17,8 +17,9 @@ from pneumothorax.cli import main
 from pneumothorax.commands import processes, runs
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import read_predictions
-from pneumothorax.training import side_by_side
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training import job_process
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 EPOCHS = 60  # enough not to be over before both folds have begun
 MINUTES = 10 * 60  # a deadline that only ends a hang
@@ -31,9 +32,9 @@ RECIPE = (
 # The command line with a few layers in the U-Net's place.
 SMALL = """
 import sys, time
-from pneumothorax.training import side_by_side
+from pneumothorax.training import job_process
 from pneumothorax.cli import main
-side_by_side.PROGRAM = (__file__,)
+job_process.PROGRAM = (__file__,)
 if "--child-of" in sys.argv or "--here" in sys.argv:
     sys.path.insert(0, {tests!r})
     import keras
@@ -74,7 +75,7 @@ def show(monkeypatch, tmp_path):
     """Put a program in the children's place that prints its card and its fold."""
     program = tmp_path / "show.py"
     program.write_text(SHOW)
-    monkeypatch.setattr(side_by_side, "PROGRAM", (str(program),))
+    monkeypatch.setattr(job_process, "PROGRAM", (str(program),))
 
 
 def train(root, *words):

@@ -11,7 +11,13 @@ import pytest
 from pneumothorax.data import rle
 from pneumothorax.data.cache import Cache, open_cache
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.workspace import write_text
+
+
+@pytest.fixture
+def fold(tmp_path: Path) -> FoldFolder:
+    return FoldFolder(tmp_path / "runs" / "seed" / "fold0")
 
 
 @pytest.fixture(scope="session")

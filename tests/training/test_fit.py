@@ -28,11 +28,13 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.losses import find_losses, soft_dice
 from pneumothorax.model.metrics import find_metrics
 from pneumothorax.recipe import to_json
-from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume
+from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume, timing
 from pneumothorax.training.feed import TrainingBatches
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import read_history, useless
 from pneumothorax.training.sessions import read_sessions
+from pneumothorax.training.state import load_state
 
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {
@@ -195,8 +197,8 @@ def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_on
                 monotonic=itertools.count(0, 1000).__next__, perf_counter=time.perf_counter
             )
             patch.setattr(fit, "time", clock)
-            patch.setattr(callbacks, "time", clock)
-            patch.setattr(callbacks.Clock, "seconds", lambda self: 1000.0)
+            patch.setattr(timing, "time", clock)
+            patch.setattr(timing.Clock, "seconds", lambda self: 1000.0)
             # Looked at before training and at each epoch's end: a second epoch would end too late.
             assert not train(recipe, discs, fold, deadline=1500)
         assert (load_state(fold).epoch, load_state(fold).finished) == (done, False)
@@ -494,20 +496,6 @@ def test_batches_are_ready_before_they_are_asked_for_and_belong_to_their_epoch(d
     assert sorted(feed.ready) == list(range(12))
 
 
-def test_the_clock_tells_the_start_up_from_the_epoch_and_counts_the_waiting():
-    feed = SimpleNamespace(ready={0: 0.0, 1: 2.0, 2: 30.0, 3: 31.0})
-    clock = callbacks.Clock(feed)
-    clock.on_epoch_begin(0)
-    clock.began, clock.done = 0.0, {0: 20.0, 1: 25.0, 2: 35.0, 3: 40.0}
-    clock.on_epoch_end(0)
-    assert clock.start_up == 20.0
-    assert clock.excess == pytest.approx(20 - 20 / 3)  # a step takes 20 / 3 seconds
-    assert clock.waited() == pytest.approx(5 / 20)  # the third batch came 5 seconds after the second was done
-    clock.on_epoch_begin(1)
-    clock.on_epoch_end(1)
-    assert clock.excess == 0.0
-
-
 def test_hard_negatives_are_those_that_the_network_got_wrong(discs, tiny, tmp_path, monkeypatch):
     recipe = replace(tiny, **STRONG | {"epochs": 1, "learning_rate": 1e-12, "warmup_epochs": 0.0})
     fold = FoldFolder(tmp_path / "fold0")
@@ -552,7 +540,7 @@ from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import divide
 from pneumothorax.recipe import from_json
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 
 def kill_later(epochs, seconds):
     while not fold.history.is_file() or fold.history.read_text().count("\\n") <= epochs:
@@ -700,7 +688,7 @@ from pneumothorax.data.folds import Split
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.hardware import make_strategy
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 {network}
 recipe = Recipe(
     size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8), epochs=2,

@@ -14,7 +14,8 @@ from pneumothorax.inference.predict import load_folds
 from pneumothorax.model.unet import build_model
 from pneumothorax.training import fit_leg
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, save_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state, save_state
 from pneumothorax.training.warm_start import find_beginning, load_beginning
 
 pytestmark = pytest.mark.slow

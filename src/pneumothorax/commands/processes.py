@@ -17,7 +17,8 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.parts import divide_rows, join_parts, remove_parts
 from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.model.slots import Slot, find_slots, join_slots
-from pneumothorax.training.side_by_side import Job, run_jobs
+from pneumothorax.training.job_process import Job
+from pneumothorax.training.side_by_side import run_jobs
 
 HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # Keras' own variable: processes that train one network together
 

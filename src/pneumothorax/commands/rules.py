@@ -8,7 +8,9 @@ from pathlib import Path
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.decision import Decision, read_decision
 from pneumothorax.inference.rule import Rule
-from pneumothorax.training.run import FoldFolder, newer_folds, useless
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import useless
+from pneumothorax.training.run import newer_folds
 
 RULE = tuple(part.name for part in fields(Rule))  # also the names of the flags
 

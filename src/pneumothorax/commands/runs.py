@@ -25,9 +25,10 @@ from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
-from pneumothorax.training.run import FoldFolder, check_exists, check_run, common_recipe, find_folds
+from pneumothorax.training.run import check_exists, check_run, common_recipe, find_folds
 from pneumothorax.workspace import Workspace
 
 

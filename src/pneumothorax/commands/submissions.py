@@ -18,7 +18,8 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipes import describe
 from pneumothorax.source import find_commit
 from pneumothorax.submission import ledger, table
-from pneumothorax.training.run import find_folds, read_recipe
+from pneumothorax.training.fold_folder import read_recipe
+from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import Workspace
 
 

@@ -14,8 +14,9 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipes import describe
+from pneumothorax.training.fold_folder import fold_folders, read_recipe
 from pneumothorax.training.provenance import digest_note, read_note, write_note
-from pneumothorax.training.run import find_folds, fold_folders, read_recipe
+from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import reading, replace_folder, write_text
 
 OUT_OF_FOLD = "out_of_fold"

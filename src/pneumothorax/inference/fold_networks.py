@@ -18,7 +18,8 @@ from pneumothorax.model.devices import on_tensorflow
 from pneumothorax.model.exhaustion import prediction_memory
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training import hardware
-from pneumothorax.training.run import REMEDY, FoldFolder, common_recipe
+from pneumothorax.training.fold_folder import REMEDY, FoldFolder
+from pneumothorax.training.run import common_recipe
 from pneumothorax.training.xla import AUTO, announce
 
 

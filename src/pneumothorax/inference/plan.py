@@ -11,8 +11,9 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.legs import last_leg
 from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds
-from pneumothorax.training.run import FoldFolder, common_recipe, find_folds
+from pneumothorax.training.run import common_recipe, find_folds
 
 Look = tuple[int, str]  # size in pixels and interpolation: how a network wants an image shrunk
 

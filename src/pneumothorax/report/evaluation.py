@@ -21,8 +21,9 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.metric import dice
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
 from pneumothorax.training.provenance import digest_note, read_note
-from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe
+from pneumothorax.training.run import common_recipe, find_folds, newer_folds
 
 SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.run import fold_folders, read_recipe
+from pneumothorax.training.fold_folder import fold_folders, read_recipe
 
 MOST = 256  # images of a step: more fill no device better, and leave few steps an epoch
 

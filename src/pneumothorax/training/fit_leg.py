@@ -17,20 +17,14 @@ from pneumothorax.model.encoders.weights import find_weights, note_weights
 from pneumothorax.model.exhaustion import training_memory
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware, hosts
-from pneumothorax.training.callbacks import (
-    Clock,
-    EpochDraw,
-    HardNegatives,
-    Interruptible,
-    Progress,
-    StopAtNaN,
-    SwapAverage,
-    TimeLimit,
-)
+from pneumothorax.training.callbacks import EpochDraw, HardNegatives, Interruptible, StopAtNaN, SwapAverage
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import TrainingBatches, ValidationBatches
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import monitored
 from pneumothorax.training.resume import ExactResume
-from pneumothorax.training.run import FoldFolder, State, monitored
+from pneumothorax.training.state import State
+from pneumothorax.training.timing import Clock, Progress, TimeLimit
 from pneumothorax.training.warm_start import load_beginning
 from pneumothorax.training.xla import AUTO, announce, uses_xla
 

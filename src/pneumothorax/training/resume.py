@@ -15,8 +15,10 @@ import numpy as np
 
 from pneumothorax.model.unet import save_weights
 from pneumothorax.training import hosts
-from pneumothorax.training.callbacks import Clock
-from pneumothorax.training.run import FoldFolder, State, load_state, save_state, write_history
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import write_history
+from pneumothorax.training.state import State, load_state, save_state
+from pneumothorax.training.timing import Clock
 from pneumothorax.training.weight_averaging import average_weights, best_epochs
 from pneumothorax.workspace import atomic
 

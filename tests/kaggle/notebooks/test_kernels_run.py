@@ -20,7 +20,8 @@ from pneumothorax.data.studies import find_studies
 from pneumothorax.kaggle.notebooks import notebook
 from pneumothorax.recipes import find_recipe
 from pneumothorax.submission.table import validate
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 pytestmark = pytest.mark.slow
 
