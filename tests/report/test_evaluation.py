@@ -8,7 +8,6 @@ import pytest
 from tests.report.runs import make_run
 
 from pneumothorax.data import rle
-from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
 from pneumothorax.data.laterality import side_of
 from pneumothorax.inference.decision import Decision, decide
