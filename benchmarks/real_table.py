@@ -1,4 +1,4 @@
-"""How the rows of `real.py` fared: measures, table and sheets of what is trained; trains nothing."""
+"""Results of `real.py`: measures, table and sheets of the trained rows; trains nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ class Result:
         cut: The cut that gives those images the highest mean Dice.
         seen: Images that it has seen in training, with repetition; None where that was not noted.
         seconds: Of training and validation together.
-        machine: What it was trained on, and by.
+        machine: Machine and versions of the training.
     """
 
     trial: Trial
@@ -127,7 +127,7 @@ def check_alike(results: Sequence[Result]) -> None:
 
 
 def write_table(results: Sequence[Result], number: int) -> str:
-    """Write the rows as a Markdown table, with what a reader must know under it.
+    """Write the rows as a Markdown table, with notes for the reader under it.
 
     Args:
         results: At least one.

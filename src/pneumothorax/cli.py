@@ -17,7 +17,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.model import backend
 from pneumothorax.parser import Parser
 
-# What the user's disk refuses; any other OSError is a fault of the program.
+# Refusals of the user's disk; any other OSError is a fault of the program.
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
@@ -181,7 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("leaderboard", "submissions", "fetch the scores of all that was submitted", kaggle)
     add("kernels", "kernels", "build the notebooks from kernels/*/*.py and the package")
     add("push", "kernels", "push a notebook, which Kaggle then runs", flags.kernel, flags.push, kaggle)
-    add("kernel-status", "kernels", "tell how a pushed notebook does", flags.kernel, kaggle)
+    add("kernel-status", "kernels", "show the state of a pushed notebook", flags.kernel, kaggle)
     add(
         "kernel-output",
         "kernels",
@@ -190,8 +190,14 @@ def build_parser() -> argparse.ArgumentParser:
         flags.kernel_output,
         kaggle,
     )
-    add("kernels-deps", "kernels", "upload what notebooks need without internet", flags.kernels_deps, kaggle)
-    add("quota", "kernels", "tell how many GPU hours are left this week", kaggle)
+    add(
+        "kernels-deps",
+        "kernels",
+        "upload packages and weights for notebooks without internet",
+        flags.kernels_deps,
+        kaggle,
+    )
+    add("quota", "kernels", "show the GPU hours left this week", kaggle)
     return parser
 
 

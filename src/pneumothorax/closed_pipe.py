@@ -10,7 +10,7 @@ UNREAD = 141  # exit code, as a shell shows the end of a Unix tool by SIGPIPE
 
 
 def flush_output() -> None:
-    """Write what is still to be written to stdout, which a caller may have closed.
+    """Flush stdout, which a caller may have closed.
 
     Raises:
         BrokenPipeError: Its reader has closed the pipe.
@@ -25,7 +25,7 @@ def find_unread() -> list[TextIO]:
 
 
 def discard(streams: Iterable[TextIO]) -> None:
-    """Send to nowhere what is still to be written to some streams, at the latest as Python ends."""
+    """Let the rest of the output of some streams, at the latest as Python ends, go nowhere."""
     for stream in streams:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

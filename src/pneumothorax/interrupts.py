@@ -22,7 +22,7 @@ MESSAGE = "\ninterrupted; the same command goes on where this one was"
 
 
 class _Watch:
-    """What is known of Ctrl-C in a command.
+    """State of Ctrl-C in a command.
 
     Attributes:
         asked: When the first one came, by `time.monotonic`; None before.
@@ -45,7 +45,7 @@ _watch = _Watch()
 
 
 def check() -> None:
-    """Raise what a Ctrl-C has asked for; to be called at each safe place of a long loop.
+    """Raise KeyboardInterrupt after a Ctrl-C; to be called at each safe place of a long loop.
 
     Raises:
         KeyboardInterrupt: There was one.

@@ -40,8 +40,8 @@ if "--child-of" in sys.argv or "--here" in sys.argv:
     import keras
     from tests.training.conftest import _build_small
     from pneumothorax.inference import fold_networks
-    from pneumothorax.training import beginning, compiling
-    compiling.build_model = beginning.build_model = fold_networks.build_model = _build_small
+    from pneumothorax.training import compiling, warm_start
+    compiling.build_model = warm_start.build_model = fold_networks.build_model = _build_small
     sys.argv = [word for word in sys.argv if word != "--here"]
 sys.exit(main())
 """
@@ -91,7 +91,7 @@ def test_two_gpus_train_folds_in_processes_that_see_one_each(monkeypatch, root, 
     out, err = capsys.readouterr()
     assert sorted(out.splitlines()) == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
     assert "fold0 | on GPU 0 (Tesla T4)\n" in err
-    assert train(root, "--fold=1,0", "--devices=1,0", "--") == 0
+    assert train(root, "--fold=1,0", "--devices=1,0") == 0
     shown = sorted(capsys.readouterr().out.splitlines())
     assert shown == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
 

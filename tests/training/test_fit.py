@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training.conftest import put_small_network
 
 from pneumothorax import interrupts
 from pneumothorax.data.batches import gather
@@ -101,7 +102,9 @@ def trained(discs, tiny, tmp_path_factory):
         key = repr(options)
         if key not in done:
             done[key] = tmp_path_factory.mktemp("trained")
-            train(replace(tiny, **options), discs, FoldFolder(done[key] / "fold0"))
+            with pytest.MonkeyPatch.context() as patch:
+                put_small_network(patch)
+                train(replace(tiny, **options), discs, FoldFolder(done[key] / "fold0"))
         return done[key]
 
     return folder_of

@@ -64,7 +64,7 @@ def find_processes(options: Namespace, jobs: int, precision: str = "auto") -> li
 
 @contextmanager
 def seeing(slots: Sequence[Slot]) -> Iterator[None]:
-    """Let processes that are started inside see the first slot alone, or what this one sees without any."""
+    """Let processes that are started inside see the first slot alone, or all devices without one."""
     changes = slots[0].environment if slots else {}
     before = {name: os.environ[name] for name in changes if name in os.environ}
     os.environ.update(changes)

@@ -1,4 +1,4 @@
-"""What commands share that turn probabilities into masks: the run's rule, and the flags that change it."""
+"""The decision rule of commands that turn probabilities into masks: the run's, changed by flags."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -66,4 +66,5 @@ def warn_if_useless(trained: Sequence[FoldFolder]) -> None:
 def warn_if_older(path: Path, trained: Sequence[FoldFolder], command: str) -> None:
     """Warn of a file that a command made before some folds were trained; none is no fault."""
     if newer := newer_folds(path, trained):
-        warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")
+        run = trained[0].path.parent.name
+        warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command} {run}` again")

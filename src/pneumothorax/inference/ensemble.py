@@ -1,6 +1,6 @@
 """Runs -> an ensemble: a run folder that holds the weighted mean of other runs' probabilities.
 
-``ensemble.json`` names the members; ``out_of_fold`` and ``predictions/<set>`` are what a trained run has too,
+``ensemble.json`` names the members; ``out_of_fold`` and ``predictions/<set>`` are those of a trained run too,
 so that all that follows reads either.
 """
 
@@ -180,7 +180,7 @@ def _place(folder: Path, runs: Path) -> str:
 
 
 def _refuse_old(run: Path, weights: Mapping[str, float]) -> None:
-    """Refuse to overwrite what no ensemble made, and to average a run with itself."""
+    """Refuse to overwrite a run that is no ensemble, and to average a run with itself."""
     if run.name in weights:
         raise UserError(f"run {run.name} as a member of itself", "a new name", "choose another --run")
     if any(run.glob("fold*")):

@@ -1,24 +1,38 @@
 """The paper's Table 1 for a trained fold: total and mean Dice, soft at network size and hard at 1024x1024.
 
-Beside it, how well the fold tells images with a pneumothorax from those without.
+Next to it, how well the fold separates images with a pneumothorax from those without.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 import numpy as np
+from tqdm import tqdm
 
-from pneumothorax.inference.classification import Screening, image_scores, screen, tell
-from pneumothorax.inference.pixel_counts import count
-from pneumothorax.inference.predictions import STEPS, Predictions
+from pneumothorax.data import rle
+from pneumothorax.data.cache import shrink
+from pneumothorax.data.laterality import side_of
+from pneumothorax.inference.classification import Screening, describe, image_scores, screen
+from pneumothorax.inference.decision import decide, image_probabilities, upsample
+from pneumothorax.inference.pixel_counts import (
+    THRESHOLDS,
+    Counts,
+    Integers,
+    at_full_size,
+    count_above,
+    true_codes,
+)
+from pneumothorax.inference.predictions import STEPS, Floats, Maps, Predictions
 from pneumothorax.inference.rule import Rule
-from pneumothorax.metric import dice, soft_dice, total_dice
+from pneumothorax.metric import dice, soft_dice, soft_sums, total_dice
 
 PAPER = {"total": 0.3785, "mean": 0.3003}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a fold reached on one part; every Dice is in [0, 1], or None without an image.
+    """Scores of a fold on one part; every Dice is in [0, 1], or None without an image.
 
     Attributes:
         images: Number of images.
@@ -28,7 +42,7 @@ class Scores:
         hard_total: Dice of the positives' masks as one image, at 1024x1024, cut at 0.5.
         hard_mean: Mean Dice of the positives' masks, at 1024x1024, cut at 0.5.
         metric: The competition's metric over all images, at 1024x1024, cut at 0.5.
-        all_empty: What leaving every image empty would score.
+        all_empty: Score of leaving every image empty.
         auc: Area under the ROC curve of the images' scores; see `Screening`.
         sensitivity: Share of the positives whose mask, cut at 0.5, is not empty.
         specificity: Share of the others whose mask is empty.
@@ -47,35 +61,132 @@ class Scores:
     specificity: float | None
 
 
-def evaluate(predictions: Predictions, masks: np.ndarray, smooth: float) -> Scores:
-    """Score probabilities against the truth.
+@dataclass(frozen=True)
+class Measures:
+    """Counts of N images by one rule, from one pass over their probabilities and true masks.
+
+    Attributes:
+        counts: Pixels above each threshold, at 1024x1024.
+        overlap: int64 of shape (N,): pixels in the rule's mask and in the true mask, at 1024x1024.
+        area: int64 of shape (N,): pixels in the rule's mask.
+        soft: float64 of shape (N, 2): sum(y p) and sum y + sum p at network size (see `metric.soft_sums`).
+        sides: Patient's side of each true mask; where it is empty, of the rule's mask.
+        pixels: float64 of shape (256, 2): pixels at network size by their stored probability, and the part of
+            them that is pneumothorax.
+    """
+
+    counts: Counts
+    overlap: Integers
+    area: Integers
+    soft: Floats
+    sides: list[str]
+    pixels: Floats
+
+
+def evaluate(predictions: Predictions, interpolation: str, smooth: float) -> Scores:
+    """Score probabilities against the truth, cut at 0.5.
 
     Args:
         predictions: Probabilities of N studies, 1 or more, and their true run-length codes.
-        masks: uint8 array of shape (N, S, S): the true soft masks at network size, 0-255.
-        smooth: Of the soft Dice.
+        interpolation: Method that resized the images to network size; the soft masks are resized by it too.
+        smooth: Smoothing term of the soft Dice, in pixels.
     """
-    positive = predictions.studies["area"].to_numpy() > 0
-    chosen = np.flatnonzero(positive)
-    soft, total = soft_dice(
-        np.asarray(masks)[chosen].astype(np.float32) / 255,
-        np.asarray(predictions.probabilities)[chosen].astype(np.float32) / STEPS,
-        smooth,
+    return score([predictions], measure([predictions], Rule(), interpolation), smooth)
+
+
+def measure(parts: Sequence[Predictions], rule: Rule, interpolation: str) -> Measures:
+    """Count and decide every image in one pass; each true mask is decoded once.
+
+    Args:
+        parts: Probabilities of N images together, all with a classification head or none.
+        rule: Decision rule.
+        interpolation: See `evaluate`.
+
+    Raises:
+        UserError: The rule has a classification threshold and the parts have no classification head.
+    """
+    pixels = np.zeros((STEPS + 1, 2))
+    images = chain.from_iterable(_images(part, rule) for part in parts)
+    number = sum(len(part.studies) for part in parts)
+    found = [
+        (*_measure_full_size(probability, mask, rule, image_probability), soft)
+        for probability, mask, image_probability in tqdm(
+            images, "evaluate", number, unit="image", disable=None
+        )
+        for soft in [_measure_network_size(probability, mask, interpolation, pixels)]
+    ]
+    above, inside, truth, overlap, area, sides, soft = zip(*found, strict=True)
+    image_probability = [part.image_probability for part in parts if part.image_probability is not None]
+    counts = Counts(
+        np.array(above),
+        np.array(inside),
+        np.array(truth, np.int64),
+        np.concatenate(image_probability) if image_probability else None,
     )
-    counts = count(predictions, np.array([Rule().threshold]))
-    area, overlap, truth = counts.area[:, 0], counts.overlap[:, 0], counts.truth
-    hard = dice(overlap, truth, area)
+    return Measures(
+        counts, np.array(overlap, np.int64), np.array(area, np.int64), np.array(soft), list(sides), pixels
+    )
+
+
+def score(parts: Sequence[Predictions], measures: Measures, smooth: float) -> Scores:
+    """Return the paper's measures and the image-level ones, cut at 0.5.
+
+    Args:
+        parts: Probabilities of N images together, 1 or more.
+        measures: What `measure` returns of them.
+        smooth: Smoothing term of the soft Dice, in pixels.
+    """
+    counts = measures.counts
+    half = int(np.abs(THRESHOLDS - Rule().threshold).argmin())
+    area, overlap, truth = counts.area[:, half], counts.overlap[:, half], counts.truth
+    positive, hard = truth > 0, dice(overlap, truth, area)
+    sums = measures.soft[positive]
+    scores = np.concatenate([image_scores(part) for part in parts])
     return Scores(
         images=len(positive),
-        positives=len(chosen),
-        soft_total=total if len(chosen) else None,
-        soft_mean=_mean(soft),
-        hard_total=total_dice(overlap[chosen], truth[chosen], area[chosen]) if len(chosen) else None,
-        hard_mean=_mean(hard[chosen]),
+        positives=len(sums),
+        soft_total=float(soft_dice(sums[:, 0].sum(), sums[:, 1].sum(), smooth)) if len(sums) else None,
+        soft_mean=_mean(soft_dice(sums[:, 0], sums[:, 1], smooth)),
+        hard_total=total_dice(overlap[positive], truth[positive], area[positive]) if len(sums) else None,
+        hard_mean=_mean(hard[positive]),
         metric=float(hard.mean()),
         all_empty=float((~positive).mean()),
-        **asdict(screen(positive, image_scores(predictions), area > 0)),
+        **asdict(screen(positive, scores, area > 0)),
     )
+
+
+def _images(part: Predictions, rule: Rule) -> Iterator[tuple[Maps, rle.Mask | None, float | None]]:
+    """Yield each image's stored probability, true mask at its own size (None: empty), and probability."""
+    told = image_probabilities(part, rule)
+    for probability, (code, shape), image_probability in zip(
+        part.probabilities, true_codes(part), told, strict=True
+    ):
+        yield probability, None if code == rle.EMPTY else rle.decode(code, shape), image_probability
+
+
+def _measure_full_size(
+    probability: Maps, mask: rle.Mask | None, rule: Rule, image_probability: float | None
+) -> tuple[Integers, Integers, int, int, int, str]:
+    """Return one image's rows of `Measures`, at 1024x1024: counts, the rule's counts, and the side."""
+    truth = None if mask is None else at_full_size(mask)
+    area, overlap = count_above(upsample(probability), truth)
+    found = decide(probability, rule, image_probability=image_probability)
+    pixels, shared = (0, 0) if truth is None else map(np.count_nonzero, (truth, found & truth))
+    side = side_of(found if mask is None else mask)
+    return area, overlap, int(pixels), int(shared), int(np.count_nonzero(found)), side
+
+
+def _measure_network_size(
+    probability: Maps, mask: rle.Mask | None, interpolation: str, pixels: Floats
+) -> tuple[float, float]:
+    """Return one image's row of `Measures.soft`, and add it to `Measures.pixels`."""
+    pixels[:, 0] += np.bincount(probability.ravel(), minlength=STEPS + 1)
+    p = probability.astype(np.float32) / STEPS
+    if mask is None:
+        return 0.0, float(p.sum(dtype=np.float64))
+    y = shrink(mask * np.uint8(255), len(probability), interpolation).astype(np.float32) / 255
+    pixels[:, 1] += np.bincount(probability.ravel(), y.ravel(), STEPS + 1)
+    return soft_sums(y, p)
 
 
 def table_1(scores: Scores, part: str) -> str:
@@ -89,7 +200,7 @@ def table_1(scores: Scores, part: str) -> str:
             _row("the paper (2019), soft", PAPER["total"], PAPER["mean"]),
             f"competition metric at a cut of 0.5: {scores.metric:.4f} (all-empty: {scores.all_empty:.4f})",
             "image by image, at a cut of 0.5: "
-            + tell(Screening(scores.auc, scores.sensitivity, scores.specificity)),
+            + describe(Screening(scores.auc, scores.sensitivity, scores.specificity)),
         )
     )
 

@@ -75,7 +75,7 @@ class Networks:
         for name, array in outputs.items():
             if not np.isfinite(array).all():
                 raise UserError(
-                    f"the network of {self._folders[fold]} tells a {name} that is no finite number",
+                    f"the network of {self._folders[fold]} predicts a {name} that is no finite number",
                     "probabilities, of weights as they were trained",
                     REMEDY,
                 )

@@ -82,12 +82,12 @@ def size_of(plan: Plan) -> int:
 
 
 def silent_runs(plan: Plan) -> list[str]:
-    """Name the runs that have no classification head; where there are some, the whole plan tells none."""
+    """Name the runs that have no classification head; with some, the whole plan has none."""
     return list(dict.fromkeys(one.run.name for one in trained_of(plan) if not one.recipe.classification_head))
 
 
 def digest_plan(plan: Plan) -> str:
-    """Digest what a plan's probabilities follow from; weights count by their content."""
+    """Digest the networks and weights of a plan's members; weights count by their content."""
     if isinstance(plan, Trained):
         said = repr(digest_folds(fold.weights for fold in plan.folds))
         said += to_json(plan.recipe)

@@ -44,7 +44,7 @@ def predict_rows(
         cache: The images.
         rows: Which of them, in the order of the result.
         folder: Where to.
-        title: What the progress bar says.
+        title: Text of the progress bar.
         flip: Whether each network also sees the mirror images, and the mean of both counts.
 
     Raises:

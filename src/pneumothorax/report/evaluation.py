@@ -1,4 +1,4 @@
-"""A run folder -> how each of its evaluated images fared: what the report's figures and cases are made of.
+"""A run folder -> the result of each evaluated image: the source of the report's figures and cases.
 
 The paper's test part where there is one, else the images out of fold. Draws nothing.
 """
@@ -9,30 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from pneumothorax.data import rle
-from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
-from pneumothorax.data.laterality import side_of
 from pneumothorax.errors import UserError
 from pneumothorax.inference.classification import image_scores
-from pneumothorax.inference.decision import Decision, decide, read_decision
+from pneumothorax.inference.decision import Decision, read_decision
 from pneumothorax.inference.ensemble import check_alike, out_of_fold_parts, read_ensemble
-from pneumothorax.inference.pixel_counts import (
-    THRESHOLDS,
-    Counts,
-    Flags,
-    Floats,
-    Integers,
-    count,
-    join,
-    measure_masks,
-)
-from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
-from pneumothorax.inference.rule import Rule
+from pneumothorax.inference.evaluate import Scores, measure, score
+from pneumothorax.inference.pixel_counts import THRESHOLDS, Counts, Flags, Floats, Integers
+from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.metric import dice, smoothed_dice, total_dice
+from pneumothorax.metric import dice
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fold_folder import FoldFolder, read_recipe
 from pneumothorax.training.provenance import digest_note, read_note
@@ -42,25 +29,8 @@ SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
 
 
 @dataclass(frozen=True)
-class Table1:
-    """The paper's measures, on the images with a pneumothorax; None without any.
-
-    Attributes:
-        soft_total: Soft Dice of all of them as one image, at network size.
-        soft_mean: Mean soft Dice, at network size.
-        hard_total: Dice of their masks as one image, at 1024x1024, cut at 0.5.
-        hard_mean: Mean Dice of their masks, at 1024x1024, cut at 0.5.
-    """
-
-    soft_total: float | None = None
-    soft_mean: float | None = None
-    hard_total: float | None = None
-    hard_mean: float | None = None
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """A run's evaluated images, N together, and what its rule makes of each.
+    """A run's evaluated images, N together, and the result of its rule on each.
 
     Attributes:
         run: The run's folder.
@@ -72,11 +42,11 @@ class Evaluation:
         counts: Pixels above every threshold.
         decision: The rule in force, and the evidence for it.
         is_tuned: Whether `tune` chose it.
-        newer: What has been trained or predicted since then: names of folds, or of the ensemble's folder.
+        newer: Folds trained or predicted since then, by name, or of the ensemble's folder.
         overlap: int64 of shape (N,), pixels in both masks at 1024x1024.
         area: int64 of shape (N,), pixels of the predicted mask.
         dice: float64 of shape (N,).
-        scores: float64 of shape (N,), what tells images with a pneumothorax from others.
+        scores: float64 of shape (N,), higher for images with a pneumothorax.
         table_1: The paper's measures.
         pixels: float64 of shape (256, 2): how many pixels at network size have each stored probability, and
             how many of them are of a pneumothorax.
@@ -96,7 +66,7 @@ class Evaluation:
     area: Integers
     dice: Floats
     scores: Floats
-    table_1: Table1
+    table_1: Scores
     pixels: Floats
 
     @property
@@ -122,13 +92,13 @@ class Evaluation:
 
     def metric(self) -> tuple[float, float, float]:
         """Return the competition's metric and its 95 % bootstrap interval, over patients."""
-        told = (self.decision.score, self.decision.low, self.decision.high)
-        if self.is_nested and None not in told:
-            return told  # type: ignore[return-value]
+        nested = (self.decision.score, self.decision.low, self.decision.high)
+        if self.is_nested and None not in nested:
+            return nested  # type: ignore[return-value]
         return (float(self.dice.mean()), *bootstrap(self.dice, patients_of(self.studies)))
 
     def ceiling(self) -> float:
-        """Return what the masks cut at the threshold would score with a perfect classifier."""
+        """Return the score of the masks cut at the threshold, with a perfect classifier."""
         at = int(np.abs(THRESHOLDS - self.decision.rule.threshold).argmin())
         plain = dice(self.counts.overlap[:, at], self.truth, self.counts.area[:, at])
         return float(np.where(self.positive, plain, 1.0).mean())
@@ -144,7 +114,7 @@ def decision_of(run: Path, folds: Sequence[FoldFolder]) -> Decision:
 
 
 def evaluated_parts(run: Path, folds: Sequence[FoldFolder]) -> list[Predictions]:
-    """Open what a run is judged by: the paper's test part where there is one, else what is out of fold.
+    """Open the images that a run is evaluated on: the paper's test part, or else those out of fold.
 
     Raises:
         UserError: A fold has left no probabilities, or the folds are of several recipes.
@@ -158,7 +128,7 @@ def evaluated_parts(run: Path, folds: Sequence[FoldFolder]) -> list[Predictions]
 
 
 def open_run(run: Path) -> tuple[list[FoldFolder], list[Predictions]]:
-    """Open a run's folds (none of an ensemble) and what it is judged by.
+    """Open a run's folds (none of an ensemble) and its evaluated images.
 
     Raises:
         UserError: The run is missing or incomplete.
@@ -181,13 +151,8 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
     """
     studies = _join_studies(run, parts)
     decision = decision_of(run, folds)
-    counts = join([count(part) for part in parts])
-    measured = [measure_masks(part, decision.rule) for part in parts]
-    overlap, truth, area = (np.concatenate(column) for column in zip(*measured, strict=True))
     recipe = read_recipe(folds[0]) if folds else None
-    soft, sides, pixels = _look_at_truth(parts, recipe)
-    marked = np.flatnonzero((truth == 0) & (area > 0))
-    scores = np.concatenate([image_scores(part) for part in parts])
+    measures = measure(parts, decision.rule, "area" if recipe is None else recipe.interpolation)
     is_tuned = decision.score is not None
     return Evaluation(
         run=run,
@@ -195,22 +160,22 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         recipe=recipe,
         part="test part" if parts[0].folder.name == "test" else "out of fold",
         parts=parts,
-        studies=studies.assign(side=_with_sides_of_masks(parts, decision.rule, sides, marked)),
-        counts=counts,
+        studies=studies.assign(side=measures.sides),
+        counts=measures.counts,
         decision=decision,
         is_tuned=is_tuned,
         newer=_newer(run, folds, parts) if is_tuned else (),
-        overlap=overlap,
-        area=area,
-        dice=dice(overlap, truth, area),
-        scores=scores,
-        table_1=_table_1(soft, counts, SMOOTH if recipe is None else recipe.smooth),
-        pixels=pixels,
+        overlap=measures.overlap,
+        area=measures.area,
+        dice=dice(measures.overlap, measures.counts.truth, measures.area),
+        scores=np.concatenate([image_scores(part) for part in parts]),
+        table_1=score(parts, measures, SMOOTH if recipe is None else recipe.smooth),
+        pixels=measures.pixels,
     )
 
 
 def _newer(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predictions]) -> list[str]:
-    """Name what is newer than the run's rule: weights, or probabilities that were made of others."""
+    """Name the parts that are newer than the run's rule: weights, or probabilities of other weights."""
     path = run / "decision.json"
     predicted = [part.folder for part in parts if _is_newer(part.folder, path)]
     of_fold = [folder.name if folder.parent == run else folder.parent.name for folder in predicted]
@@ -229,7 +194,7 @@ def _is_newer(folder: Path, path: Path) -> bool:
 
 
 def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
-    """Return the studies of all parts with the name of the fold, and columns for what is not known."""
+    """Return the studies of all parts with the name of the fold, and columns for missing values."""
     tables = [
         part.studies.assign(fold="" if part.folder.parent == run else part.folder.parent.name)
         for part in parts
@@ -245,58 +210,3 @@ def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
             "folds that share no image",
         )
     return studies
-
-
-def _look_at_truth(parts: Sequence[Predictions], recipe: Recipe | None) -> tuple[Floats, list[str], Floats]:
-    """Look at every true mask once.
-
-    Returns:
-        Of each image with a pneumothorax sum(y p) and sum y + sum p at network size, shape (P, 2); the
-        patient's side of the mask of every image, '' where it is empty; and `Evaluation.pixels`.
-    """
-    sums, sides = [], []
-    pixels = np.zeros((STEPS + 1, 2))
-    interpolation = "area" if recipe is None else recipe.interpolation
-    for part in parts:
-        size = part.probabilities.shape[1]
-        columns = part.studies[["EncodedPixels", "height", "width"]].itertuples(index=False, name=None)
-        images = tqdm(zip(part.probabilities, columns, strict=True), "truth", len(part.studies), disable=None)
-        for probability, (code, height, width) in images:
-            pixels[:, 0] += np.bincount(probability.ravel(), minlength=STEPS + 1)
-            if code == rle.EMPTY:
-                sides.append("")
-                continue
-            mask = rle.decode(code, (height, width))
-            sides.append(side_of(mask))
-            y = shrink(mask * np.uint8(255), size, interpolation).astype(np.float32) / 255
-            p = probability.astype(np.float32) / STEPS
-            sums.append((float((y * p).sum()), float(y.sum() + p.sum())))
-            pixels[:, 1] += np.bincount(probability.ravel(), y.ravel(), STEPS + 1)
-    return np.array(sums, np.float64).reshape(-1, 2), sides, pixels
-
-
-def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
-    positive = counts.truth > 0
-    if not positive.any():
-        return Table1()
-    half = int(np.abs(THRESHOLDS - Rule().threshold).argmin())
-    overlap, truth, area = counts.overlap[positive, half], counts.truth[positive], counts.area[positive, half]
-    return Table1(
-        soft_total=float(smoothed_dice(soft[:, 0].sum(), soft[:, 1].sum(), smooth)),
-        soft_mean=float(smoothed_dice(soft[:, 0], soft[:, 1], smooth).mean()),
-        hard_total=total_dice(overlap, truth, area),
-        hard_mean=float(dice(overlap, truth, area).mean()),
-    )
-
-
-def _with_sides_of_masks(
-    parts: Sequence[Predictions], rule: Rule, sides: list[str], marked: np.ndarray
-) -> list[str]:
-    """Fill in the side of the predicted mask at the rows of false alarms."""
-    whole = [(part, row) for part in parts for row in range(len(part.studies))]
-    filled = list(sides)
-    for at in marked:
-        part, row = whole[at]
-        image_probability = None if part.image_probability is None else float(part.image_probability[row])
-        filled[at] = side_of(decide(part.probabilities[row], rule, image_probability=image_probability))
-    return filled

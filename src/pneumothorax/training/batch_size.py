@@ -92,7 +92,7 @@ def _powers(most: int) -> list[int]:
 
 
 def _trains(recipe: Recipe, precision: str, xla: str) -> bool:
-    """Take real steps on random images; tell whether they fit in the device's memory."""
+    """Take real steps on random images; return whether they fit in the device's memory."""
     import keras
     import numpy as np
 

@@ -21,7 +21,7 @@ class Interruptible(keras.callbacks.CallbackList):
     A callback could end it as well, but only in the threads of the others, or by keeping them from theirs.
 
     Args:
-        callbacks: What Keras would be given.
+        callbacks: Callbacks for Keras.
         model: The network that is trained.
         epochs: How many epochs in all.
     """
@@ -54,7 +54,7 @@ class EpochDraw(keras.callbacks.Callback):
     It must come first.
 
     Args:
-        feed: What training draws from.
+        feed: Training batches.
         hard: Knows which negatives to draw more often, or None.
     """
 
@@ -104,7 +104,7 @@ class HardNegatives(keras.callbacks.Callback):
     pixel of it is above one half.
 
     Args:
-        feed: What training draws from.
+        feed: Training batches.
 
     Attributes:
         hard: Their rows.

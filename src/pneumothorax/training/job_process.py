@@ -29,7 +29,7 @@ class Job:
     """A command to run.
 
     Attributes:
-        name: What its lines begin with.
+        name: Prefix of its lines.
         arguments: Words of the command line, from the command on.
     """
 
@@ -39,7 +39,7 @@ class Job:
 
 @dataclass
 class Child:
-    """A job that runs: its process, and what has been read of an unfinished line of each pipe."""
+    """A job that runs: its process, and the unfinished line of each pipe."""
 
     job: Job
     slot: Slot
@@ -68,7 +68,7 @@ def follow_parent(parent: int) -> None:
 
 
 def start_job(job: Job, slot: Slot, seconds: float | None, selector: selectors.BaseSelector) -> Child:
-    """Start a job on its slot, with what is left of its time."""
+    """Start a job on its slot, with the rest of its time."""
     words = [sys.executable, *PROGRAM, *job.arguments, "--child-of", str(os.getpid())]
     words += [] if seconds is None else ["--max-hours", repr(seconds / 3600)]
     with _pinned_to(slot.cores):
@@ -90,7 +90,7 @@ def start_job(job: Job, slot: Slot, seconds: float | None, selector: selectors.B
 
 
 def finish_job(child: Child, selector: selectors.BaseSelector) -> None:
-    """Pass on the rest that an ended child wrote, and close its pipes; what it has started may hold them."""
+    """Pass on the rest that an ended child wrote, and close its pipes; its own children may hold them."""
     for pipe in _pipes(child):
         with suppress(KeyError):
             selector.unregister(pipe)
@@ -102,7 +102,7 @@ def finish_job(child: Child, selector: selectors.BaseSelector) -> None:
 
 
 def kill_job(child: Child, *, wait: bool = True) -> None:
-    """Kill a child and what it has started."""
+    """Kill a child and its own children."""
     if child.process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(child.process.pid, signal.SIGKILL)
@@ -125,12 +125,12 @@ def describe_failure(child: Child) -> str:
 
 
 def exit_code(code: int) -> int:
-    """Return what a shell would call the end of a process."""
+    """Return the end of a process in a shell's words."""
     return code if code >= 0 else 128 - code
 
 
 def pass_on_ready(child: Child, pipe: int) -> bool:
-    """Pass on the whole lines of what is ready in a pipe; returns whether more may come."""
+    """Pass on the whole lines in a pipe; return whether more may come."""
     try:
         read = os.read(pipe, MOST_BYTES)
     except BlockingIOError:
@@ -152,7 +152,7 @@ def _environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _pinned_to(cores: Sequence[int]) -> Iterator[None]:
-    """Let what is started inside run on these cores alone, by inheritance; on all where there are none."""
+    """Let processes that are started inside run on these cores alone, by inheritance; if any are named."""
     if not cores:
         yield
         return

@@ -37,7 +37,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot], *, deadline: float | No
     Args:
         jobs: Started in this order.
         slots: Each takes one job at a time.
-        deadline: When all are to have stopped, by `time.monotonic`; each job gets what is left of it as
+        deadline: When all are to have stopped, by `time.monotonic`; each job gets the rest of it as
             --max-hours when it starts, and none starts later.
 
     Returns:
@@ -49,7 +49,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot], *, deadline: float | No
     waiting, free, running = deque(jobs), deque(slots), list[Child]()
     codes: dict[str, int] = {}
     failures: list[str] = []
-    told = False
+    warned = False
     with selectors.DefaultSelector() as selector, _passing_on_signals(running) as received:
         try:
             while running or (waiting and not received):
@@ -62,8 +62,8 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot], *, deadline: float | No
                     running.append(start_job(job, free.popleft(), left, selector))
                     if received:  # perhaps before the child was listed
                         running[-1].interrupt()
-                if received and not told:
-                    told = True
+                if received and not warned:
+                    warned = True
                     print(f"stopping {len(running)} processes; once more kills them", file=sys.stderr)
                 _read(selector, running)
                 for child in [one for one in running if one.process.poll() is not None]:
@@ -85,7 +85,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot], *, deadline: float | No
 
 @contextmanager
 def _passing_on_signals(running: list[Child]) -> Iterator[list[int]]:
-    """Pass on what ends this process to its children, as Ctrl-C the first time; then it kills them.
+    """Pass on the signals that end this process, to its children as Ctrl-C the first time; then kill them.
 
     Yields:
         The signals that have come.
@@ -117,7 +117,7 @@ def _passing_on_signals(running: list[Child]) -> Iterator[list[int]]:
 
 
 def _read(selector: selectors.BaseSelector, running: Sequence[Child]) -> None:
-    """Pass on what the children have written, waiting for it a moment."""
+    """Pass on the children's output, waiting for it a moment."""
     if not selector.get_map():  # a child may close its pipes before it ends
         time.sleep(SECONDS)
         return

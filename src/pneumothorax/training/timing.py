@@ -16,7 +16,7 @@ WORTH_SAYING = 0.05  # of an epoch, in which the device waited for data
 
 
 class Clock(keras.callbacks.Callback):
-    """Measures each epoch: its own length, what came before its first step, and how long it waited for data.
+    """Measures each epoch: its length, the time before its first step, and its wait for data.
 
     The first epoch of a session begins with building and compiling; that is no part of an epoch's length. It
     must come before the callbacks that ask it.
@@ -45,7 +45,7 @@ class Clock(keras.callbacks.Callback):
         self.done[batch] = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Set apart what the session's first step took longer than the others."""
+        """Set the extra time of the session's first step apart."""
         self.excess = 0.0
         if self.first and self.done:
             self.first = False

@@ -164,7 +164,7 @@ def test_the_package_follows_its_tag_in_reading_order_folded_and_whole(path):
     ]
     assert all(cell.metadata["_kg_hide-input"] and cell.metadata.jupyter.source_hidden for cell in writing)
     headings = [cell.source for cell in cells[start + 1 :] if cell.cell_type == "markdown"]
-    assert "### `data/`\nWhat lies on disk, turned into arrays; knows nothing of networks." in headings
+    assert "### `data/`\nFrom files on disk to arrays; knows nothing of networks." in headings
 
 
 @pytest.mark.parametrize("commit", ["", "0a1b2c3+changes"])
