@@ -183,7 +183,7 @@ def describe(precision: str) -> dict[str, str]:
 
 
 def describe_machine() -> str:
-    """Name the devices that train: GPUs, the number of TPU cores, or the processor; and the number of hosts."""
+    """Name the devices that train: GPUs, TPU cores, or the processor; and the number of hosts."""
     hosts = count_hosts()
     return _describe_host() + (f", on each of {hosts} hosts" if hosts > 1 else "")
 
