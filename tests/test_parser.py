@@ -3,7 +3,6 @@ import argparse
 import pytest
 
 from pneumothorax.cli import build_parser
-from pneumothorax.errors import nearest
 from pneumothorax.parser import Parser
 
 
@@ -67,8 +66,3 @@ def test_right_words_mean_what_they_mean_to_argparse(make):
             "count": -1 if "-1" in words else 1,
             "name": ["-b", "c d"] if "-e" in words else None,
         }
-
-
-def test_the_nearest_name_resembles_the_word():
-    assert nearest("strng", ["seed", "strong"]) == "did you mean strong?"
-    assert nearest("both", ["seed", "strong"]) == nearest("both", []) == ""

@@ -1,12 +1,17 @@
 """Artificial probabilities and truths for the tests of decisions."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pandas as pd
 
 from pneumothorax.data import rle
-from pneumothorax.inference.decision import upsample
+from pneumothorax.inference.decision import decide, upsample
+from pneumothorax.inference.pixel_counts import THRESHOLDS
 from pneumothorax.inference.predictions import Predictions
+from pneumothorax.inference.rule import Rule
+from pneumothorax.inference.search import CLASSIFICATION_THRESHOLDS, MIN_AREAS, MIN_COMPONENTS
 
 SHAPE = (1024, 1024)
 
@@ -46,3 +51,37 @@ def predictions_of(maps, masks, seed=0):
         }
     )
     return Predictions(None, np.stack(maps), studies)
+
+
+def without_classification(rule):
+    return replace(rule, classification_threshold=0.0)
+
+
+def draw_all(predictions, rule):
+    """Yield every image's mask under one rule, and its truth."""
+    image_probability = predictions.image_probability
+    for row, code in enumerate(predictions.studies["EncodedPixels"]):
+        mask = decide(predictions.probabilities[row], without_classification(rule))
+        if image_probability is not None and image_probability[row] < rule.classification_threshold:
+            mask[:] = False
+        yield mask, rle.decode(code).astype(bool)
+
+
+def brute_force(predictions, rule):
+    """Return every image's Dice under one rule, from its masks."""
+    each = []
+    for mask, truth in draw_all(predictions, rule):
+        total = int(mask.sum()) + int(truth.sum())
+        each.append(2 * int((mask & truth).sum()) / total if total else 1.0)
+    return np.array(each)
+
+
+def rule_of(candidate):
+    """Return the rule of a candidate, from the grids themselves."""
+    return Rule(
+        float(THRESHOLDS[candidate.threshold]),
+        float(THRESHOLDS[candidate.top_threshold]),
+        int(MIN_AREAS[candidate.min_area]),
+        int(MIN_COMPONENTS[candidate.min_component]),
+        float(CLASSIFICATION_THRESHOLDS[candidate.classification_threshold]),
+    )
