@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pneumothorax.metric import dice, soft_dice, total_dice
+from pneumothorax import metric
+from pneumothorax.metric import dice, soft_sums, total_dice
 
 PAIRS = hnp.arrays(bool, st.tuples(st.just(2), *[st.integers(1, 6)] * 3))
 
@@ -20,6 +21,13 @@ def count_pixels(truth, prediction):
             predicted_area += bool(predicted[y, x])
         rows.append((overlap, area, predicted_area))
     return np.array(rows).T
+
+
+def soft_dice(masks, probabilities, smooth=0.1):
+    """Return the soft Dice of each image, and of all together."""
+    sums = np.array([soft_sums(*pair) for pair in zip(masks, probabilities, strict=True)])
+    each = metric.soft_dice(sums[:, 0], sums[:, 1], smooth)
+    return each, float(metric.soft_dice(*sums.sum(0), smooth))
 
 
 def naive_dice(true, predicted):

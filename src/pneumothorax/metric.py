@@ -22,30 +22,22 @@ def dice(overlap: Counts, truth: Counts, prediction: Counts) -> Scores:
     return np.where(areas > 0, np.multiply(overlap, 2, dtype=np.float64) / np.maximum(areas, 1), 1.0)
 
 
-def soft_dice(
-    masks: npt.NDArray[np.floating], probabilities: npt.NDArray[np.floating], smooth: float = 0.1
-) -> tuple[Scores, float]:
-    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 if both are empty.
+def soft_sums(mask: npt.NDArray[np.floating], probability: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Return sum(y p) and sum y + sum p of one image, in double precision, for `soft_dice`.
 
     Args:
-        masks: Array of shape (N, H, W), values [0, 1].
-        probabilities: Array of shape (N, H, W), values [0, 1].
-        smooth: s, in pixels.
-
-    Returns:
-        The Dice of each image, shape (N,); and the total Dice of all images together.
+        mask: y, array of shape (H, W), values [0, 1].
+        probability: p, of the same shape, values [0, 1].
     """
-    overlap = np.einsum("nhw,nhw->n", masks, probabilities, dtype=np.float64)
-    areas = masks.sum(axis=(1, 2), dtype=np.float64) + probabilities.sum(axis=(1, 2), dtype=np.float64)
-    each = smoothed_dice(overlap, areas, smooth)
-    return each, float(smoothed_dice(overlap.sum(), areas.sum(), smooth))
+    overlap = np.einsum("hw,hw->", mask, probability, dtype=np.float64)
+    return float(overlap), float(mask.sum(dtype=np.float64) + probability.sum(dtype=np.float64))
 
 
-def smoothed_dice(overlap: Counts, areas: Counts, smooth: float) -> Scores:
-    """Return the soft Dice from its sums, (2 overlap + s) / (areas + s); 1 for 0 / 0; broadcasts.
+def soft_dice(overlap: Counts, areas: Counts, smooth: float) -> Scores:
+    """Return the paper's soft Dice, (2 sum(y p) + s) / (sum y + sum p + s); 1 for 0 / 0; broadcasts.
 
     Args:
-        overlap: sum(y p).
+        overlap: sum(y p), of one image (see `soft_sums`) or of all together.
         areas: sum y + sum p.
         smooth: s, in pixels.
     """

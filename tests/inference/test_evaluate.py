@@ -39,7 +39,7 @@ def make(seed, positives, negatives):
 @pytest.mark.parametrize("smooth", [0.1, 1.0])
 def test_scores_equal_brute_force(positives, negatives, smooth):
     predictions, soft, masks = make(positives, positives, negatives)
-    scores = evaluate(predictions, soft, smooth)
+    scores = evaluate(predictions, "area", smooth)
     hard, softs, sums, areas = [], [], np.zeros(2), np.zeros(2)
     for row, mask in enumerate(masks):
         full = cv2.resize(predictions.probabilities[row].astype(np.float32), (1024, 1024)) > 127.5
@@ -71,12 +71,12 @@ def count_pairs(positive, scores):
 def test_images_are_ranked_by_their_image_probability_or_else_by_their_map(
     image_probability,
 ):
-    predictions, soft, _ = make(5, 3, 4)
+    predictions, _, _ = make(5, 3, 4)
     predictions.probabilities[0] = 0
     scores = predictions.probabilities.max(axis=(1, 2)).tolist()
     if image_probability is not None:
         predictions.studies["image_probability"] = scores = image_probability
-    found = evaluate(predictions, soft, 0.1)
+    found = evaluate(predictions, "area", 0.1)
     assert found.auc == pytest.approx(count_pairs([4, 5, 6], scores))
     marked = [
         (cv2.resize(part.astype(np.float32), (1024, 1024)) > 127.5).any()
@@ -90,8 +90,8 @@ def test_images_are_ranked_by_their_image_probability_or_else_by_their_map(
 
 @pytest.mark.parametrize(("positives", "negatives"), [(3, 0), (0, 3)])
 def test_images_of_one_kind_have_no_auc(positives, negatives):
-    predictions, soft, _ = make(2, positives, negatives)
-    scores = evaluate(predictions, soft, 0.1)
+    predictions, _, _ = make(2, positives, negatives)
+    scores = evaluate(predictions, "area", 0.1)
     assert scores.auc is None
     assert (scores.sensitivity is None, scores.specificity is None) == (not positives, not negatives)
     assert "ROC AUC -" in table_1(scores, "held-out")
@@ -100,15 +100,15 @@ def test_images_of_one_kind_have_no_auc(positives, negatives):
 def test_a_perfect_prediction_scores_near_one():
     predictions, soft, _ = make(1, 3, 1)
     perfect = Predictions(None, soft, predictions.studies)
-    scores = evaluate(perfect, soft, 0.1)
+    scores = evaluate(perfect, "area", 0.1)
     assert scores.hard_mean > 0.95
     assert scores.hard_total > 0.95
     assert scores.metric > 0.95
 
 
 def test_without_positives_their_dice_is_none_and_the_file_stays_json():
-    predictions, soft, _ = make(2, 0, 3)
-    scores = evaluate(predictions, soft, 0.1)
+    predictions, _, _ = make(2, 0, 3)
+    scores = evaluate(predictions, "area", 0.1)
     assert scores.positives == 0
     assert scores.soft_total is scores.soft_mean is scores.hard_total is scores.hard_mean is None
     assert scores.all_empty == 1.0
@@ -117,8 +117,8 @@ def test_without_positives_their_dice_is_none_and_the_file_stays_json():
 
 
 def test_table_1_sets_the_scores_beside_the_papers():
-    predictions, soft, _ = make(3, 2, 1)
-    scores = evaluate(predictions, soft, 0.1)
+    predictions, _, _ = make(3, 2, 1)
+    scores = evaluate(predictions, "area", 0.1)
     text = table_1(scores, "test part")
     for words in (
         "test part: 2 positives of 3 images",

@@ -3,15 +3,30 @@
 Beside it, how well the fold tells images with a pneumothorax from those without.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
 
+from pneumothorax.data import rle
+from pneumothorax.data.cache import shrink
+from pneumothorax.data.laterality import side_of
 from pneumothorax.inference.classification import Screening, image_scores, screen, tell
-from pneumothorax.inference.pixel_counts import count
-from pneumothorax.inference.predictions import STEPS, Predictions
+from pneumothorax.inference.decision import decide, image_probabilities, upsample
+from pneumothorax.inference.pixel_counts import (
+    THRESHOLDS,
+    Counts,
+    Flags,
+    Integers,
+    at_full_size,
+    count_above,
+    true_codes,
+)
+from pneumothorax.inference.predictions import STEPS, Floats, Maps, Predictions
 from pneumothorax.inference.rule import Rule
-from pneumothorax.metric import dice, soft_dice, total_dice
+from pneumothorax.metric import dice, soft_dice, soft_sums, total_dice
 
 PAPER = {"total": 0.3785, "mean": 0.3003}
 
@@ -47,35 +62,139 @@ class Scores:
     specificity: float | None
 
 
-def evaluate(predictions: Predictions, masks: np.ndarray, smooth: float) -> Scores:
-    """Score probabilities against the truth.
+@dataclass(frozen=True)
+class Measures:
+    """Counts of N images by one rule, from one pass over their probabilities and true masks.
+
+    Attributes:
+        thresholds: Float array of shape (T,).
+        counts: Pixels above each threshold, at 1024x1024.
+        overlap: int64 of shape (N,): pixels in the rule's mask and in the true mask, at 1024x1024.
+        area: int64 of shape (N,): pixels in the rule's mask.
+        soft: float64 of shape (N, 2): sum(y p) and sum y + sum p at network size (see `metric.soft_sums`); 0
+            where the true mask is empty.
+        sides: Patient's side of each true mask; where it is empty, of the rule's mask.
+        pixels: float64 of shape (256, 2): pixels at network size by their stored probability, and the part of
+            them that is pneumothorax.
+    """
+
+    thresholds: Floats
+    counts: Counts
+    overlap: Integers
+    area: Integers
+    soft: Floats
+    sides: list[str]
+    pixels: Floats
+
+
+def evaluate(predictions: Predictions, interpolation: str, smooth: float) -> Scores:
+    """Score probabilities against the truth, cut at 0.5.
 
     Args:
         predictions: Probabilities of N studies, 1 or more, and their true run-length codes.
-        masks: uint8 array of shape (N, S, S): the true soft masks at network size, 0-255.
-        smooth: Of the soft Dice.
+        interpolation: Method that resized the images to network size; the soft masks are resized by it too.
+        smooth: Smoothing term of the soft Dice, in pixels.
     """
-    positive = predictions.studies["area"].to_numpy() > 0
-    chosen = np.flatnonzero(positive)
-    soft, total = soft_dice(
-        np.asarray(masks)[chosen].astype(np.float32) / 255,
-        np.asarray(predictions.probabilities)[chosen].astype(np.float32) / STEPS,
-        smooth,
+    rule = Rule()
+    measures = measure([predictions], rule, interpolation, np.array([rule.threshold]))
+    return score([predictions], measures, smooth)
+
+
+def measure(
+    parts: Sequence[Predictions], rule: Rule, interpolation: str, thresholds: Floats = THRESHOLDS
+) -> Measures:
+    """Count and decide every image in one pass; each true mask is decoded once.
+
+    Args:
+        parts: Probabilities of N images together, all with a classification head or none.
+        rule: Decision rule.
+        interpolation: See `evaluate`.
+        thresholds: Shape (T,), rising.
+
+    Raises:
+        UserError: The rule has a classification threshold and the parts have no classification head.
+    """
+    rows, soft, pixels = [], [], np.zeros((STEPS + 1, 2))
+    number = sum(len(part.studies) for part in parts)
+    with tqdm(total=number, desc="evaluate", unit="image", disable=None) as bar:
+        for part in parts:
+            images = zip(part.probabilities, true_codes(part), image_probabilities(part, rule), strict=True)
+            for probability, (code, shape), told in images:
+                mask = None if code == rle.EMPTY else rle.decode(code, shape)
+                found = decide(probability, rule, image_probability=told)
+                full = upsample(probability)  # lives until the next: freeing 4 MB costs as much as counting
+                rows.append(_measure_full_size(full, mask, found, thresholds))
+                soft.append(_measure_network_size(probability, mask, interpolation, pixels))
+                bar.update()
+    above, inside, truth, overlap, area, sides = zip(*rows, strict=True)
+    image_probability = [part.image_probability for part in parts if part.image_probability is not None]
+    counts = Counts(
+        np.array(above),
+        np.array(inside),
+        np.array(truth, np.int64),
+        np.concatenate(image_probability) if image_probability else None,
     )
-    counts = count(predictions, np.array([Rule().threshold]))
-    area, overlap, truth = counts.area[:, 0], counts.overlap[:, 0], counts.truth
-    hard = dice(overlap, truth, area)
+    return Measures(
+        thresholds,
+        counts,
+        np.array(overlap, np.int64),
+        np.array(area, np.int64),
+        np.array(soft),
+        list(sides),
+        pixels,
+    )
+
+
+def score(parts: Sequence[Predictions], measures: Measures, smooth: float) -> Scores:
+    """Return the paper's measures and the image-level ones, cut at 0.5.
+
+    Args:
+        parts: Probabilities of N images together, 1 or more.
+        measures: What `measure` returns of them; 0.5 is among its thresholds.
+        smooth: Smoothing term of the soft Dice, in pixels.
+    """
+    counts = measures.counts
+    half = int(np.abs(measures.thresholds - Rule().threshold).argmin())
+    area, overlap, truth = counts.area[:, half], counts.overlap[:, half], counts.truth
+    positive, hard = truth > 0, dice(overlap, truth, area)
+    sums = measures.soft[positive]
+    scores = np.concatenate([image_scores(part) for part in parts])
     return Scores(
         images=len(positive),
-        positives=len(chosen),
-        soft_total=total if len(chosen) else None,
-        soft_mean=_mean(soft),
-        hard_total=total_dice(overlap[chosen], truth[chosen], area[chosen]) if len(chosen) else None,
-        hard_mean=_mean(hard[chosen]),
+        positives=len(sums),
+        soft_total=float(soft_dice(sums[:, 0].sum(), sums[:, 1].sum(), smooth)) if len(sums) else None,
+        soft_mean=_mean(soft_dice(sums[:, 0], sums[:, 1], smooth)),
+        hard_total=total_dice(overlap[positive], truth[positive], area[positive]) if len(sums) else None,
+        hard_mean=_mean(hard[positive]),
         metric=float(hard.mean()),
         all_empty=float((~positive).mean()),
-        **asdict(screen(positive, image_scores(predictions), area > 0)),
+        **asdict(screen(positive, scores, area > 0)),
     )
+
+
+def _measure_full_size(
+    probability: npt.NDArray[np.float32], mask: rle.Mask | None, found: Flags, thresholds: Floats
+) -> tuple[Integers, Integers, int, int, int, str]:
+    """Return one image's row of `Measures`, at 1024x1024: counts, truth, overlap, area and side."""
+    truth = None if mask is None else at_full_size(mask)
+    above, inside = count_above(probability, truth, thresholds)
+    pixels, overlap = (0, 0) if truth is None else map(np.count_nonzero, (truth, found & truth))
+    area = int(np.count_nonzero(found))
+    side = side_of(mask) if mask is not None else side_of(found) if area else ""
+    return above, inside, int(pixels), int(overlap), area, side
+
+
+def _measure_network_size(
+    probability: Maps, mask: rle.Mask | None, interpolation: str, pixels: Floats
+) -> tuple[float, float]:
+    """Return one image's row of `Measures.soft`, and add it to `Measures.pixels`."""
+    pixels[:, 0] += np.bincount(probability.ravel(), minlength=STEPS + 1)
+    if mask is None:
+        return 0.0, 0.0
+    p = probability.astype(np.float32) / STEPS
+    y = shrink(mask * np.uint8(255), len(probability), interpolation).astype(np.float32) / 255
+    pixels[:, 1] += np.bincount(probability.ravel(), y.ravel(), STEPS + 1)
+    return soft_sums(y, p)
 
 
 def table_1(scores: Scores, part: str) -> str:

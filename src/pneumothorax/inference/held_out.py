@@ -50,7 +50,7 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
             title = name.replace("_", "-")
             predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
             write_note(folder, digest_folds([fold.weights]))
-        scored[name] = evaluate(predictions, cache.masks[rows], recipe.smooth)
+        scored[name] = evaluate(predictions, recipe.interpolation, recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -77,14 +78,11 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
     number = len(predictions.studies)
     area, overlap = np.zeros((2, number, len(thresholds)), dtype=np.int64)
     truth = np.zeros(number, dtype=np.int64)
-    edges = np.append(thresholds * STEPS, np.inf).astype(np.float32)
-    for row, mask in enumerate(tqdm(true_masks(predictions), "count", number, unit="image", disable=None)):
-        above = upsample(predictions.probabilities[row])
-        candidates = above > edges[0]
-        area[row] = _above(above[candidates], edges)
-        if mask is not None:
-            truth[row] = np.count_nonzero(mask)
-            overlap[row] = _above(above[mask & candidates], edges)
+    for row, code in enumerate(tqdm(true_codes(predictions), "count", number, unit="image", disable=None)):
+        mask = true_mask(*code)
+        full = upsample(predictions.probabilities[row])
+        area[row], overlap[row] = count_above(full, mask, thresholds)
+        truth[row] = 0 if mask is None else np.count_nonzero(mask)
     return Counts(area, overlap, truth, predictions.image_probability)
 
 
@@ -97,8 +95,8 @@ def find_components(parts: Sequence[Predictions], threshold: float, wanted: Flag
         wanted: Shape (N,): which of them; the others have no component.
     """
     found = [(np.zeros(0, np.int64),) * 3]
-    images = ((probability, mask) for part in parts for probability, mask in _with_truth(part))
-    for image, (probability, truth) in enumerate(
+    images = chain.from_iterable(zip(part.probabilities, true_codes(part), strict=True) for part in parts)
+    for image, (probability, code) in enumerate(
         tqdm(images, "components", len(wanted), unit="image", disable=None)
     ):
         if not wanted[image]:
@@ -111,7 +109,7 @@ def find_components(parts: Sequence[Predictions], threshold: float, wanted: Flag
         number, labels, stats, _ = cv2.connectedComponentsWithStats(mask[box], connectivity=8)
         areas = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)
         inside = np.zeros(number, np.int64)
-        if truth is not None:
+        if (truth := true_mask(*code)) is not None:
             inside = np.bincount(labels[truth[box]], minlength=number)
         found.append((np.full(number - 1, image, np.int64), areas, inside[1:]))
     return Components(*map(np.concatenate, zip(*found, strict=True)))
@@ -124,10 +122,12 @@ def measure_masks(predictions: Predictions, rule: Rule) -> tuple[Integers, Integ
         Pixels in both masks, in the true mask and in the predicted mask, each int64 of shape (N,).
     """
     each = []
-    images = zip(_with_truth(predictions), image_probabilities(predictions, rule), strict=True)
-    for (probability, truth), image_probability in tqdm(
+    told = image_probabilities(predictions, rule)
+    images = zip(predictions.probabilities, true_codes(predictions), told, strict=True)
+    for probability, code, image_probability in tqdm(
         images, "decide", len(predictions.studies), unit="image", disable=None
     ):
+        truth = true_mask(*code)
         mask = decide(probability, rule, image_probability=image_probability)
         true = np.zeros_like(mask) if truth is None else truth
         each.append(tuple(map(np.count_nonzero, (mask & true, true, mask))))
@@ -140,15 +140,10 @@ def judge(predictions: Predictions, rule: Rule) -> Floats:
     return dice(*measure_masks(predictions, rule))
 
 
-def _with_truth(predictions: Predictions) -> Iterator[tuple[npt.NDArray[np.uint8], Flags | None]]:
-    return zip(predictions.probabilities, true_masks(predictions), strict=True)
-
-
-def true_masks(predictions: Predictions) -> Iterator[Flags | None]:
-    """Draw the truth of each image at 1024x1024; None where it is empty."""
+def true_codes(predictions: Predictions) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the run-length code of each image's truth and the size (H, W) that it has, for `true_mask`."""
     columns = predictions.studies[["EncodedPixels", "height", "width"]]
-    for code, height, width in columns.itertuples(index=False, name=None):
-        yield true_mask(code, (height, width))
+    return ((code, (height, width)) for code, height, width in columns.itertuples(index=False, name=None))
 
 
 def true_mask(code: str, shape: tuple[int, int]) -> Flags | None:
@@ -158,12 +153,33 @@ def true_mask(code: str, shape: tuple[int, int]) -> Flags | None:
         code: Run-length code.
         shape: (H, W) that the code has.
     """
-    if code == rle.EMPTY:
-        return None
-    mask = rle.decode(code, shape)
+    return None if code == rle.EMPTY else at_full_size(rle.decode(code, shape))
+
+
+def at_full_size(mask: rle.Mask) -> Flags:
+    """Resize a true mask to 1024x1024, bool of that shape."""
     if mask.shape != rle.SHAPE:
         mask = cv2.resize(mask, rle.SHAPE[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
     return mask.astype(bool)
+
+
+def count_above(
+    probability: npt.NDArray[np.float32], mask: Flags | None, thresholds: Floats = THRESHOLDS
+) -> tuple[Integers, Integers]:
+    """Count the pixels of one image above every threshold.
+
+    Args:
+        probability: float32 array of shape (H, W), values 0 to 255 (see `decision.upsample`).
+        mask: True mask, bool array of the same shape; None where it is empty.
+        thresholds: Probabilities of shape (T,), rising.
+
+    Returns:
+        Pixels above each threshold, and those of them inside the true mask; int64 arrays of shape (T,).
+    """
+    edges = np.append(thresholds * STEPS, np.inf).astype(np.float32)
+    candidates = probability > edges[0]
+    area = _above(probability[candidates], edges)
+    return area, np.zeros_like(area) if mask is None else _above(probability[mask & candidates], edges)
 
 
 def _above(values: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> Integers:

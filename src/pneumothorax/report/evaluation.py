@@ -9,52 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from pneumothorax.data import rle
-from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
-from pneumothorax.data.laterality import side_of
 from pneumothorax.errors import UserError
 from pneumothorax.inference.classification import image_scores
-from pneumothorax.inference.decision import Decision, decide, read_decision
+from pneumothorax.inference.decision import Decision, read_decision
 from pneumothorax.inference.ensemble import check_alike, out_of_fold_parts, read_ensemble
-from pneumothorax.inference.pixel_counts import (
-    THRESHOLDS,
-    Counts,
-    Flags,
-    Floats,
-    Integers,
-    count,
-    join,
-    measure_masks,
-)
-from pneumothorax.inference.predictions import STEPS, Predictions, read_predictions
-from pneumothorax.inference.rule import Rule
+from pneumothorax.inference.evaluate import Scores, measure, score
+from pneumothorax.inference.pixel_counts import THRESHOLDS, Counts, Flags, Floats, Integers
+from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import bootstrap
-from pneumothorax.metric import dice, smoothed_dice, total_dice
+from pneumothorax.metric import dice
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.provenance import digest_note, read_note
 from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe
 
 SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
-
-
-@dataclass(frozen=True)
-class Table1:
-    """The paper's measures, on the images with a pneumothorax; None without any.
-
-    Attributes:
-        soft_total: Soft Dice of all of them as one image, at network size.
-        soft_mean: Mean soft Dice, at network size.
-        hard_total: Dice of their masks as one image, at 1024x1024, cut at 0.5.
-        hard_mean: Mean Dice of their masks, at 1024x1024, cut at 0.5.
-    """
-
-    soft_total: float | None = None
-    soft_mean: float | None = None
-    hard_total: float | None = None
-    hard_mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +65,7 @@ class Evaluation:
     area: Integers
     dice: Floats
     scores: Floats
-    table_1: Table1
+    table_1: Scores
     pixels: Floats
 
     @property
@@ -180,13 +150,8 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
     """
     studies = _join_studies(run, parts)
     decision = decision_of(run, folds)
-    counts = join([count(part) for part in parts])
-    measured = [measure_masks(part, decision.rule) for part in parts]
-    overlap, truth, area = (np.concatenate(column) for column in zip(*measured, strict=True))
     recipe = read_recipe(folds[0]) if folds else None
-    soft, sides, pixels = _look_at_truth(parts, recipe)
-    marked = np.flatnonzero((truth == 0) & (area > 0))
-    scores = np.concatenate([image_scores(part) for part in parts])
+    measures = measure(parts, decision.rule, "area" if recipe is None else recipe.interpolation)
     is_tuned = decision.score is not None
     return Evaluation(
         run=run,
@@ -194,17 +159,17 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
         recipe=recipe,
         part="test part" if parts[0].folder.name == "test" else "out of fold",
         parts=parts,
-        studies=studies.assign(side=_with_sides_of_masks(parts, decision.rule, sides, marked)),
-        counts=counts,
+        studies=studies.assign(side=measures.sides),
+        counts=measures.counts,
         decision=decision,
         is_tuned=is_tuned,
         newer=_newer(run, folds, parts) if is_tuned else (),
-        overlap=overlap,
-        area=area,
-        dice=dice(overlap, truth, area),
-        scores=scores,
-        table_1=_table_1(soft, counts, SMOOTH if recipe is None else recipe.smooth),
-        pixels=pixels,
+        overlap=measures.overlap,
+        area=measures.area,
+        dice=dice(measures.overlap, measures.counts.truth, measures.area),
+        scores=np.concatenate([image_scores(part) for part in parts]),
+        table_1=score(parts, measures, SMOOTH if recipe is None else recipe.smooth),
+        pixels=measures.pixels,
     )
 
 
@@ -244,58 +209,3 @@ def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
             "folds that share no image",
         )
     return studies
-
-
-def _look_at_truth(parts: Sequence[Predictions], recipe: Recipe | None) -> tuple[Floats, list[str], Floats]:
-    """Look at every true mask once.
-
-    Returns:
-        Of each image with a pneumothorax sum(y p) and sum y + sum p at network size, shape (P, 2); the
-        patient's side of the mask of every image, '' where it is empty; and `Evaluation.pixels`.
-    """
-    sums, sides = [], []
-    pixels = np.zeros((STEPS + 1, 2))
-    interpolation = "area" if recipe is None else recipe.interpolation
-    for part in parts:
-        size = part.probabilities.shape[1]
-        columns = part.studies[["EncodedPixels", "height", "width"]].itertuples(index=False, name=None)
-        images = tqdm(zip(part.probabilities, columns, strict=True), "truth", len(part.studies), disable=None)
-        for probability, (code, height, width) in images:
-            pixels[:, 0] += np.bincount(probability.ravel(), minlength=STEPS + 1)
-            if code == rle.EMPTY:
-                sides.append("")
-                continue
-            mask = rle.decode(code, (height, width))
-            sides.append(side_of(mask))
-            y = shrink(mask * np.uint8(255), size, interpolation).astype(np.float32) / 255
-            p = probability.astype(np.float32) / STEPS
-            sums.append((float((y * p).sum()), float(y.sum() + p.sum())))
-            pixels[:, 1] += np.bincount(probability.ravel(), y.ravel(), STEPS + 1)
-    return np.array(sums, np.float64).reshape(-1, 2), sides, pixels
-
-
-def _table_1(soft: Floats, counts: Counts, smooth: float) -> Table1:
-    positive = counts.truth > 0
-    if not positive.any():
-        return Table1()
-    half = int(np.abs(THRESHOLDS - Rule().threshold).argmin())
-    overlap, truth, area = counts.overlap[positive, half], counts.truth[positive], counts.area[positive, half]
-    return Table1(
-        soft_total=float(smoothed_dice(soft[:, 0].sum(), soft[:, 1].sum(), smooth)),
-        soft_mean=float(smoothed_dice(soft[:, 0], soft[:, 1], smooth).mean()),
-        hard_total=total_dice(overlap, truth, area),
-        hard_mean=float(dice(overlap, truth, area).mean()),
-    )
-
-
-def _with_sides_of_masks(
-    parts: Sequence[Predictions], rule: Rule, sides: list[str], marked: np.ndarray
-) -> list[str]:
-    """Fill in the side of the predicted mask at the rows of false alarms."""
-    whole = [(part, row) for part in parts for row in range(len(part.studies))]
-    filled = list(sides)
-    for at in marked:
-        part, row = whole[at]
-        image_probability = None if part.image_probability is None else float(part.image_probability[row])
-        filled[at] = side_of(decide(part.probabilities[row], rule, image_probability=image_probability))
-    return filled
