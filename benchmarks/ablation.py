@@ -1,11 +1,11 @@
-"""From `seed` to `strong`, one ingredient at a time, on the artificial competition: what each of them gives.
+"""From `seed` to `strong`, one ingredient at a time, on the artificial competition: the gain of each.
 
     python benchmarks/ablation.py --write docs/method.md
 
-Resumable: what is trained stays in build/ablation, and the same command goes on. Two hours on two cores.
+Resumable: trained rows stay in build/ablation, and the same command resumes. Two hours on two cores.
 Every row sees as many images in training (smaller epochs, more of them), with the same network: a ResNet18
 U-Net at 64 pixels from random weights, since ImageNet's cannot be had everywhere and Xception would take a
-day. What is held out is judged at 1024x1024 by the rule that the other folds chose.
+day. Held-out images are evaluated at 1024x1024 by the rule that the other folds chose.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import Tuned, tune_images
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.recipes import RECIPES
-from pneumothorax.training.run import FoldFolder, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
 from pneumothorax.workspace import write_text
 from timing import describe_machine
 from trials import auc_interval, flags, interval, put_between, run_command
 
 MARK = "<!-- written by benchmarks/ablation.py -->"
 STRONG = asdict(RECIPES["strong"])
-# What all rows share, so that two cores can train them from random weights in minutes.
+# Shared by all rows, so that two cores can train them from random weights in minutes.
 BASE = {
     "size": 64,
     "interpolation": "area",
@@ -53,7 +53,7 @@ def of_strong(*names: str) -> dict[str, object]:
     return {name: STRONG[name] for name in names}
 
 
-# Each adds to all before it: run, what it is called in the table, and the fields that change.
+# Each adds to all before it: run, its name in the table, and the fields that change.
 STEPS: list[tuple[str, str, dict[str, object]]] = [
     ("seed", "`seed`", {}),
     ("studies", "+ all studies", {"positives_only": False, "monitor": "hard_dice"}),
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=900, help="train images of the artificial competition")
     parser.add_argument("--seen", type=int, default=9600, help="images that each training sees in all")
     parser.add_argument("--folds", type=int, default=3, help="how many of the three folds to train and judge")
-    parser.add_argument("--only", nargs="+", help="train these rows alone, and print what is there")
+    parser.add_argument("--only", nargs="+", help="train these rows alone, and print all finished ones")
     parser.add_argument(
         "--write", type=Path, help="put the table into this file, in the place of the last one"
     )
@@ -148,7 +148,7 @@ def train_row(options: argparse.Namespace, name: str, text: str, changes: dict[s
 
 
 def copy_weights(options: argparse.Namespace, source: str, name: str) -> None:
-    """Begin a row that differs from another in prediction alone with what that one has learnt."""
+    """Begin a row that differs from another in prediction alone with the weights of that one."""
     for fold in (FoldFolder(path) for path in sorted((options.root / "runs" / source).glob("fold*"))):
         target = FoldFolder(options.root / "runs" / name / fold.path.name)
         if not target.path.exists():
@@ -173,7 +173,7 @@ def count_epochs(options: argparse.Namespace, recipe: Recipe, times: int = 1) ->
 
 
 def make_rows(runs: Path) -> list[Row]:
-    """Judge what is trained."""
+    """Evaluate the trained rows."""
     rows: list[Row] = []
     for name, text, _ in [*STEPS, *ALTERNATIVES]:
         parts = read_folds(runs / name)

@@ -3,7 +3,7 @@
     python -m venv /tmp/peer && /tmp/peer/bin/pip install torch segmentation-models-pytorch
     python benchmarks/gpu.py --peer-python /tmp/peer/bin/python --json gpu.json
 
-Needs the package, TensorFlow and, for their rows, JAX and the peer; what is not installed is skipped. Each
+Needs the package, TensorFlow and, for their rows, JAX and the peer; missing ones are skipped. Each
 side runs in a process of its own, all on one GPU; sides that are compared take bursts of steps in turn, and
 the figures are medians. Images are random unless `--cache` names prepared ones.
 
@@ -51,7 +51,7 @@ def measure_steps(
         session: Of this benchmark.
         recipe: Name of the network and its loss.
         size: Side of an image in pixels.
-        sides: What is compared, in the order in which they get the device.
+        sides: Sides to compare, in the order in which they get the device.
         suffix: Of the row's name.
         environment: Variables for all sides.
         share: Of the patience.
@@ -73,7 +73,7 @@ def measure_steps(
                 return side.ask(session.deadline, **request)
             except SkippedError as reason:
                 results.skip(row, names[side], str(reason))
-                asked.remove(side)  # what it has measured before stands
+                asked.remove(side)  # its earlier bursts stand
                 return {}
 
         def try_out(side: Side) -> None:

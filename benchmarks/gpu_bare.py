@@ -19,7 +19,7 @@ BURSTS, PRODUCTS = 3, 20  # of large products and copies, and how many each has
 
 @dataclass
 class Bench:
-    """What can be measured of a side; `step` returns at once, `wait` when the device has done its result."""
+    """Measurements of a side; `step` returns at once, `wait` when the device has done its result."""
 
     step: Callable[[], Any]
     wait: Callable[[Any], object]
@@ -52,7 +52,7 @@ def time_burst(step: Callable[[], Any], wait: Callable[[Any], object], calls: in
 
 
 def start_keras(options: argparse.Namespace) -> Answer:
-    """Import Keras and make sure that it has the device; return what it runs on."""
+    """Import Keras and make sure that it has the device; return the device."""
     import keras
 
     from pneumothorax.training import hardware
@@ -98,7 +98,7 @@ def time_tracing(model: Any, name: str = "train_step", *, wait: bool = False) ->
 def bare_steps(
     model: Any, training: Any, validation: Any = None, *, at_a_time: int = 1
 ) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[Any], None]]:
-    """Return a step of training, one of validation, and what changes the images to train on.
+    """Return a step of training, one of validation, and a function that changes the images to train on.
 
     Args:
         model: Network that has taken a step of each.

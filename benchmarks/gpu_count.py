@@ -1,4 +1,4 @@
-"""What a training step must at least do: operations and bytes, counted from the network's layers.
+"""The least work of a training step: operations and bytes, counted from the network's layers.
 
 Operations: two for each multiplication with a weight of convolutions, separable convolutions and dense
 layers, in one pass forward and two as long backward. Bytes: each tensor of the estimate in

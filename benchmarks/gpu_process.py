@@ -113,7 +113,7 @@ class Side:
 
         Args:
             deadline: When to give up, by `time.monotonic`.
-            **request: Its "do" names what to do.
+            **request: Its "do" names the action.
 
         Raises:
             SkippedError: As `receive`, or there was no answer in time; the process is then ended.
@@ -132,7 +132,7 @@ class Side:
         self.process.wait()
         self.reader.join()
         for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):  # of what was written to a process that had ended
+            with suppress(OSError):  # the process had ended before it read all
                 pipe.close()
 
 
@@ -216,12 +216,12 @@ def wait_for_device() -> float:
 
 
 def report(stage: str) -> None:
-    """Say what this process does from now on."""
+    """Report the next stage of this process."""
     _write({"stage": stage})
 
 
 def report_partial(partial: Answer) -> None:
-    """Say what is known already of the answer to come."""
+    """Report the finished part of the answer."""
     _write({"partial": partial})
 
 
@@ -252,7 +252,7 @@ _CHANNEL = sys.stdout
 
 
 def keep_stdout() -> None:
-    """Keep stdout for answers; what libraries print goes to the log."""
+    """Keep stdout for answers; the output of libraries goes to the log."""
     global _CHANNEL
     _CHANNEL = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

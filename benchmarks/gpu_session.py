@@ -22,7 +22,7 @@ SIDES += ("tf-xla-8",)
 NEEDED = {
     "middle": 40,
     "large": 50,
-    "whole": 30,  # it began with the first row, and leaves what it has
+    "whole": 30,  # it began with the first row, and keeps its finished parts
     "slow": 90,
     "small": 50,
     "caches": 90,
@@ -71,7 +71,7 @@ class Session:
 
         Args:
             name: Names it, and its log.
-            script: What it runs.
+            script: Its script.
             side: Begins with the library's name.
             values: Options of the script; those that are None are left out.
             environment: Variables that it needs besides.
@@ -148,7 +148,7 @@ class Session:
         return [side for side in sides if side in self.options.sides]
 
     def count(self, recipe: str, size: int) -> Answer:
-        """Return what `gpu_count.py` counts, or nothing if it is not there in time."""
+        """Return the counts of `gpu_count.py`, or nothing if they are not there in time."""
         try:
             while (recipe, size) not in self.counts and self.counted:
                 answer = self.counter.receive(min(self.left(), 60))
@@ -189,7 +189,7 @@ def parse(description: str) -> argparse.Namespace:
             help="a variable of its processes; an empty value removes it",
         )
     parser.add_argument("--json", type=Path, help="file for the results, written after each row")
-    parser.add_argument("--logs", type=Path, help="folder for what the processes print")
+    parser.add_argument("--logs", type=Path, help="folder for the output of the processes")
     parser.add_argument("--budget", type=float, help="seconds for everything; default 450")
     parser.add_argument(
         "--patience",

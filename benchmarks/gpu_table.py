@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 class Results:
-    """What was measured and what was skipped.
+    """Measured and skipped rows.
 
     Args:
         path: The JSON file, written again after each row; None for none.
@@ -48,7 +48,7 @@ class Results:
         temporary.replace(self.path)
 
     def skip(self, row: str, side: str, reason: str) -> None:
-        """Note in one line what was not measured."""
+        """Note a skipped row in one line."""
         self.skipped.append({"row": row, "side": side, "reason": reason})
         print(f"{row:<36}{side:<15} skipped: {reason}", flush=True)
         self.write()
@@ -116,7 +116,7 @@ class Results:
         return next(found, None)
 
     def print_ratios(self) -> None:
-        """Print what the rows say of each other and of the goals."""
+        """Print the ratios of the rows, and the goals."""
         print()
         for side, rates in self.rates.items():
             print(f"{side}: {rates['matrix'] / 1e12:.1f} TFLOP/s, copies {rates['copy'] / 1e9:.0f} GB/s")

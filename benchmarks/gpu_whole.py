@@ -59,7 +59,7 @@ def make_cache(folder: Path, count: int, size: int) -> Any:
 
 @dataclass
 class Watch:
-    """One call of `fit`: its network, a batch of each kind, and when what was done, by `time.time`."""
+    """One call of `fit`: its network, a batch of each kind, and the times of its stages, by `time.time`."""
 
     began: float = 0.0
     model: Any = None
@@ -126,7 +126,7 @@ class Whole:
         self.ready = start_keras(options)
         self.imported = time.time()
         from pneumothorax.data.cache import open_cache
-        from pneumothorax.training.run import FoldFolder
+        from pneumothorax.training.fold_folder import FoldFolder
 
         folder = Path(options.folder)
         if options.cache:
@@ -137,7 +137,7 @@ class Whole:
         self.folder = folder
 
     def train(self) -> Answer:
-        """Train some epochs, then take bare steps; return what became of each second."""
+        """Train some epochs, then take bare steps; return the time of each part."""
         import keras
 
         from pneumothorax.data.folds import divide
@@ -273,7 +273,7 @@ def wait_for_outputs(outputs: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", required=True, help="for what is written")
+    parser.add_argument("--folder", required=True, help="for its files")
     parser.add_argument("--cache", help="prepared images; else random ones")
     for name in ("size", "batch", "images", "epochs", "steps"):
         parser.add_argument(f"--{name}", type=int, required=True)

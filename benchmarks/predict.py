@@ -32,7 +32,7 @@ from pneumothorax.model.unet import build_model, save_weights
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.submission.table import write_submission
 from pneumothorax.training import hardware
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 from timing import describe_machine, print_ratio
 
 POSITIVE = 0.25  # of the images get a mask

@@ -6,8 +6,8 @@ FOLDER holds the 3,205 test images of the competition; CSV is a submission of an
 (ImageId,EncodedPixels), which serves as their labels: masks that a model drew, so a figure says how much of
 another model's judgement was learnt. Neither may enter a repository.
 
-Resumable: what is trained stays below --root, and the same command goes on; --hours ends it in time. A row is
-a line of TRIALS. What is held out is judged at 1024x1024.
+Resumable: trained rows stay below --root, and the same command resumes; --hours ends it in time. A row is
+a line of TRIALS. Held-out images are evaluated at 1024x1024.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pneumothorax.data.studies import find_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.legs import legs_of
 from pneumothorax.recipes import find_recipe
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 from real_table import check_alike, draw_sheet, measure, write_table
 from trials import Trial, flags, put_between, run_command, text_around
 
@@ -40,7 +40,7 @@ def per_image(name: str, text: str, **changes: object) -> Trial:
     return of_lite(name, f"loss per image, {text}", "image128", loss_reduction="image", **changes)
 
 
-# Run, what it is called in the table, recipe, fields that differ from it, and the row to compare it with.
+# Run, its name in the table, recipe, fields that differ from it, and the row to compare it with.
 TRIALS = [
     Trial("lite128", "Lite0, 128 px, 8 epochs", "lite", LITE_128),
     of_lite("random128", "random weights", **RANDOM),
@@ -76,7 +76,7 @@ TRIALS = [
 
 
 def main(arguments: Sequence[str] | None = None, trials: Sequence[Trial] = TRIALS) -> int:
-    """Train what is not trained yet, write the table, draw the sheets; return the exit code."""
+    """Train the missing rows, write the table, draw the sheets; return the exit code."""
     options = parse(arguments, trials)
     try:
         check(options, trials)
@@ -112,12 +112,12 @@ def check(options: argparse.Namespace, trials: Sequence[Trial]) -> None:
     Raises:
         UserError: Something is.
     """
-    for flag, what in (
+    for flag, expected in (
         ("images", "the folder of the real radiographs"),
         ("labels", "the CSV of their masks"),
     ):
         if getattr(options, flag) is None:
-            raise UserError(f"no --{flag}", what, "docs/method.md says which they are")
+            raise UserError(f"no --{flag}", expected, "docs/method.md says which they are")
     names = [trial.name for trial in trials]
     if strange := [name for name in options.only or [] if name not in names]:
         raise UserError(f"row {strange[0]!r} in --only", "one of " + ", ".join(names))

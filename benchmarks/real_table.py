@@ -1,4 +1,4 @@
-"""How the rows of `real.py` fared: measures, table and sheets of what is trained; trains nothing."""
+"""Results of `real.py`: measures, table and sheets of the trained rows; trains nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,8 @@ from pneumothorax.recipe import Recipe, differences
 from pneumothorax.recipes import find_recipe
 from pneumothorax.report.figures import draw_cases, pick_cases
 from pneumothorax.report.run_figures import make_case
-from pneumothorax.training.run import FoldFolder, read_environment, read_history, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_environment, read_recipe
+from pneumothorax.training.history import read_history
 from pneumothorax.training.sessions import read_sessions
 from trials import Trial, auc_interval, interval
 
@@ -52,7 +53,7 @@ class Result:
         cut: The cut that gives those images the highest mean Dice.
         seen: Images that it has seen in training, with repetition; None where that was not noted.
         seconds: Of training and validation together.
-        machine: What it was trained on, and by.
+        machine: Machine and versions of the training.
     """
 
     trial: Trial
@@ -126,7 +127,7 @@ def check_alike(results: Sequence[Result]) -> None:
 
 
 def write_table(results: Sequence[Result], number: int) -> str:
-    """Write the rows as a Markdown table, with what a reader must know under it.
+    """Write the rows as a Markdown table, with notes for the reader under it.
 
     Args:
         results: At least one.

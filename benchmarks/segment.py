@@ -25,8 +25,8 @@ from pneumothorax.model.unet import build_model
 from pneumothorax.phantom import make_competition
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.segmentation.inputs import find_inputs
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.hardware import choose_precision
-from pneumothorax.training.run import FoldFolder
 from timing import describe_machine, print_ratio
 
 

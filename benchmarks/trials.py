@@ -1,4 +1,4 @@
-"""What the benches that train share: commands of the package, intervals, and the table in the docs."""
+"""Shared by the benches that train: commands of the package, intervals, and the table in the docs."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ class Trial:
 
     Attributes:
         name: Of the run.
-        text: What it is called in the table.
+        text: Its name in the table.
         recipe: Name of the recipe that it begins from.
         changes: Fields that differ from it.
         base: Name of the row that it is compared with, image by image.
@@ -113,7 +113,7 @@ def put_between(path: Path, mark: str, table: str) -> None:
 
 
 def text_around(path: Path, mark: str) -> tuple[str, str]:
-    """Return what stands in a file before the first and after the second of two marks.
+    """Return the text of a file before the first and after the second of two marks.
 
     Raises:
         UserError: The file has not both marks.

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -24,8 +23,8 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.recipes import RECIPES
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds, write_note
-from pneumothorax.training.run import FoldFolder
 
 ROAD = ("phantom", "prepare", "train", "tune", "predict", "submit", "score", "figures", "report")
 COMMANDS = (
@@ -372,6 +371,13 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch, error):
         main(["tune"])
 
 
+def test_a_process_of_several_can_add_flags_to_the_words(monkeypatch):
+    found = []
+    monkeypatch.setattr(runs, "predict", lambda options: found.append(options) or 0)
+    assert main(["predict", "--debug", "--", "hand"]) == 0
+    assert (found[0].run, found[0].arguments) == ("hand", ["predict", "--debug", "hand"])
+
+
 def test_an_interrupt_ends_with_130(capsys, monkeypatch):
     def interrupt(options):
         raise KeyboardInterrupt
@@ -673,13 +679,17 @@ def test_the_demo_can_be_run_again(tmp_path, called):
 @pytest.fixture
 def fold(root, monkeypatch):
     """Return a trained fold, its cache and split; prediction, which needs a network, is an error."""
-    monkeypatch.setitem(
-        sys.modules, "pneumothorax.inference.predict", SimpleNamespace(load_folds=None, predict_rows=None)
-    )
+    held_out = import_module("pneumothorax.inference.held_out")  # with Keras, which other tests do without
+    for name in ("load_folds", "predict_rows"):
+        monkeypatch.setattr(held_out, name, None)
     fold = FoldFolder(root / "runs" / "hand" / "fold0")
-    held_out, none = np.arange(4), np.arange(0)
-    split = Split(train=none, validation=held_out, out_of_fold=held_out, test=none)
+    rows, none = np.arange(4), np.arange(0)
+    split = Split(train=none, validation=rows, out_of_fold=rows, test=none)
     return fold, Cache(root, make_maps(), make_maps(), make_studies()), split
+
+
+def score_fold(*fold):
+    import_module("pneumothorax.inference.held_out").score_fold(*fold, RECIPES["smoke"])
 
 
 DRAWING = """
@@ -713,7 +723,7 @@ def test_a_window_toolkit_that_is_missing_stops_no_figure(named, used):
 
 
 def test_a_fold_that_is_scored_already_is_not_predicted_again(capsys, fold):
-    runs._score_fold(*fold, RECIPES["smoke"])
+    score_fold(*fold)
     assert (
         "held-out fold (its best epoch was picked on it): 2 positives of 4 images" in capsys.readouterr().out
     )
@@ -726,20 +736,20 @@ def test_probabilities_of_another_cache_are_refused(fold):
     trained, cache, split = fold
     other = replace(cache, studies=make_studies(ImageId=["i0", "i1", "i3", "i2"]))
     with pytest.raises(UserError, match="holds other images than"):
-        runs._score_fold(trained, other, split, RECIPES["smoke"])
+        score_fold(trained, other, split)
 
 
 def test_a_copy_of_a_scored_fold_is_not_predicted_again(fold):
     write_note(fold[0].out_of_fold, digest_folds([fold[0].weights]))
     os.utime(fold[0].weights, ns=(2**62, 2**62))
-    runs._score_fold(*fold, RECIPES["smoke"])
+    score_fold(*fold)
     fold[0].weights.write_bytes(b"other weights")
     os.utime(fold[0].weights, ns=(1, 1))
     with pytest.raises(TypeError):  # load_folds is None
-        runs._score_fold(*fold, RECIPES["smoke"])
+        score_fold(*fold)
 
 
 def test_new_weights_are_predicted_anew(fold):
     os.utime(fold[0].weights, ns=(2**62, 2**62))
     with pytest.raises(TypeError):  # load_folds is None
-        runs._score_fold(*fold, RECIPES["smoke"])
+        score_fold(*fold)

@@ -64,9 +64,18 @@ def test_the_run_has_the_recipe_s_name(called):
     assert called("tune", "RECIPE=strong") == ["tune", "strong"]
     assert called("tune") == ["tune"]
     assert called("report") == ["report", "seed"]
-    assert called("push", "KERNEL=train", "RECIPE=lite") == [
-        *("push", "--kernel", "train", "--parameter", "RECIPE=lite"),
-    ]
+    assert called("push", "KERNEL=train", "RECIPE=lite") == ["push", "train", "--parameter", "RECIPE=lite"]
+
+
+def test_variables_become_the_commands_arguments(called):
+    for target in ("tune", "predict", "figures", "submit"):
+        assert called(target, "RUN=one", "ARGS=--debug") == [target, "one", "--debug"]
+    assert called("submit", "ARGS=--file a.csv") == ["submit", "--file", "a.csv"]
+    words = called("segment", "IMAGES=some folder", "RUN=one", "OUT=there")
+    assert words == ["segment", "some folder", "--run", "one", "--out", "there"]
+    for target in ("push", "kernel-status", "kernel-output"):
+        assert called(target, "KERNEL=train", "FOLDS=0,2") == [target, "train", "--fold", "0,2"]
+        assert called(target, "KERNEL=submit") == [target, "submit"]
 
 
 def test_the_run_of_a_recipe_file_has_the_name_that_the_file_says(called, tmp_path):

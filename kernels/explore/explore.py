@@ -32,11 +32,11 @@ from pneumothorax.data.folds import assign_folds
 from pneumothorax.explore import charts, statistics
 from pneumothorax.explore.samples import draw_samples
 from pneumothorax.kaggle import COMPETITION
-from pneumothorax.kaggle.notebooks import session
+from pneumothorax.kaggle.notebooks import inputs, session
 from pneumothorax.report.figures import save_figure
 
 session.begin("cpu")
-workspace = session.make_workspace(COMPETITION, [DATASET])
+workspace = inputs.make_workspace(COMPETITION, [DATASET])
 figures = workspace.root / "figures"
 
 

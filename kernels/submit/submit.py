@@ -35,16 +35,17 @@ from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.explore.charts import draw_areas
 from pneumothorax.inference.predictions import read_predictions
 from pneumothorax.kaggle import COMPETITION
-from pneumothorax.kaggle.notebooks import libraries, session
+from pneumothorax.kaggle.notebooks import inputs, libraries, session
 from pneumothorax.legs import last_leg
 from pneumothorax.report.figures import Case, draw_cases, save_figure
-from pneumothorax.training.run import find_folds, read_recipe
+from pneumothorax.training.fold_folder import read_recipe
+from pneumothorax.training.run import find_folds
 
 session.begin(ACCELERATOR)
 libraries.install()
-workspace = session.make_workspace(COMPETITION)
-print("folds:", *session.gather_runs(NOTEBOOKS, workspace))
-run = session.find_run(RUN, workspace)
+workspace = inputs.make_workspace(COMPETITION)
+print("folds:", *inputs.gather_runs(NOTEBOOKS, workspace))
+run = inputs.find_run(RUN, workspace)
 
 
 def pneumothorax(*words: object) -> None:

@@ -33,7 +33,7 @@ from IPython.display import Image, display
 from pneumothorax import mounts
 from pneumothorax.cli import main
 from pneumothorax.kaggle import COMPETITION
-from pneumothorax.kaggle.notebooks import libraries, session
+from pneumothorax.kaggle.notebooks import inputs, libraries, session
 from pneumothorax.recipes import find_recipe
 
 chosen = find_recipe(RECIPE)
@@ -41,11 +41,11 @@ recipe = ["--recipe", RECIPE, *shlex.split(FLAGS)]
 run = RUN or chosen.name
 session.begin(ACCELERATOR)
 libraries.install(recipe)
-print("ImageNet weights attached:", *session.offer_weights() or ["none; they are downloaded"])
-workspace = session.make_workspace(COMPETITION, [DATASET], keep_runs=True)
+print("ImageNet weights attached:", *inputs.offer_weights() or ["none; they are downloaded"])
+workspace = inputs.make_workspace(COMPETITION, [DATASET], keep_runs=True)
 # A run that begins with another's weights (--init-from) finds that one alone at first.
 begins = "--init-from" in FLAGS or chosen.init_from
-gathered = session.gather_runs(PREVIOUS, workspace, "" if begins else run)
+gathered = inputs.gather_runs(PREVIOUS, workspace, "" if begins else run)
 print("resumes from:", *gathered or ["nothing, starts training"])
 
 
@@ -71,7 +71,7 @@ pneumothorax("train", *recipe, "--run", run, "--fold", FOLDS, "--max-hours", f"{
 # ## Results
 
 # %%
-if unfinished := session.list_unfinished(workspace.runs / run):
+if unfinished := inputs.list_unfinished(workspace.runs / run):
     print(f"not finished: {', '.join(unfinished)}. `make push KERNEL=train ARGS=--resume` resumes it.")
 else:
     pneumothorax("figures", run)

@@ -14,12 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from pneumothorax import __version__, flags
+from pneumothorax import __version__, flags, interrupts
 from pneumothorax.errors import UserError
 from pneumothorax.model import backend
 from pneumothorax.parser import Parser
 
-# What the user's disk refuses; any other OSError is a fault of the program.
+# Refusals of the user's disk; any other OSError is a fault of the program.
 DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not (unread := [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]):
             raise
-        for stream in unread:  # what is still to be written, at the latest as Python ends, goes nowhere
+        for stream in unread:  # the rest of the output, at the latest as Python ends, goes nowhere
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Write what is still to be written to stdout, which a caller may have closed."""
+    """Flush stdout, which a caller may have closed."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
@@ -78,7 +78,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     options.arguments = [word for word in words if word != "--"]
     if getattr(options, "child_of", None):
-        from pneumothorax.training.side_by_side import follow_parent
+        from pneumothorax.training.job_process import follow_parent
 
         follow_parent(options.child_of)
     if "command" not in options:
@@ -90,19 +90,31 @@ def _run(arguments: Sequence[str] | None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend.choose_backend()
     _choose_drawing()
+    with interrupts.watching():
+        try:
+            return _command(options)
+        except KeyboardInterrupt:
+            pass
+        except Exception:  # a library may have made its own error of the KeyboardInterrupt
+            if options.debug or not interrupts.was_asked():
+                raise
+    print(interrupts.MESSAGE, file=sys.stderr)
+    return interrupts.INTERRUPTED
+
+
+def _command(options: argparse.Namespace) -> int:
+    """Run one command; a mistake of the user's becomes one line."""
     try:
         if options.command in _ON_KERAS:
             backend.check_backend()
         code = _demo(options) if options.command == "demo" else _find(options)(options)
         _flush()  # a full disk is then one line as well
+        interrupts.check()
         return code
     except UserError as error:
         if options.debug:
             raise
         message = str(error)
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
-        return 130
     except ModuleNotFoundError as error:
         name = os.environ["KERAS_BACKEND"]
         if options.debug or error.name != name:
@@ -193,7 +205,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("leaderboard", "submissions", "fetch the scores of all that was submitted", kaggle)
     add("kernels", "kernels", "build the notebooks from kernels/*/*.py and the package")
     add("push", "kernels", "push a notebook, which Kaggle then runs", flags.kernel, flags.push, kaggle)
-    add("kernel-status", "kernels", "tell how a pushed notebook does", flags.kernel, kaggle)
+    add("kernel-status", "kernels", "show the state of a pushed notebook", flags.kernel, kaggle)
     add(
         "kernel-output",
         "kernels",
@@ -202,8 +214,14 @@ def build_parser() -> argparse.ArgumentParser:
         flags.kernel_output,
         kaggle,
     )
-    add("kernels-deps", "kernels", "upload what notebooks need without internet", flags.kernels_deps, kaggle)
-    add("quota", "kernels", "tell how many GPU hours are left this week", kaggle)
+    add(
+        "kernels-deps",
+        "kernels",
+        "upload packages and weights for notebooks without internet",
+        flags.kernels_deps,
+        kaggle,
+    )
+    add("quota", "kernels", "show the GPU hours left this week", kaggle)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What a word of the command line means; a wrong one is refused in one line."""
+"""Argument types for argparse; each rejects bad input with a one-line message."""
 
 import argparse
 import re

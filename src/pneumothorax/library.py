@@ -26,8 +26,9 @@ from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.metric import dice as dice_of_counts
 from pneumothorax.recipe import Recipe
 from pneumothorax.recipes import find_recipe
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds
-from pneumothorax.training.run import FoldFolder, find_folds
+from pneumothorax.training.run import find_folds
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ MARK_SECONDS = 0.5  # between two looks at a file that stands for a lock
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def hold_lock(place: Path, told: str, held: ExitStack) -> None:
+def hold_lock(place: Path, holder: str, held: ExitStack) -> None:
     """Take the lock of the file system, on a handle for writing: NFS refuses it on another."""
     is_folder = place.is_dir()
     path = place / LOCK_NAME if is_folder else place
@@ -34,7 +34,7 @@ def hold_lock(place: Path, told: str, held: ExitStack) -> None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                warn(f"{told}; waiting for it")
+                warn(f"{holder}; waiting for it")
                 fcntl.flock(handle, fcntl.LOCK_EX)
             except OSError:
                 if is_folder:
@@ -51,8 +51,8 @@ def hold_lock(place: Path, told: str, held: ExitStack) -> None:
                 return
 
 
-def make_mark(place: Path, told: str, reason: OSError, held: ExitStack) -> None:
-    """Make a file that stands for the lock; what a killed process of this machine left is cleared away."""
+def make_mark(place: Path, holder: str, reason: OSError, held: ExitStack) -> None:
+    """Make a file that stands for the lock; the mark of a killed process of this machine is cleared away."""
     mark = place / (LOCK_NAME + "ed") if place.is_dir() else place.with_name(f".{place.name}{LOCK_NAME}ed")
     me, waited = f"{socket.gethostname()} {os.getpid()}", False
     while True:
@@ -61,7 +61,7 @@ def make_mark(place: Path, told: str, reason: OSError, held: ExitStack) -> None:
         except FileExistsError:
             if not _clear(mark):
                 if not waited:
-                    warn(f"{told}; waiting for it (if none runs, delete {mark})")
+                    warn(f"{holder}; waiting for it (if none runs, delete {mark})")
                 waited = True
                 time.sleep(MARK_SECONDS)
             continue

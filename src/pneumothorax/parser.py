@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         argparse leaves these to the parser of all commands, whose help does not explain them.
         """
         words = sys.argv[1:] if args is None else list(args)
-        # First: the value of an unknown flag would be taken for an argument, which is then what is refused.
+        # First: the value of an unknown flag would be taken for an argument and refused in its place.
         if unknown := next(filter(self._is_unknown, self._flags_of(words)), None):
             self.error(self._refuse(unknown.partition("=")[0]))
         found, rest = super().parse_known_args(words, namespace)

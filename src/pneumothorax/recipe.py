@@ -29,7 +29,7 @@ class Recipe:
 
     name: str = option("seed", "name of the recipe this one began as")
 
-    # What the network sees
+    # The network's input
     size: int = option(128, "side of image and mask in pixels, divisible by 32 (pspnet: by 48)")
     interpolation: str = option(
         "bilinear", "how 1024 pixels become SIZE; bicubic is clipped", ("bilinear", "bicubic", "area")
@@ -133,7 +133,7 @@ class Recipe:
         "times 1 - w",
         ("constant", "rising", "rebalanced"),
     )
-    boundary_rise: float = option(0.01, "what boundary's weight grows by an epoch", within=Range(0))
+    boundary_rise: float = option(0.01, "growth of the weight of boundary in an epoch", within=Range(0))
 
     # The schedule
     batch_size: int = option(16, "images per step", within=Range(1))
@@ -161,7 +161,7 @@ class Recipe:
     warmup_epochs: float = option(0.0, "epochs over which the rate of 'cosine' rises from 0", within=Range(0))
     ema: float = option(
         0.0,
-        "momentum of the weights' moving average, which is what validates and predicts; 0: none",
+        "momentum of the weights' moving average, which validates and predicts; 0: none",
         within=SHARE_BELOW_1,
     )
     average_best: int = option(
@@ -178,9 +178,7 @@ class Recipe:
     plateau_patience: int = option(
         4, "epochs without a lower validation loss before the rate falls", within=Range(1)
     )
-    plateau_factor: float = option(
-        0.2, "what the learning rate is multiplied by then", within=BETWEEN_0_AND_1
-    )
+    plateau_factor: float = option(0.2, "factor of the learning rate then", within=BETWEEN_0_AND_1)
     early_stop_patience: int = option(
         50, "epochs without a higher mean validation Dice before the end", within=Range(1)
     )

@@ -8,7 +8,7 @@ from pneumothorax.loss_text import parse_loss
 
 Recipe = Any  # of `recipe.py`, which calls this module
 
-# What the size must be divisible by where it is not 32, and why.
+# Divisor of the size where it is not 32, and why.
 _STEPS = {"pspnet": (48, "pspnet cuts an eighth of it into 2, 3 and 6 parts")}
 
 

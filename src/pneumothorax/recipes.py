@@ -5,11 +5,10 @@ import re
 import shlex
 import sys
 from dataclasses import asdict, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pneumothorax.errors import UserError
+from pneumothorax.errors import UserError, nearest
 from pneumothorax.recipe import Recipe, differences
 from pneumothorax.recipe_fields import parse_fields
 from pneumothorax.workspace import is_name
@@ -17,7 +16,7 @@ from pneumothorax.workspace import is_name
 FILE = "recipe.json"  # of a fold
 _FOLD = re.compile("fold[0-9]+")  # no copy such as fold0.bak
 
-# The winners' ideas with the paper's network; docs/method.md says what each of them gave.
+# The winners' ideas with the paper's network; docs/method.md has the gain of each.
 # `make train RECIPE=strong` trains five folds, 40 epochs at 256 pixels and 15 at 512.
 _STRONG = Recipe(
     name="strong",
@@ -138,11 +137,10 @@ def _read_file(text: str) -> Recipe:
     try:
         path = Path(text)
         if not text or not path.exists():
-            near = get_close_matches(text, RECIPES, 1)
             raise UserError(
                 f"no recipe {text!r}",
                 f"{', '.join(RECIPES)}, or the path of a {FILE}",
-                f"did you mean {near[0]}?" if near else "",
+                nearest(text, RECIPES),
             )
         if path.is_dir():
             return _read_folder(path)

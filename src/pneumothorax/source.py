@@ -1,6 +1,6 @@
 """The package's own source: its files in reading order, a digest of them, and the commit they come from.
 
-Notebooks carry the source with them and state its digest; whoever reads a run's notebook can tell what ran.
+Notebooks carry the source with them and state its digest; so a run's notebook names the code that ran.
 """
 
 import ast
@@ -14,7 +14,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 GIT_SECONDS = 10
 SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
-# What no notebook runs, for Kaggle takes no large one: the artificial competition, what pushes notebooks, and
+# Parts that no notebook runs, for Kaggle takes no large one: the artificial competition, pushing, and
 # the command for one's own radiographs.
 AT_HOME = (
     *("phantom", "segmentation", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
@@ -32,7 +32,7 @@ AT_HOME = (
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "loss_text", "locks", "legs"),
+    *("__init__", "errors", "interrupts", "loss_text", "locks", "legs"),
     *("recipe_fields", "recipe_checks", "recipe", "workspace"),
     *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
@@ -44,7 +44,7 @@ def list_files(folder: Path = FOLDER) -> list[Path]:
     """List the package's files, relative to its folder, in the order in which a newcomer reads them.
 
     That is the order of the layers: errors first, the command line last. Within a folder ``__init__.py``
-    comes first and every other file after those that it imports; what is free goes by the alphabet. What no
+    comes first and every other file after those that it imports; the rest goes by the alphabet. Parts that no
     notebook needs (`AT_HOME`) is left out.
     """
     found = [path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
@@ -74,7 +74,7 @@ def find_commit(folder: Path = FOLDER) -> str:
     """Name the git commit that the package lies in, with ``+changes`` where its files differ from it.
 
     Returns:
-        Such as ``0a1b2c3`` or ``0a1b2c3+changes``; what ``$PNEUMOTHORAX_COMMIT`` says (a notebook sets it)
+        Such as ``0a1b2c3`` or ``0a1b2c3+changes``; the value of ``$PNEUMOTHORAX_COMMIT`` (a notebook sets it)
         outside a checkout, where git is missing, or where the surrounding repository does not track the
         package; '' where it says nothing.
     """

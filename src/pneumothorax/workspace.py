@@ -30,7 +30,7 @@ class Workspace:
 
     @property
     def raw(self) -> Path:
-        """What Kaggle sent, never edited."""
+        """Kaggle's files, never edited."""
         return self.data / "raw"
 
     @property
@@ -50,7 +50,7 @@ class Workspace:
 
     @property
     def ledger(self) -> Path:
-        """The record of what was submitted."""
+        """The record of submissions."""
         return self.submissions / "ledger.csv"
 
     @property
@@ -172,8 +172,8 @@ def _old_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def locked(place: Path, told: str) -> Iterator[None]:
-    """Keep other commands out for the time of the block; one that comes later says what it waits for.
+def locked(place: Path, holder: str) -> Iterator[None]:
+    """Keep other commands out for the time of the block; a later one names the command that it waits for.
 
     The lock goes with the process, however that ends. Where the file system has none (some network disks),
     a file beside stands for it, which names its process: a killed one leaves it, and the next command on the
@@ -181,7 +181,7 @@ def locked(place: Path, told: str) -> Iterator[None]:
 
     Args:
         place: A file, or a folder, in which a file ``.lock`` is made for the time of the block.
-        told: Who holds the lock.
+        holder: Who holds the lock, for the message.
 
     Raises:
         UserError: The place cannot be locked at all.
@@ -189,11 +189,11 @@ def locked(place: Path, told: str) -> Iterator[None]:
     """
     with ExitStack() as held:
         try:
-            hold_lock(place, told, held)
+            hold_lock(place, holder, held)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            make_mark(place, told, error, held)
+            make_mark(place, holder, error, held)
         yield
 
 

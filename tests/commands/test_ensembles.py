@@ -285,7 +285,8 @@ def test_a_copied_run_is_warned_of_where_its_weights_are_others(capsys, root):
     assert warned() == []
     folds[1].weights.write_bytes(b"trained again")
     os.utime(folds[1].weights, ns=(1, 1))
-    assert [line.rpartition(" is ")[2].split(";")[0] for line in warned()] == ["older than fold1"] * 2
+    ends = [f"older than fold1; run `pneumothorax {command} two` again" for command in ("predict", "tune")]
+    assert [line.rpartition(" is ")[2] for line in warned()] == ends
 
 
 def test_a_killed_command_leaves_the_old_ensemble(root, monkeypatch):

@@ -17,8 +17,9 @@ from pneumothorax.cli import main
 from pneumothorax.commands import processes, runs
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import read_predictions
-from pneumothorax.training import side_by_side
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training import job_process
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 EPOCHS = 60  # enough not to be over before both folds have begun
 MINUTES = 10 * 60  # a deadline that only ends a hang
@@ -31,16 +32,16 @@ RECIPE = (
 # The command line with a few layers in the U-Net's place.
 SMALL = """
 import sys, time
-from pneumothorax.training import side_by_side
+from pneumothorax.training import job_process
 from pneumothorax.cli import main
-side_by_side.PROGRAM = (__file__,)
+job_process.PROGRAM = (__file__,)
 if "--child-of" in sys.argv or "--here" in sys.argv:
     sys.path.insert(0, {tests!r})
     import keras
     from tests.training.conftest import _build_small
     from pneumothorax.inference import fold_networks
-    from pneumothorax.training import beginning, compiling
-    compiling.build_model = beginning.build_model = fold_networks.build_model = _build_small
+    from pneumothorax.training import compiling, warm_start
+    compiling.build_model = warm_start.build_model = fold_networks.build_model = _build_small
     sys.argv = [word for word in sys.argv if word != "--here"]
 sys.exit(main())
 """
@@ -74,7 +75,7 @@ def show(monkeypatch, tmp_path):
     """Put a program in the children's place that prints its card and its fold."""
     program = tmp_path / "show.py"
     program.write_text(SHOW)
-    monkeypatch.setattr(side_by_side, "PROGRAM", (str(program),))
+    monkeypatch.setattr(job_process, "PROGRAM", (str(program),))
 
 
 def train(root, *words):
@@ -90,7 +91,7 @@ def test_two_gpus_train_folds_in_processes_that_see_one_each(monkeypatch, root, 
     out, err = capsys.readouterr()
     assert sorted(out.splitlines()) == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
     assert "fold0 | on GPU 0 (Tesla T4)\n" in err
-    assert train(root, "--fold=1,0", "--devices=1,0", "--") == 0
+    assert train(root, "--fold=1,0", "--devices=1,0") == 0
     shown = sorted(capsys.readouterr().out.splitlines())
     assert shown == ["fold0 | GPU-aaaa-1 [0]", "fold1 | GPU-bbbb-2 [1]"]
 

@@ -102,7 +102,7 @@ def test_weights_and_outputs_that_are_no_numbers_name_their_fold(tmp_path, image
     models = load_networks(plan)
     models["echo"]._values[1] = [keras.ops.full((1, 1, 1, 1), np.inf)]
     views = [(0, {look: shrink(images[0], *look) for look in looks_of(plan)})]
-    with pytest.raises(UserError, match=rf"network of {plan.run / 'fold1'} tells a probability that is no"):
+    with pytest.raises(UserError, match=rf"network of {plan.run / 'fold1'} predicts a probability that"):
         list(predict_views(plan, models, views, 1))
     run = make_run(tmp_path, "nan", gains=(1.0, np.nan))
     with pytest.raises(UserError, match=rf"{run / 'fold1'}/best\.weights\.h5 has no finite number in gain"):

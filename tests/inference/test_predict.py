@@ -98,7 +98,7 @@ def test_an_output_that_is_no_finite_number_is_never_stored_as_empty(tmp_path, g
     networks = make_networks(0.5, 0.7, 0.9, image_probability=True)
     index = [weight.path.split("/")[0] for weight in networks.model.weights].index(part)
     networks._values[1][index] = keras.ops.full(networks.model.weights[index].shape, gain)
-    with pytest.raises(UserError, match=f"network of fold1 tells a {part} that is no finite number"):
+    with pytest.raises(UserError, match=f"network of fold1 predicts a {part} that is no finite number"):
         predict_rows(networks, make_cache(tmp_path), np.arange(2), tmp_path / "out", flip=flip)
     assert not (tmp_path / "out").exists()
 

@@ -55,12 +55,14 @@ from pathlib import Path
 import keras, numpy as np, pandas as pd
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
-from pneumothorax.model.scores import plain_names
+from pneumothorax.model.metrics import plain_names
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import compiling, fit, fit_leg
-from pneumothorax.training.callbacks import TimeLimit
+from pneumothorax.training.timing import TimeLimit
 from pneumothorax.training.feed import ValidationBatches
-from pneumothorax.training.run import FoldFolder, load_state, monitored
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import monitored
+from pneumothorax.training.state import load_state
 
 def build_small(recipe, precision="float32", *, trained=False):
     images = keras.Input((32, 32, 1), dtype="uint8")

@@ -3,7 +3,7 @@
 import pytest
 from tests.report.runs import TRIPLET, make_run
 
-from pneumothorax.report import charts, comparison, scale
+from pneumothorax.report import charts, classification_charts, comparison, scale
 from pneumothorax.report.evaluation import evaluate_run, open_run
 from pneumothorax.report.svg import case_link, to_svg
 
@@ -26,9 +26,9 @@ def runs(tmp_path_factory):
     "draw",
     [
         charts.draw_histogram,
-        charts.draw_roc,
-        charts.draw_precision,
-        charts.draw_reliability,
+        classification_charts.draw_roc,
+        classification_charts.draw_precision,
+        classification_charts.draw_reliability,
         lambda runs: (scale.draw_scale(runs), {}),
     ],
     ids=["histogram", "roc", "precision", "reliability", "scale"],

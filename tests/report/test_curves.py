@@ -7,7 +7,7 @@ import pytest
 from pneumothorax.recipe import to_json
 from pneumothorax.recipes import RECIPES
 from pneumothorax.report.curves import Course, draw_curves, read_course
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.sessions import NAME
 
 NAN = float("nan")

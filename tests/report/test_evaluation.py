@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.report.runs import TRIPLET, make_run
+from tests.report.runs import make_run
 
 from pneumothorax.data import rle
-from pneumothorax.data.cache import shrink
 from pneumothorax.data.folds import patients_of
 from pneumothorax.data.laterality import side_of
 from pneumothorax.inference.decision import Decision, decide
@@ -17,18 +16,9 @@ from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.rule import Rule
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.recipes import RECIPES
-from pneumothorax.report.charts import image_reliability, pixel_reliability
-from pneumothorax.report.decision_charts import emptied, sweep
 from pneumothorax.report.evaluation import evaluate_run, open_run
 from pneumothorax.report.summary import facts_of
 from pneumothorax.workspace import write_text
-
-
-@pytest.fixture
-def run(tmp_path):
-    rule = replace(TRIPLET.rule, min_component=0, classification_threshold=0.3)
-    path = make_run(tmp_path, image_probability=True, decision=Decision(rule))
-    return evaluate_run(path, *open_run(path))
 
 
 def test_table_1_is_that_of_training(run):
@@ -67,43 +57,6 @@ def test_a_perfect_classifier_scores_what_the_threshold_scores_on_positives_and_
     assert run.ceiling() == pytest.approx(np.where(run.positive, each, 1.0).mean())
 
 
-@pytest.mark.parametrize("name", ["threshold", "top_threshold", "min_area", "classification_threshold"])
-def test_a_sweep_scores_each_rule_as_the_metric_does(run, name):
-    points = sweep(run, name)
-    assert len(points) > 5
-    for value, each, empty in points[::4]:
-        changed = {name: int(value) if name == "min_area" else value}
-        if name == "threshold":
-            changed["top_threshold"] = max(run.decision.rule.top_threshold, value)
-        expected = judge(run.parts[0], replace(run.decision.rule, **changed))
-        np.testing.assert_allclose(each, expected)
-        assert 0 <= empty <= 1
-
-
-def test_what_a_rule_empties_and_marks_are_all_images(run):
-    rows = emptied(run)
-    marked, *_ = [row for row in rows if row[0] == "marked"]
-    assert int(marked[3]) == np.count_nonzero(run.area)
-    assert sum(int(row[3]) for row in rows[:-1]) == len(run.studies)
-    assert any("classification threshold" in row[0] and int(row[3]) for row in rows)
-    plain = judge(run.parts[0], Rule(run.decision.rule.threshold)).mean()
-    assert rows[-1][-1] == f"{plain:.4f}"
-
-
-def test_reliability_is_that_of_every_pixel_once(run):
-    (part,) = run.parts
-    codes = part.studies["EncodedPixels"]
-    masks = np.stack(
-        [shrink(rle.decode(code, (1024, 1024)) * np.uint8(255), 64, "area") / 255 for code in codes]
-    )
-    probability = part.probabilities / 255
-    bins = np.minimum((probability * 20).astype(int), 19)
-    there = np.unique(bins)
-    told, true = pixel_reliability(run)
-    np.testing.assert_allclose(told, [probability[bins == one].mean() for one in there])
-    np.testing.assert_allclose(true, [masks[bins == one].mean() for one in there], atol=1e-6)
-
-
 def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
     path = make_run(
         tmp_path, image_probability=True, decision=Decision(Rule(0.2, min_area=20_000, min_component=500))
@@ -121,15 +74,6 @@ def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
         assert run.studies["side"][row] == side_of(mask)
     assert (run.studies["side"][empty] == "").all()
     assert (run.studies["side"][run.positive] != "").all()
-
-
-def test_images_are_reliable_where_the_share_of_ill_ones_is_the_image_probability():
-    image_probability = np.array([0.05] * 20 + [0.95] * 20)
-    positive = np.arange(40) % 20 == 0
-    positive[20:] = ~positive[20:]
-    told, true = image_reliability(positive, image_probability)
-    np.testing.assert_allclose(told, [0.05, 0.95])
-    np.testing.assert_allclose(true, [0.05, 0.95])
 
 
 def test_a_network_of_positives_alone_is_shown_by_a_plain_cut(tmp_path):

@@ -275,7 +275,7 @@ def test_bad_files_among_good_ones_are_rows_and_lines(root, images, capsys):
             line.strip().startswith(f"{name}: this is not a DICOM")
             for line in told.err.replace("\r", "\n").splitlines()
         )
-        assert "no DICOM" in rows_of(out)[name]["error"]
+        assert "not a DICOM" in rows_of(out)[name]["error"]
         assert str(images) not in rows_of(out)[name]["error"]
     assert len(table_of(out)) == 21
     assert sum(row["error"] == "" for row in table_of(out)) == 18

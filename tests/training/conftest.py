@@ -11,7 +11,13 @@ import pytest
 from pneumothorax.data import rle
 from pneumothorax.data.cache import Cache, open_cache
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.workspace import write_text
+
+
+@pytest.fixture
+def fold(tmp_path: Path) -> FoldFolder:
+    return FoldFolder(tmp_path / "runs" / "seed" / "fold0")
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +50,14 @@ def tiny() -> Recipe:
 @pytest.fixture
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a few layers in the U-Net's place: with all kinds of state a resume may forget, but quick."""
-    monkeypatch.setattr("pneumothorax.training.compiling.build_model", _build_small)
-    monkeypatch.setattr("pneumothorax.training.warm_start.build_model", _build_small)
-    monkeypatch.setattr("pneumothorax.inference.fold_networks.build_model", _build_small)
+    put_small_network(monkeypatch)
+
+
+def put_small_network(patch: pytest.MonkeyPatch) -> None:
+    """Put the small network in the U-Net's place, as `small_network` does for a test."""
+    patch.setattr("pneumothorax.training.compiling.build_model", _build_small)
+    patch.setattr("pneumothorax.training.warm_start.build_model", _build_small)
+    patch.setattr("pneumothorax.inference.fold_networks.build_model", _build_small)
 
 
 def _build_small(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:

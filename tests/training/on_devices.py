@@ -15,8 +15,9 @@ from pneumothorax.data.folds import Split
 from pneumothorax.inference import fold_networks
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import compiling, fit, fit_leg, hardware, warm_start
-from pneumothorax.training.callbacks import TimeLimit
-from pneumothorax.training.run import FoldFolder, State, load_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import State, load_state
+from pneumothorax.training.timing import TimeLimit
 
 SPLIT = Split(np.arange(16), np.arange(16, 24), np.arange(16, 24), np.arange(0))
 RECIPE = Recipe(

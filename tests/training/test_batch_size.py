@@ -16,7 +16,8 @@ from pneumothorax.model import memory
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.training import batch_size, fit
 from pneumothorax.training.batch_size import find_batch_size
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 GB = 2**30
 NEEDED = memory.Memory(weights=GB, copies=2 * GB, image=GB // 4, image_unfused=GB // 2)

@@ -8,9 +8,9 @@ import pytest
 
 from pneumothorax.data.folds import divide
 from pneumothorax.model.encoders.weights import NOTE, read_note
-from pneumothorax.training.callbacks import Clock
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.timing import Clock
 
 pytestmark = pytest.mark.usefixtures("small_network")  # which takes no weights of an encoder
 

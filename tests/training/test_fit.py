@@ -1,10 +1,15 @@
 """Training: what a resumed run must share with an uninterrupted one, and how it fails."""
 
+import contextlib
+import ctypes
 import itertools
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,7 +18,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training.conftest import put_small_network
 
+from pneumothorax import interrupts
 from pneumothorax.data.batches import gather
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import divide
@@ -21,11 +28,13 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.losses import find_losses, soft_dice
 from pneumothorax.model.metrics import find_metrics
 from pneumothorax.recipe import to_json
-from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume
+from pneumothorax.training import callbacks, compiling, fit, fit_leg, resume, timing
 from pneumothorax.training.feed import TrainingBatches
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history, useless
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import read_history, useless
 from pneumothorax.training.sessions import read_sessions
+from pneumothorax.training.state import load_state
 
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {
@@ -84,12 +93,27 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module")
+def trained(discs, tiny, tmp_path_factory):
+    """Return the folder of an uninterrupted run with the options, trained once; only to be copied."""
+    done = {}
+
+    def folder_of(options):
+        key = repr(options)
+        if key not in done:
+            done[key] = tmp_path_factory.mktemp("trained")
+            with pytest.MonkeyPatch.context() as patch:
+                put_small_network(patch)
+                train(replace(tiny, **options), discs, FoldFolder(done[key] / "fold0"))
+        return done[key]
+
+    return folder_of
+
+
 @pytest.fixture
-def straight(discs, tiny, tmp_path, small_network):
+def straight(trained, tmp_path, small_network):
     """An uninterrupted run."""
-    fold = FoldFolder(tmp_path / "straight" / "fold0")
-    train(replace(tiny, **IMPATIENT), discs, fold)
-    return fold
+    return FoldFolder(shutil.copytree(trained(IMPATIENT), tmp_path / "straight") / "fold0")
 
 
 def test_the_rate_falls_and_training_ends_early(straight):
@@ -117,6 +141,52 @@ def test_a_run_interrupted_and_resumed_equals_the_uninterrupted_one(
     assert begun[0].images == len(divide(discs.studies, recipe, 0).train)
 
 
+class CtrlC(keras.callbacks.Callback):
+    """Sends Ctrl-C some time after some batches; C calls back all the time, which swallows exceptions."""
+
+    def __init__(self, batches, seconds):
+        super().__init__()
+        self.left, self.seconds = batches, seconds
+        self.call_back = ctypes.CFUNCTYPE(None)(self.work)
+
+    def work(self):
+        for number in range(1000):
+            str(number)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            kill = (threading.main_thread().ident, signal.SIGINT)
+            threading.Timer(self.seconds, signal.pthread_kill, kill).start()
+        for _ in range(100):
+            self.call_back()
+
+
+def test_ctrl_c_at_any_moment_ends_training_and_it_resumes_exactly(
+    straight, discs, tiny, tmp_path, monkeypatch
+):
+    recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
+    generator = random.Random(0)
+    for _ in range(6):
+        ctrl_c = CtrlC(generator.randint(1, 5), generator.random() * 0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(fit_leg, "Progress", lambda *_, ctrl_c=ctrl_c: ctrl_c)
+            with interrupts.watching():
+                try:
+                    train(recipe, discs, fold)
+                    finished = True
+                except KeyboardInterrupt:
+                    finished = False
+                assert finished or interrupts.was_asked()
+                while ctrl_c.left <= 0 and not interrupts.was_asked():  # training was quicker
+                    with contextlib.suppress(KeyboardInterrupt):
+                        time.sleep(0.01)
+        if finished:
+            break
+    train(recipe, discs, fold)
+    assert_equal_runs(straight, fold)
+
+
 def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_one(
     straight, discs, tiny, tmp_path, monkeypatch
 ):
@@ -127,8 +197,8 @@ def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_on
                 monotonic=itertools.count(0, 1000).__next__, perf_counter=time.perf_counter
             )
             patch.setattr(fit, "time", clock)
-            patch.setattr(callbacks, "time", clock)
-            patch.setattr(callbacks.Clock, "seconds", lambda self: 1000.0)
+            patch.setattr(timing, "time", clock)
+            patch.setattr(timing.Clock, "seconds", lambda self: 1000.0)
             # Looked at before training and at each epoch's end: a second epoch would end too late.
             assert not train(recipe, discs, fold, deadline=1500)
         assert (load_state(fold).epoch, load_state(fold).finished) == (done, False)
@@ -162,9 +232,9 @@ STRONG = {
 
 
 @pytest.fixture
-def strong(discs, tiny, tmp_path, small_network):
-    fold = FoldFolder(tmp_path / "strong" / "fold0")
-    assert train(replace(tiny, **STRONG), discs, fold)
+def strong(trained, tmp_path, small_network):
+    fold = FoldFolder(shutil.copytree(trained(STRONG), tmp_path / "strong") / "fold0")
+    assert load_state(fold).finished
     return fold
 
 
@@ -426,20 +496,6 @@ def test_batches_are_ready_before_they_are_asked_for_and_belong_to_their_epoch(d
     assert sorted(feed.ready) == list(range(12))
 
 
-def test_the_clock_tells_the_start_up_from_the_epoch_and_counts_the_waiting():
-    feed = SimpleNamespace(ready={0: 0.0, 1: 2.0, 2: 30.0, 3: 31.0})
-    clock = callbacks.Clock(feed)
-    clock.on_epoch_begin(0)
-    clock.began, clock.done = 0.0, {0: 20.0, 1: 25.0, 2: 35.0, 3: 40.0}
-    clock.on_epoch_end(0)
-    assert clock.start_up == 20.0
-    assert clock.excess == pytest.approx(20 - 20 / 3)  # a step takes 20 / 3 seconds
-    assert clock.waited() == pytest.approx(5 / 20)  # the third batch came 5 seconds after the second was done
-    clock.on_epoch_begin(1)
-    clock.on_epoch_end(1)
-    assert clock.excess == 0.0
-
-
 def test_hard_negatives_are_those_that_the_network_got_wrong(discs, tiny, tmp_path, monkeypatch):
     recipe = replace(tiny, **STRONG | {"epochs": 1, "learning_rate": 1e-12, "warmup_epochs": 0.0})
     fold = FoldFolder(tmp_path / "fold0")
@@ -484,7 +540,7 @@ from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import divide
 from pneumothorax.recipe import from_json
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 
 def kill_later(epochs, seconds):
     while not fold.history.is_file() or fold.history.read_text().count("\\n") <= epochs:
@@ -632,7 +688,7 @@ from pneumothorax.data.folds import Split
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.hardware import make_strategy
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 {network}
 recipe = Recipe(
     size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8), epochs=2,

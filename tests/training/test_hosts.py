@@ -15,7 +15,8 @@ from tests.training.test_devices import ROOT, jax_environment
 
 from pneumothorax.errors import UserError
 from pneumothorax.training import host_place, hosts
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 DEADLINE = 900  # seconds after which a process that hangs is ended
 

@@ -5,8 +5,10 @@ import pytest
 
 from pneumothorax.errors import UserError
 from pneumothorax.recipes import RECIPES, find_recipe
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.import_runs import gather_folds
-from pneumothorax.training.run import FoldFolder, State, claim, load_state, save_state
+from pneumothorax.training.run import claim
+from pneumothorax.training.state import State, load_state, save_state
 
 CLOCK = itertools.count(1.0)  # no two epochs take the same time
 

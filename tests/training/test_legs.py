@@ -17,9 +17,11 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.fold_networks import load_folds
 from pneumothorax.recipes import find_recipe
 from pneumothorax.report.curves import draw_curves, read_course
-from pneumothorax.training import callbacks, fit, fit_leg, resume
+from pneumothorax.training import fit, fit_leg, resume, timing
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, read_history
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import read_history
+from pneumothorax.training.state import load_state
 
 pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
 LEGS = "size=64, epochs=2, learning_rate=1e-4; positive_rate=1, learning_rate=1e-12"
@@ -157,8 +159,8 @@ def test_one_time_budget_covers_all_legs(straight, train, staged, tmp_path, monk
             now = itertools.count().__next__
             clock = SimpleNamespace(monotonic=now, perf_counter=time.perf_counter)
             patch.setattr(fit, "time", clock)
-            patch.setattr(callbacks, "time", clock)
-            patch.setattr(callbacks.Clock, "seconds", lambda self: self.model.input_shape[1] ** 2 / 10.24)
+            patch.setattr(timing, "time", clock)
+            patch.setattr(timing.Clock, "seconds", lambda self: self.model.input_shape[1] ** 2 / 10.24)
             # Two epochs at 32 pixels fit, and none at 64, which takes four times as long.
             finished = train(staged, fold, deadline={2: 300, 3: 400.5, 6: 9000}[done])
         assert (load_state(fold).epoch, finished) == (done, done == 6)

@@ -3,7 +3,7 @@
 import json
 
 from pneumothorax.training import sessions
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.sessions import read_sessions, record_session, resumed_epochs
 
 COUNTS = {"machine": "2 x T4", "images": 10, "positives": 3, "patients": 7}

@@ -1,10 +1,12 @@
 """A run may begin with another's weights: the same fold, the same network, any size, any heads."""
 
+import shutil
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from tests.training.conftest import put_small_network
 
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
@@ -12,7 +14,8 @@ from pneumothorax.inference.predict import load_folds
 from pneumothorax.model.unet import build_model
 from pneumothorax.training import fit_leg
 from pneumothorax.training.fit import fit_fold
-from pneumothorax.training.run import FoldFolder, load_state, save_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state, save_state
 from pneumothorax.training.warm_start import find_beginning, load_beginning
 
 pytestmark = pytest.mark.slow
@@ -27,12 +30,19 @@ def train(recipe, cache, fold):
     return fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold)
 
 
+@pytest.fixture(scope="module")
+def trained(discs, tiny, tmp_path_factory):
+    """Return the folder of a run, trained once with the small network; only to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        put_small_network(patch)
+        folder = tmp_path_factory.mktemp("first")
+        train(replace(tiny, epochs=1), discs, FoldFolder(folder / "fold0"))
+    return folder
+
+
 @pytest.fixture
-def first(discs, tiny, tmp_path, request):
-    fold = FoldFolder(tmp_path / "first" / "fold0")
-    request.getfixturevalue("small_network")
-    train(replace(tiny, epochs=1), discs, fold)
-    return fold
+def first(trained, tmp_path, small_network):
+    return FoldFolder(shutil.copytree(trained, tmp_path / "first") / "fold0")
 
 
 def test_training_begins_with_the_weights_of_the_other_run(first, discs, tiny, tmp_path):

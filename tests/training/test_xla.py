@@ -10,7 +10,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference import fold_networks
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import fit, fit_leg, hardware, sessions, xla
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 
 LINE = "compiling for the GPU with XLA; the first {} may take several minutes\n"
 

@@ -1,4 +1,4 @@
-"""What each command does: finds its inputs in the workspace, calls one stage, says what came of it.
+"""The commands: each finds its inputs in the workspace, calls one stage and prints the result.
 
 Results go to stdout, progress and warnings to stderr.
 """

@@ -38,7 +38,7 @@ def phantom(options: Namespace) -> int:
 
 
 def download(options: Namespace) -> int:
-    """Fetch what is not there yet, and count what is there then."""
+    """Fetch missing files, and count all of them."""
     from pneumothorax.kaggle.download import competition as fetching
 
     workspace, source = Workspace(options.root), options.source
@@ -51,7 +51,7 @@ def download(options: Namespace) -> int:
     counts, odd = fetching.check_counts(workspace.raw, with_training=source in SOURCES.values())
     print(found.describe(counts))
     for text in odd:
-        warn(f"{text} in {workspace.raw}; see docs/data.md for what Kaggle's sources hold")
+        warn(f"{text} in {workspace.raw}; see docs/data.md for the contents of Kaggle's sources")
     return 0
 
 

@@ -28,7 +28,7 @@ class _Parameters(Parser):
         Raises:
             UserError: Always.
         """
-        raise UserError(f"the parameters of train: {message}", "", f"see `{self.prog} --help`")
+        raise UserError(f"the parameters of train (`{self.prog} --help`): {message}")
 
 
 def kernels(options: Namespace) -> int:
@@ -92,7 +92,7 @@ def _resumed(before: dict[str, str] | None, given: dict[str, str], name: str) ->
     """Return the parameters of the version that is resumed, with the given ones in their place."""
     if before is None and not given:
         raise UserError(
-            f"what {name} was pushed with is not known here",
+            f"the parameters that {name} was pushed with are not known here",
             "the folder build/kernels of that push",
             "repeat its --parameter flags, or name one of them as it is, such as --parameter RECIPE=seed",
         )
@@ -111,7 +111,7 @@ def _resumed(before: dict[str, str] | None, given: dict[str, str], name: str) ->
 
 
 def check_parameters(kernel: str, values: dict[str, object]) -> None:
-    """Check what a notebook would refuse only on Kaggle's machines, hours later.
+    """Check now the parameters that a notebook would refuse hours later, on Kaggle's machines.
 
     Raises:
         UserError: The accelerator, the hours, the folds, the recipe or one of its flags is wrong.
@@ -138,17 +138,19 @@ def check_parameters(kernel: str, values: dict[str, object]) -> None:
 
 
 def kernel_status(options: Namespace) -> int:
-    """Tell the state of a notebook's last run."""
+    """Print the state of a notebook's last run."""
     from pneumothorax.kaggle.client import connect
 
     client = connect(options.timeout, options.tries)
 
-    def tell(name: str) -> str:
+    def describe(name: str) -> str:
         state = client.kernel_state(name)
         print(f"{name}: {state.status}", flush=True)
         return f"{name}: {state.failure or 'no reason given'}" if state.status == "ERROR" else ""
 
-    return _for_each(options, client.user, tell, "`pneumothorax kernel-output` fetches the log")
+    return _for_each(
+        options, client.user, describe, f"`pneumothorax kernel-output {options.kernel}` fetches the log"
+    )
 
 
 def kernel_output(options: Namespace) -> int:
@@ -171,7 +173,7 @@ def kernel_output(options: Namespace) -> int:
 
 
 def _for_each(options: Namespace, owner: str, act: Callable[[str], str], remedy: str) -> int:
-    """Do something with every notebook that is named, and tell at the end what went wrong with any."""
+    """Call a function for each named notebook, and report all failures at the end."""
     jobs = running.make_jobs(options.kernel, options.fold)
     failed: list[str] = []
     for job in jobs:
@@ -181,8 +183,8 @@ def _for_each(options: Namespace, owner: str, act: Callable[[str], str], remedy:
             if len(jobs) == 1:
                 raise
             failed.append(str(error))
-    if told := [text for text in failed if text]:
-        raise UserError("; ".join(told), "", remedy)
+    if reasons := [text for text in failed if text]:
+        raise UserError("; ".join(reasons), "", remedy)
     return 0
 
 
@@ -201,14 +203,14 @@ def kernels_deps(options: Namespace) -> int:
 
 
 def quota(options: Namespace) -> int:
-    """Tell the hours left."""
+    """Print the hours left."""
     from pneumothorax.kaggle.client import connect
 
     quota = connect(options.timeout, options.tries).quota()
     for name in ("GPU", "TPU"):
         left, allowed = quota.hours(name.lower())
         if left is None:
-            print(f"{name}: Kaggle does not tell")
+            print(f"{name}: Kaggle does not say")
         else:
             print(f"{name}: {left:.1f} of {allowed:.1f} hours left this week")
     if quota.refresh:
@@ -217,5 +219,5 @@ def quota(options: Namespace) -> int:
 
 
 def _build(options: Namespace) -> Path:
-    """Return the folder of what is made for Kaggle and comes from it."""
+    """Return the folder of files for Kaggle and from it."""
     return Workspace(options.root).root / "build" / "kernels"

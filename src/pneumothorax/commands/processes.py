@@ -17,7 +17,8 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.parts import divide_rows, join_parts, remove_parts
 from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.model.slots import Slot, find_slots, join_slots
-from pneumothorax.training.side_by_side import Job, run_jobs
+from pneumothorax.training.job_process import Job
+from pneumothorax.training.side_by_side import run_jobs
 
 HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"  # Keras' own variable: processes that train one network together
 
@@ -63,7 +64,7 @@ def find_processes(options: Namespace, jobs: int, precision: str = "auto") -> li
 
 @contextmanager
 def seeing(slots: Sequence[Slot]) -> Iterator[None]:
-    """Let processes that are started inside see the first slot alone, or what this one sees without any."""
+    """Let processes that are started inside see the first slot alone, or all devices without one."""
     changes = slots[0].environment if slots else {}
     before = {name: os.environ[name] for name in changes if name in os.environ}
     os.environ.update(changes)

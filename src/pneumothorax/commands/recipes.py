@@ -1,4 +1,4 @@
-"""Commands on recipes: show what one does to images."""
+"""Commands on recipes: show the augmentation of one."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""The command that writes what people look at: the report of one run, or of several side by side."""
+"""The command that writes the report of one run, or of several side by side."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""What commands share that turn probabilities into masks: the run's rule, and the flags that change it."""
+"""The decision rule of commands that turn probabilities into masks: the run's, changed by flags."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ from pathlib import Path
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.decision import Decision, read_decision
 from pneumothorax.inference.rule import Rule
-from pneumothorax.training.run import FoldFolder, newer_folds, useless
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import useless
+from pneumothorax.training.run import newer_folds
 
 RULE = tuple(part.name for part in fields(Rule))  # also the names of the flags
 
@@ -64,4 +66,5 @@ def warn_if_useless(trained: Sequence[FoldFolder]) -> None:
 def warn_if_older(path: Path, trained: Sequence[FoldFolder], command: str) -> None:
     """Warn of a file that a command made before some folds were trained; none is no fault."""
     if newer := newer_folds(path, trained):
-        warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command}` again")
+        run = trained[0].path.parent.name
+        warn(f"{path} is older than {', '.join(newer)}; run `pneumothorax {command} {run}` again")

@@ -17,7 +17,7 @@ from pneumothorax.data.cache import digest_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.flag_types import AUTO
 from pneumothorax.inference import decision as deciding
-from pneumothorax.inference.classification import Screening, tell
+from pneumothorax.inference.classification import Screening, describe
 from pneumothorax.inference.ensemble import OUT_OF_FOLD, out_of_fold_parts, read_ensemble
 from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions
@@ -25,9 +25,10 @@ from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
-from pneumothorax.training.run import FoldFolder, check_exists, check_run, common_recipe, find_folds
+from pneumothorax.training.run import check_exists, check_run, common_recipe, find_folds
 from pneumothorax.workspace import Workspace
 
 
@@ -114,7 +115,7 @@ def tune(options: Namespace) -> int:
         ("the threshold alone", f"{decision.threshold_alone:.4f}"),
         *([] if plain is None else [("without classification threshold", f"{plain:.4f}")]),
         ("a perfect classifier", f"{decision.ceiling:.4f}"),
-        ("image by image", tell(Screening(*images))),
+        ("image by image", describe(Screening(*images))),
     ):
         print(f"  {name:<34} {value}")
     return 0
@@ -162,7 +163,7 @@ def predict(options: Namespace) -> int:
 
 
 def figures(options: Namespace) -> int:
-    """Draw a run's figures from what its folds left."""
+    """Draw a run's figures from its folds' files."""
     from pneumothorax.report.run_figures import draw_run
 
     for path in draw_run(run_folder(options)):
@@ -180,7 +181,7 @@ def run_folder(options: Namespace) -> Path:
 
 
 def _made_of(run: Path) -> Digests | None:
-    """Digest what a run's out-of-fold probabilities are made of; None of an older version's ensemble."""
+    """Digest the sources of a run's out-of-fold probabilities; None of an older version's ensemble."""
     if read_ensemble(run) is None:
         return digest_folds(fold.weights for fold in find_folds(run))
     digest = digest_note(run / OUT_OF_FOLD)

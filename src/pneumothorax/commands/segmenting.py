@@ -25,7 +25,7 @@ def segment(options: Namespace) -> int:
         identify=options.identify,
         skip_bad=options.skip_bad,
     )
-    print(results.tell(rows))
+    print(results.describe(rows))
     print(f"{options.out}: {results.CSV}, {results.JSON}, masks and overlays; {results.NOTE}")
     check_rows(rows, skip_bad=options.skip_bad)
     return 0

@@ -1,4 +1,4 @@
-"""Commands on submissions: write, submit, validate, score, and fetch what Kaggle scored."""
+"""Commands on submissions: write, submit, validate, score, and fetch Kaggle's scores."""
 
 import json
 from argparse import Namespace
@@ -18,7 +18,8 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipes import describe
 from pneumothorax.source import find_commit
 from pneumothorax.submission import ledger, table
-from pneumothorax.training.run import find_folds, read_recipe
+from pneumothorax.training.fold_folder import read_recipe
+from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import Workspace
 
 
@@ -111,7 +112,7 @@ def _origin(run: Path, predictions: Predictions) -> str:
     """Describe how a run was made, and warn where its predictions or its decision are older than that."""
     if members := read_ensemble(run):
         for name in changed_members(run, predictions.folder, members):
-            warn(f"{run} is older than what {name} predicts; run `pneumothorax ensemble` again")
+            warn(f"{run} is older than the predictions of {name}; run `pneumothorax ensemble` again")
         return describe_members(members)
     trained = find_folds(run)
     warn_if_useless(trained)

@@ -71,7 +71,7 @@ def draw_epoch(
     Args:
         rows: Row numbers to train on.
         positive: Whether each row has a pneumothorax, bool of the same shape.
-        recipe: Positive rate, planned epochs and seed; without a rate all rows are taken.
+        recipe: Recipe with positive rate, planned epochs and seed; without a rate all rows are taken.
         epoch: Counted from 0.
         hard: Negatives that are drawn four times as often.
     """

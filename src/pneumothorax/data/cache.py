@@ -1,7 +1,7 @@
-"""Studies as memory-mapped uint8 arrays of one size: what `prepare` writes and later stages read.
+"""Studies as memory-mapped uint8 arrays of one size: `prepare` writes them, later stages read them.
 
 A cache is a folder: ``images.npy`` and ``masks.npy`` (uint8, shape (N, S, S); masks are soft, 0-255),
-``studies.csv`` (row i describes array row i) and ``cache.json`` (what it was made of). It knows nothing of
+``studies.csv`` (row i describes array row i) and ``cache.json`` (its sources). It knows nothing of
 folds or networks.
 """
 
@@ -67,7 +67,7 @@ def shrink(image: Images, size: int, interpolation: str) -> Images:
 
 
 def digest_studies(studies: pd.DataFrame) -> str:
-    """Digest what a split and its truth follow from: ids, masks and patients, in their order."""
+    """Digest the sources of a split and its truth: ids, masks and patients, in their order."""
     text = studies[["ImageId", "EncodedPixels", "patient"]].to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -77,7 +77,7 @@ def open_cache(folder: Path, columns: Sequence[str] = ("ImageId", "area")) -> Ca
 
     Args:
         folder: Where it lies.
-        columns: What its table must have.
+        columns: Required columns of its table.
 
     Raises:
         UserError: There is none, or it is not complete.

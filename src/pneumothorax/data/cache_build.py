@@ -1,6 +1,6 @@
 """The folder in which a cache grows: made, resumed after a kill, and moved into place when complete.
 
-Knows files and what was made of what; decodes no image.
+Knows files and their sources; decodes no image.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from pneumothorax.data.cache import (
 from pneumothorax.errors import UserError, warn
 from pneumothorax.workspace import reading, swap_folder, write_text
 
-MARK, LOG = "building.json", "log.jsonl"  # of a build: what it is made of, and what is done
+MARK, LOG = "building.json", "log.jsonl"  # of a build: its sources, and its finished rows
 FORMAT = 1  # raised whenever the same studies would give other arrays
 
 
 def digest_studies(table: pd.DataFrame) -> list[str]:
-    """Digest what each study's rows of the arrays depend on; a file counts by its size and time of change."""
+    """Digest the sources of each study's rows of the arrays; a file counts by its size and time of change."""
     columns = table[["ImageId", "codes", "path", "mask_path"]].itertuples(index=False, name=None)
     return [
         hashlib.sha256(repr((image_id, codes, *map(_state, paths))).encode()).hexdigest()
@@ -58,7 +58,7 @@ def find_current(
 ) -> Cache | None:
     """Open a finished cache of the same inputs, none left out unless that is allowed; None if there is none.
 
-    Its paths are brought up to date: the images may have been moved. A damaged cache is none, and told of.
+    Its paths are updated, as the images may have been moved. A damaged cache is missing, with a warning.
     """
     if not (folder / "cache.json").is_file():
         return None
@@ -106,11 +106,11 @@ def reserve(build: Path, count: int, size: int, interpolation: str) -> None:
 
 
 def read_log(build: Path, digests: list[str]) -> dict[int, dict[str, Any]]:
-    """Read what an unfinished run has done, by row; not what failed, nor what was made of other inputs.
+    """Read the finished rows of an unfinished run; without failed ones, and those made of other inputs.
 
     A line cut short by a kill, or damaged, does not count.
     """
-    last: dict[int, dict[str, Any] | None] = {}  # what the array rows hold
+    last: dict[int, dict[str, Any] | None] = {}  # content of the array rows
     path = build / LOG
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         with suppress(ValueError, TypeError, LookupError):

@@ -40,7 +40,7 @@ def divide(table: pd.DataFrame, recipe: Recipe, fold: int) -> Split:
 
     Args:
         table: Studies with ImageId, patient and area in pixels.
-        recipe: Split, its seed, and whether negatives train.
+        recipe: Recipe with the split, its seed, and whether negatives train.
         fold: Number of the held-out fold; 0 for the paper's split.
 
     Raises:

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from pneumothorax import interrupts
 from pneumothorax.data import annotations, cache_build, dicom, rle
 from pneumothorax.data.cache import Cache, open_cache, shrink
 from pneumothorax.data.coverage import MUCH
@@ -33,6 +34,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.workspace import locked, partial_folder
 
 CHUNK = 16  # studies a worker takes at a time
+MOMENT = 0.5  # seconds between two looks for a Ctrl-C
 
 Chunk = list[tuple[int, str, tuple[str, ...], str]]  # row, path, codes, path of the mask
 Outcome = list[tuple[int, dict[str, Any]]]  # row, and its record or error
@@ -82,7 +84,8 @@ def prepare(
             cache_build.reserve(build, len(table), size, interpolation)
             records = cache_build.read_log(build, table["digest"].tolist())
             todo = [row for row in range(len(table)) if row not in records]
-            records.update(_work(table, todo, build, size, interpolation, workers))
+            with interrupts.checked_loop():
+                records.update(_work(table, todo, build, size, interpolation, workers))
             bad = sum("error" in record for record in records.values())
             if bad and not skip_bad:
                 raise BadImagesError(
@@ -129,6 +132,7 @@ def _work(
                 yield row, record
                 bar.update()
             log.flush()
+            interrupts.check()
 
 
 def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processes: int) -> Generator[Outcome]:
@@ -136,9 +140,11 @@ def _in_parallel(task: Callable[[Chunk], Outcome], chunks: list[Chunk], processe
     with open_pool(processes, "forkserver", _start_worker) as pool:
         try:
             with hidden_main():
-                waiting = [pool.submit(task, chunk) for chunk in chunks]
-            for done in as_completed(waiting):
-                yield done.result()
+                waiting = {pool.submit(task, chunk) for chunk in chunks}
+            while waiting:
+                done, waiting = wait(waiting, MOMENT, FIRST_COMPLETED)
+                yield from (one.result() for one in done)
+                interrupts.check()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -55,7 +55,7 @@ def _find_places(recipe: Recipe, size: int, turn: list[float], nodes: Floats) ->
     """Find the source position of each pixel; elastic as in Ronneberger et al. 2015 (U-Net).
 
     Args:
-        recipe: Ranges of the parts.
+        recipe: Recipe with the ranges of each part.
         size: The side S in pixels.
         turn: Rotation, zoom, and shift along x and y, as shares of their ranges, [-1, 1].
         nodes: Displacements of the elastic grid along x and y, as shares of their range, shape (2, N, N).

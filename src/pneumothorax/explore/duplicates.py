@@ -11,12 +11,12 @@ import pandas as pd
 
 from pneumothorax.explore.outliers import Survey, standardise
 
-SIDE = 16  # pixels; images are table at this size
+SIDE = 16  # pixels; images are compared at this size
 # Minimal correlation of near-duplicates. Of 5.1 million pairs of real images 2 reach it, apparently of one
 # person; of copies, all reach it if brightened or saved again, 98 % if moved by 1 % of the side, 99 % if
 # turned by 2 degrees, 89 % if enlarged by 3 %.
 ALIKE = 0.98
-BLOCK = 256  # images table with all others at a time
+BLOCK = 256  # images compared with all others at a time
 MOST = 20_000  # pairs kept, most alike first
 
 Rows = npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ class Pairs(NamedTuple):
 def find_pairs(survey: Survey) -> Pairs:
     """Find the pairs of images that are identical or nearly so.
 
-    Copies are table with others by their first alone, and nearly flat images only for identity:
+    Copies are compared with others by their first alone, and nearly flat images only for identity:
     their little contrast is noise.
     """
     copies = np.flatnonzero(survey.first != np.arange(len(survey.first)))

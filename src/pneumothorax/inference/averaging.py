@@ -55,7 +55,7 @@ def check_agreement(sources: Sequence[Source], name: str, remedy: str) -> None:
     Args:
         sources: The runs.
         name: Of the set of images, for the message.
-        remedy: What to do where a run lacks images.
+        remedy: The next step if a run lacks images.
 
     Raises:
         UserError: They differ; the message counts the images and names one.
@@ -97,8 +97,8 @@ def average(sources: Sequence[Source], folder: Path) -> Predictions:
     studies = sources[0].studies.drop(columns="image_probability", errors="ignore")
     silent = [source.run for source in sources if not source.has_head]
     if not silent:
-        told = [source.studies["image_probability"].loc[studies.index] for source in sources]
-        mean = np.average(told, axis=0, weights=[source.weight for source in sources])
+        values = [source.studies["image_probability"].loc[studies.index] for source in sources]
+        mean = np.average(values, axis=0, weights=[source.weight for source in sources])
         studies = studies.assign(image_probability=mean.round(6))
     elif len(silent) < len(sources):
         warn(

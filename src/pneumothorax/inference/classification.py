@@ -10,7 +10,7 @@ from pneumothorax.inference.predictions import STEPS, Floats, Predictions
 
 @dataclass(frozen=True)
 class Screening:
-    """How well images with a pneumothorax are told from those without; None where there is only one kind.
+    """How well images with a pneumothorax are separated from those without; None if there is only one kind.
 
     Attributes:
         auc: Area under the ROC curve of the images' scores: how often one with a pneumothorax has the higher
@@ -36,7 +36,7 @@ def screen(positive: Flags, scores: Floats, found: Flags) -> Screening:
 
     Args:
         positive: Which images have a pneumothorax, shape (N,).
-        scores: What `image_scores` returns of them.
+        scores: Their `image_scores`.
         found: Whose predicted mask is not empty.
     """
     from sklearn.metrics import roc_auc_score
@@ -48,7 +48,7 @@ def screen(positive: Flags, scores: Floats, found: Flags) -> Screening:
     )
 
 
-def tell(screening: Screening) -> str:
+def describe(screening: Screening) -> str:
     """Write the three figures in one line, for a person to read."""
     figures = (screening.auc, screening.sensitivity, screening.specificity)
     shown = ("-" if value is None else f"{value:.4f}" for value in figures)

@@ -183,7 +183,7 @@ def read_decision(path: Path) -> Decision:
     """
     if not path.is_file():
         return Decision()
-    with reading(path, "decision", "tune", "run `pneumothorax tune` again"):
+    with reading(path, "decision", "tune", f"run `pneumothorax tune {path.parent.name}` again"):
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or "rule" not in values:
             raise UserError("no rule in it")

@@ -1,6 +1,6 @@
 """Runs -> an ensemble: a run folder that holds the weighted mean of other runs' probabilities.
 
-``ensemble.json`` names the members; ``out_of_fold`` and ``predictions/<set>`` are what a trained run has too,
+``ensemble.json`` names the members; ``out_of_fold`` and ``predictions/<set>`` are those of a trained run too,
 so that all that follows reads either.
 """
 
@@ -14,8 +14,9 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.averaging import Source, average, check_agreement
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipes import describe
+from pneumothorax.training.fold_folder import fold_folders, read_recipe
 from pneumothorax.training.provenance import digest_note, read_note, write_note
-from pneumothorax.training.run import find_folds, fold_folders, read_recipe
+from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import reading, replace_folder, write_text
 
 OUT_OF_FOLD = "out_of_fold"
@@ -179,7 +180,7 @@ def _place(folder: Path, runs: Path) -> str:
 
 
 def _refuse_old(run: Path, weights: Mapping[str, float]) -> None:
-    """Refuse to overwrite what no ensemble made, and to average a run with itself."""
+    """Refuse to overwrite a run that is no ensemble, and to average a run with itself."""
     if run.name in weights:
         raise UserError(f"run {run.name} as a member of itself", "a new name", "choose another --run")
     if any(run.glob("fold*")):

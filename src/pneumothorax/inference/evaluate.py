@@ -1,6 +1,6 @@
 """The paper's Table 1 for a trained fold: total and mean Dice, soft at network size and hard at 1024x1024.
 
-Beside it, how well the fold tells images with a pneumothorax from those without.
+Next to it, how well the fold separates images with a pneumothorax from those without.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.laterality import side_of
-from pneumothorax.inference.classification import Screening, image_scores, screen, tell
+from pneumothorax.inference.classification import Screening, describe, image_scores, screen
 from pneumothorax.inference.decision import decide, image_probabilities, upsample
 from pneumothorax.inference.pixel_counts import (
     THRESHOLDS,
@@ -33,7 +33,7 @@ PAPER = {"total": 0.3785, "mean": 0.3003}
 
 @dataclass(frozen=True)
 class Scores:
-    """What a fold reached on one part; every Dice is in [0, 1], or None without an image.
+    """Scores of a fold on one part; every Dice is in [0, 1], or None without an image.
 
     Attributes:
         images: Number of images.
@@ -43,7 +43,7 @@ class Scores:
         hard_total: Dice of the positives' masks as one image, at 1024x1024, cut at 0.5.
         hard_mean: Mean Dice of the positives' masks, at 1024x1024, cut at 0.5.
         metric: The competition's metric over all images, at 1024x1024, cut at 0.5.
-        all_empty: What leaving every image empty would score.
+        all_empty: Score of leaving every image empty.
         auc: Area under the ROC curve of the images' scores; see `Screening`.
         sensitivity: Share of the positives whose mask, cut at 0.5, is not empty.
         specificity: Share of the others whose mask is empty.
@@ -208,7 +208,7 @@ def table_1(scores: Scores, part: str) -> str:
             _row("the paper (2019), soft", PAPER["total"], PAPER["mean"]),
             f"competition metric at a cut of 0.5: {scores.metric:.4f} (all-empty: {scores.all_empty:.4f})",
             "image by image, at a cut of 0.5: "
-            + tell(Screening(scores.auc, scores.sensitivity, scores.specificity)),
+            + describe(Screening(scores.auc, scores.sensitivity, scores.specificity)),
         )
     )
 

@@ -18,7 +18,8 @@ from pneumothorax.model.devices import on_tensorflow
 from pneumothorax.model.exhaustion import prediction_memory
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training import hardware
-from pneumothorax.training.run import REMEDY, FoldFolder, common_recipe
+from pneumothorax.training.fold_folder import REMEDY, FoldFolder
+from pneumothorax.training.run import common_recipe
 from pneumothorax.training.xla import AUTO, announce
 
 
@@ -74,7 +75,7 @@ class Networks:
         for name, array in outputs.items():
             if not np.isfinite(array).all():
                 raise UserError(
-                    f"the network of {self._folders[fold]} tells a {name} that is no finite number",
+                    f"the network of {self._folders[fold]} predicts a {name} that is no finite number",
                     "probabilities, of weights as they were trained",
                     REMEDY,
                 )

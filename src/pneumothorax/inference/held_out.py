@@ -12,8 +12,9 @@ from pneumothorax.inference.evaluate import evaluate, table_1
 from pneumothorax.inference.predict import load_folds, predict_rows
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds, write_note
-from pneumothorax.training.run import FoldFolder, is_newer
+from pneumothorax.training.run import is_newer
 from pneumothorax.training.xla import AUTO
 from pneumothorax.workspace import write_text
 

@@ -1,4 +1,4 @@
-"""Images that are in no cache -> what `predict` and `ensemble` would store of them.
+"""Images that are in no cache -> the maps that `predict` and `ensemble` would store.
 
 Carries out an `inference.plan`: each network sees an image at its own size and interpolation.
 """
@@ -43,7 +43,7 @@ def predict_views(
 
     Args:
         plan: Which networks, and how they count.
-        models: What `load_networks` returned of it.
+        models: Its networks, by `load_networks`.
         images: Each with a key of its own, which is handed through.
         expected: How many there are in all, those of an earlier try included.
 
@@ -57,8 +57,8 @@ def predict_views(
         full = [*views, *[views[-1]] * (number - len(views))]
         stacked = {look: np.stack([view[look] for view in full]) for look in views[0]}
         maps, image_probability = _see(plan, models, stacked)
-        told = [None] * len(batch) if image_probability is None else image_probability.tolist()
-        yield from ((key, one, tells) for (key, _), one, tells in zip(batch, maps, told, strict=False))
+        values = [None] * len(batch) if image_probability is None else image_probability.tolist()
+        yield from ((key, one, value) for (key, _), one, value in zip(batch, maps, values, strict=False))
 
 
 def _see(plan: Plan, models: Models, images: Mapping[Look, Maps]) -> tuple[Maps, Floats | None]:
@@ -70,7 +70,7 @@ def _see(plan: Plan, models: Models, images: Mapping[Look, Maps]) -> tuple[Maps,
     seen = [_see(member, models, images) for _, member in plan.members]
     size = size_of(plan)
     means = [mean_map(of_image, weights, size) for of_image in zip(*(maps for maps, _ in seen), strict=True)]
-    told = [image_probability for _, image_probability in seen if image_probability is not None]
-    if len(told) < len(seen):
+    values = [image_probability for _, image_probability in seen if image_probability is not None]
+    if len(values) < len(seen):
         return np.stack(means), None
-    return np.stack(means), np.average(told, axis=0, weights=weights).round(6)
+    return np.stack(means), np.average(values, axis=0, weights=weights).round(6)

@@ -72,7 +72,7 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
     """Upsample each probability once and count its pixels above every threshold, at 1024x1024.
 
     Args:
-        predictions: With the truth in EncodedPixels, at the size that height and width tell.
+        predictions: With the truth in EncodedPixels, at the size of height and width.
         thresholds: Shape (T,), rising.
     """
     number = len(predictions.studies)

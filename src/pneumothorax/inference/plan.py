@@ -11,8 +11,9 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference.ensemble import read_ensemble
 from pneumothorax.legs import last_leg
 from pneumothorax.recipe import Recipe, to_json
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds
-from pneumothorax.training.run import FoldFolder, common_recipe, find_folds
+from pneumothorax.training.run import common_recipe, find_folds
 
 Look = tuple[int, str]  # size in pixels and interpolation: how a network wants an image shrunk
 
@@ -81,12 +82,12 @@ def size_of(plan: Plan) -> int:
 
 
 def silent_runs(plan: Plan) -> list[str]:
-    """Name the runs that have no classification head; where there are some, the whole plan tells none."""
+    """Name the runs that have no classification head; with some, the whole plan has none."""
     return list(dict.fromkeys(one.run.name for one in trained_of(plan) if not one.recipe.classification_head))
 
 
 def digest_plan(plan: Plan) -> str:
-    """Digest what a plan's probabilities follow from; weights count by their content."""
+    """Digest the networks and weights of a plan's members; weights count by their content."""
     if isinstance(plan, Trained):
         said = repr(digest_folds(fold.weights for fold in plan.folds))
         said += to_json(plan.recipe)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from pneumothorax import interrupts
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Rows
 from pneumothorax.errors import UserError
@@ -43,7 +44,7 @@ def predict_rows(
         cache: The images.
         rows: Which of them, in the order of the result.
         folder: Where to.
-        title: What the progress bar says.
+        title: Text of the progress bar.
         flip: Whether each network also sees the mirror images, and the mean of both counts.
 
     Raises:
@@ -53,7 +54,8 @@ def predict_rows(
     if networks.size != size:
         raise UserError(f"images of {size} pixels for a network of {networks.size}", "the same size")
     parts = _probabilities(networks, cache, rows, title, flip)
-    return write_predictions(folder, parts, cache.studies.iloc[rows].reset_index(drop=True), size)
+    with interrupts.checked_loop():
+        return write_predictions(folder, parts, cache.studies.iloc[rows].reset_index(drop=True), size)
 
 
 def _probabilities(
@@ -113,6 +115,7 @@ def see(
         for fold, start, step in itertools.product(
             range(len(networks)), range(0, count, number), (1, -1) if flip else (1,)
         ):
+            interrupts.check()
             part = slice(start, min(start + number, count))
             outputs = networks.predict(fold, _fill(images[part, :, ::step, None], whole))
             if adding is not None:

@@ -42,7 +42,7 @@ class Predictions:
 
     @property
     def image_probability(self) -> Floats | None:
-        """The probability that each image shows a pneumothorax, shape (N,); None where it is not told."""
+        """The image-level probabilities, shape (N,); None without a classification head."""
         if "image_probability" not in self.studies:
             return None
         return self.studies["image_probability"].to_numpy(np.float64)
@@ -75,9 +75,9 @@ def write_predictions(
         with (build / "probabilities.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for batch in batches:
-                maps, *told = batch if isinstance(batch, tuple) else (batch,)
+                maps, *values = batch if isinstance(batch, tuple) else (batch,)
                 written += file.write(maps.tobytes())
-                image_probability += told
+                image_probability += values
         if written != np.prod(shape):
             raise ValueError(f"found {written} bytes of probabilities; expected {np.prod(shape)}")
         if image_probability:
@@ -115,7 +115,7 @@ def read_predictions(folder: Path) -> Predictions:
 
 
 def _check(studies: pd.DataFrame) -> None:
-    """Check what is read of each study: its mask above all, and its image-level probability where it is told.
+    """Check the columns that are read: the mask above all, and the image-level probability if there is one.
 
     Raises:
         ValueError: Something is missing or wrong.

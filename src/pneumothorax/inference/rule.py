@@ -28,7 +28,7 @@ def _pixels(label: str, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Rule:
-    """The competition's triplet rule, with two parts more; each field's help says what it does.
+    """The competition's triplet rule, with two parts more; each field has its own help.
 
     `top_threshold` is never below `threshold`, and equals it where it is None.
 

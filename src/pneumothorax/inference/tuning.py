@@ -52,7 +52,7 @@ class Tuned:
         decision: The rule that is best on all images, with the nested score.
         each: The nested Dice of each image, shape (N,).
         positive: Which of them have a pneumothorax, shape (N,).
-        scores: What tells positives from the others (see `screening.image_scores`), shape (N,).
+        scores: Scores that rank positives above the others (see `image_scores`), shape (N,).
         patients: Whose they are, shape (N,).
     """
 
@@ -80,7 +80,7 @@ def tune(parts: Sequence[Predictions]) -> Decision:
 
 
 def tune_images(parts: Sequence[Predictions]) -> Tuned:
-    """Do what `tune` does, and also return how each image fared, in the order of the parts.
+    """Tune as `tune`, and also return the result of each image, in the order of the parts.
 
     Raises:
         UserError: Only some of the folds have a classification head.
@@ -96,7 +96,7 @@ def tune_images(parts: Sequence[Predictions]) -> Tuned:
     patients = np.concatenate([patients_of(part.studies).to_numpy() for part in parts])
     rounds = _rounds(_groups(parts, patients), counts.truth > 0)
     searched = [counts]
-    if counts.image_probability is not None:  # again without it: what the classification threshold must beat
+    if counts.image_probability is not None:  # again without it, for comparison
         searched.append(replace(counts, image_probability=None))
     chosen = [[search(one.take(choosing)) for choosing, _ in rounds] for one in searched]
     components = _components_of(parts, counts, list(itertools.chain(*chosen)))

@@ -5,7 +5,7 @@ It knows nothing of weights files, of the image's scaling or of the sigmoid: `mo
 
 import keras
 
-from pneumothorax.model.encoders.xception import load_library
+from pneumothorax.model.encoders.table import load_library
 from pneumothorax.recipe import Recipe
 
 LIBRARY_NAMES = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}
@@ -19,7 +19,7 @@ def build_network(recipe: Recipe, weights: str | None) -> keras.Model:
     """Build the recipe's architecture on its encoder.
 
     Args:
-        recipe: Architecture, encoder, decoder and size.
+        recipe: Recipe with architecture, encoder, decoder and size.
         weights: 'imagenet', or None for random weights of the encoder.
 
     Returns:

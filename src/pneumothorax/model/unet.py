@@ -14,8 +14,8 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.architectures import build_encoder, build_network, find_encoder, find_head
 from pneumothorax.model.devices import count_replicas, on_one_cpu
 from pneumothorax.model.encoders import lite
+from pneumothorax.model.encoders.table import check_encoder, load_library
 from pneumothorax.model.encoders.weights import find_weights, inspect_file, named_for_keras, ways_out
-from pneumothorax.model.encoders.xception import check_encoder, load_library
 from pneumothorax.recipe import Recipe
 from pneumothorax.workspace import atomic, locked
 
@@ -24,7 +24,7 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
     """Build the recipe's network: grey uint8 images in, probabilities out.
 
     Args:
-        recipe: Encoder, its weights, decoder and size.
+        recipe: Recipe with encoder, its weights, decoder and size.
         precision: A Keras dtype policy; the sigmoid and all after it are float32 in any.
         trained: Weights will be loaded into it, so the encoder's own are not downloaded.
 

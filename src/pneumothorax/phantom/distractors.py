@@ -143,7 +143,7 @@ def bullae(rng: np.random.Generator, chest: Thorax, air: Layer, gas: Layer, tiss
         bulge -= 0.02 * (1 + np.sin(3 * ring))
         spoke = np.column_stack([np.cos(ring), np.sin(ring)]) * bulge[:, None]
         outline = 4 * (middle + radius * spoke)
-        free &= paint([outline], chest.size, 4) == 0  # the next one lies next to it
+        free &= paint([outline], chest.size, 4) == 0  # the next bulla lies next to it
         shape = np.maximum(shape, blur(paint([outline], chest.size, 2), 0.9 * chest.size / 1024))
         wall = blur(trace([outline], chest.size, 2, chest.size / 1024, closed=True), 0.7 * chest.size / 1024)
         heading = rng.uniform(0, 6.3)

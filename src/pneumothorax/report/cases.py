@@ -79,7 +79,7 @@ def _caches(workspace: Workspace, run: Evaluation) -> Iterator[Path]:
 
 
 def list_choices(run: Evaluation) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return the filters with at least two values: field, label, values with their labels."""
+    """Return the filters: field, label, values with their labels."""
     outcomes = [
         ("missed", "missed"),
         ("elsewhere", "marked elsewhere"),

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.data.batches import positive_rate
 from pneumothorax.legs import legs_of
-from pneumothorax.training.run import FoldFolder, monitored, read_history, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
+from pneumothorax.training.history import monitored, read_history
 from pneumothorax.training.sessions import read_sessions, resumed_epochs
 from pneumothorax.training.weight_averaging import best_epochs
 

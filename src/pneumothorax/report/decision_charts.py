@@ -1,4 +1,4 @@
-"""Figures and tables of a run's rule: how the metric moves with its parts, and what each of them empties."""
+"""Figures and tables of a run's rule: the metric by each part, and the images that each empties."""
 
 from dataclasses import fields, replace
 
@@ -127,7 +127,7 @@ def emptied(run: Evaluation) -> list[tuple[str, ...]]:
     """Count how many images each part of the rule leaves empty, in the order in which they are applied.
 
     Returns:
-        Rows of a table: what, positives, negatives, all.
+        Rows of a table: part, positives, negatives, all.
     """
     rule, image_probability = run.decision.rule, run.counts.image_probability
     candidate = nearest_candidate(run)

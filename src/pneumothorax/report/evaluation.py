@@ -1,4 +1,4 @@
-"""A run folder -> how each of its evaluated images fared: what the report's figures and cases are made of.
+"""A run folder -> the result of each evaluated image: the source of the report's figures and cases.
 
 The paper's test part where there is one, else the images out of fold. Draws nothing.
 """
@@ -21,15 +21,16 @@ from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.metric import dice
 from pneumothorax.recipe import Recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
 from pneumothorax.training.provenance import digest_note, read_note
-from pneumothorax.training.run import FoldFolder, common_recipe, find_folds, newer_folds, read_recipe
+from pneumothorax.training.run import common_recipe, find_folds, newer_folds
 
 SMOOTH = Recipe().smooth  # of the soft Dice where a run is an ensemble
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run's evaluated images, N together, and what its rule makes of each.
+    """A run's evaluated images, N together, and the result of its rule on each.
 
     Attributes:
         run: The run's folder.
@@ -41,11 +42,11 @@ class Evaluation:
         counts: Pixels above every threshold.
         decision: The rule in force, and the evidence for it.
         is_tuned: Whether `tune` chose it.
-        newer: What has been trained or predicted since then: names of folds, or of the ensemble's folder.
+        newer: Folds trained or predicted since then, by name, or of the ensemble's folder.
         overlap: int64 of shape (N,), pixels in both masks at 1024x1024.
         area: int64 of shape (N,), pixels of the predicted mask.
         dice: float64 of shape (N,).
-        scores: float64 of shape (N,), what tells images with a pneumothorax from others.
+        scores: float64 of shape (N,), higher for images with a pneumothorax.
         table_1: The paper's measures.
         pixels: float64 of shape (256, 2): how many pixels at network size have each stored probability, and
             how many of them are of a pneumothorax.
@@ -91,13 +92,13 @@ class Evaluation:
 
     def metric(self) -> tuple[float, float, float]:
         """Return the competition's metric and its 95 % bootstrap interval, over patients."""
-        told = (self.decision.score, self.decision.low, self.decision.high)
-        if self.is_nested and None not in told:
-            return told  # type: ignore[return-value]
+        nested = (self.decision.score, self.decision.low, self.decision.high)
+        if self.is_nested and None not in nested:
+            return nested  # type: ignore[return-value]
         return (float(self.dice.mean()), *bootstrap(self.dice, patients_of(self.studies)))
 
     def ceiling(self) -> float:
-        """Return what the masks cut at the threshold would score with a perfect classifier."""
+        """Return the score of the masks cut at the threshold, with a perfect classifier."""
         at = int(np.abs(THRESHOLDS - self.decision.rule.threshold).argmin())
         plain = dice(self.counts.overlap[:, at], self.truth, self.counts.area[:, at])
         return float(np.where(self.positive, plain, 1.0).mean())
@@ -113,7 +114,7 @@ def decision_of(run: Path, folds: Sequence[FoldFolder]) -> Decision:
 
 
 def evaluated_parts(run: Path, folds: Sequence[FoldFolder]) -> list[Predictions]:
-    """Open what a run is judged by: the paper's test part where there is one, else what is out of fold.
+    """Open the images that a run is evaluated on: the paper's test part, or else those out of fold.
 
     Raises:
         UserError: A fold has left no probabilities, or the folds are of several recipes.
@@ -127,7 +128,7 @@ def evaluated_parts(run: Path, folds: Sequence[FoldFolder]) -> list[Predictions]
 
 
 def open_run(run: Path) -> tuple[list[FoldFolder], list[Predictions]]:
-    """Open a run's folds (none of an ensemble) and what it is judged by.
+    """Open a run's folds (none of an ensemble) and its evaluated images.
 
     Raises:
         UserError: The run is missing or incomplete.
@@ -174,7 +175,7 @@ def evaluate_run(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predict
 
 
 def _newer(run: Path, folds: Sequence[FoldFolder], parts: Sequence[Predictions]) -> list[str]:
-    """Name what is newer than the run's rule: weights, or probabilities that were made of others."""
+    """Name the parts that are newer than the run's rule: weights, or probabilities of other weights."""
     path = run / "decision.json"
     predicted = [part.folder for part in parts if _is_newer(part.folder, path)]
     of_fold = [folder.name if folder.parent == run else folder.parent.name for folder in predicted]
@@ -193,7 +194,7 @@ def _is_newer(folder: Path, path: Path) -> bool:
 
 
 def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
-    """Return the studies of all parts with the name of the fold, and columns for what is not known."""
+    """Return the studies of all parts with the name of the fold, and columns for missing values."""
     tables = [
         part.studies.assign(fold="" if part.folder.parent == run else part.folder.parent.name)
         for part in parts

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from pneumothorax.inference.rule import EXPLAINED
 from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, scale, summary
+from pneumothorax.report.classification_charts import draw_precision, draw_reliability, draw_roc
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
 from pneumothorax.report.page import WEB, write_page
@@ -172,12 +173,12 @@ def _distributions(runs: Sequence[Evaluation], pictured: np.ndarray) -> dict[str
         ]
         if not positive.all():
             wanted += [
-                (charts.draw_roc, (runs,), "Images with and without a pneumothorax; dot: the run's rule."),
-                (charts.draw_precision, (runs,), "The same as precision and recall; dot: the run's rule."),
+                (draw_roc, (runs,), "Images with and without a pneumothorax; dot: the run's rule."),
+                (draw_precision, (runs,), "The same as precision and recall; dot: the run's rule."),
             ]
         wanted.append(
             (
-                charts.draw_reliability,
+                draw_reliability,
                 (runs,),
                 "Reliability of the probabilities: those on the diagonal are calibrated.",
             )

@@ -13,7 +13,8 @@ from pneumothorax.model.encoders.weights import read_note
 from pneumothorax.recipes import describe
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.report.page import number
-from pneumothorax.training.run import FoldFolder, read_environment, read_history
+from pneumothorax.training.fold_folder import FoldFolder, read_environment
+from pneumothorax.training.history import read_history
 from pneumothorax.training.sessions import Session, read_sessions
 
 Table = tuple[list[str], list[tuple[Any, ...]], str]

@@ -38,8 +38,8 @@ _THEME = {
 def to_svg(figure: Figure, name: str, label: str, links: Mapping[str, str] | None = None) -> Markup:
     """Write a figure as SVG to stand inside an HTML page.
 
-    figure: The figure; drawn without a background.
-        figure: The figure; drawn on no background.
+    Args:
+        figure: The figure; drawn without a background.
         name: Name of the figure, unique on its page; every id in the SVG begins with it.
         label: Description for screen readers.
         links: Description of each link by its address ('#/...').

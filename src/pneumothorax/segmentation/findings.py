@@ -131,7 +131,7 @@ def doubts(radiograph: Radiograph) -> list[str]:
 
 
 def _spacing(radiograph: Radiograph) -> tuple[float, float] | None:
-    """Return the pixel spacing, (row, column) in mm; None if the file has not this image's own."""
+    """Return the pixel spacing, (row, column) in mm; None if the file lacks this image's own."""
     spacing = radiograph.spacing_mm
     return None if spacing is None or is_of_larger_image(spacing, radiograph.pixels.shape) else spacing
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pneumothorax import __version__
+from pneumothorax import __version__, interrupts
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph, read_radiograph
 from pneumothorax.errors import UserError, warn
@@ -125,13 +125,14 @@ def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
     todo = [one for one in images if one.name not in rows]
     if not todo:
         begin()
-    with tqdm(
+    bar = tqdm(
         total=len(images),
         initial=len(rows),
         desc="segment",
         unit="image",
         disable=len(images) == 1 or None,  # None: where stderr is no terminal
-    ) as bar:
+    )
+    with bar, interrupts.checked_loop():
         for name, row in _work(todo, task, len(images), begin) if todo else ():
             if row.get("error"):
                 bar.write(f"{printable(name)}: {printable(row['error'])}", file=sys.stderr)
@@ -139,6 +140,7 @@ def _all_rows(images: list[Input], task: Task) -> dict[str, Row]:
                 log.append(task.out, digests[name], row)
             rows[name] = row
             bar.update()
+            interrupts.check()
     return rows
 
 

@@ -30,7 +30,7 @@ _IDENTITY = (
 )
 _CHECKED = {"AS", "CS", "DA", "DS", "TM"}  # an invalid value of these is dropped
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_ANY_CLASS = uid.SecondaryCaptureImageStorage  # of files without one
+_ANY_CLASS = uid.SecondaryCaptureImageStorage  # of files without a class
 
 
 @dataclass(frozen=True)

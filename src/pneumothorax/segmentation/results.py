@@ -107,7 +107,7 @@ def write_results(out: Path, rows: Sequence[Row], about: Row) -> None:
     write_text(out / JSON, json.dumps({"note": NOTE, **about, "images": whole}, indent=1) + "\n")
 
 
-def tell(rows: Sequence[Row]) -> str:
+def describe(rows: Sequence[Row]) -> str:
     """Format the findings for stdout: a line for each of few images, counts of many."""
     good = [row for row in rows if not row.get("error")]
     found = [row for row in good if row["pneumothorax"]]

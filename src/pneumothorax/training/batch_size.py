@@ -14,7 +14,7 @@ from pathlib import Path
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
-from pneumothorax.training.run import fold_folders, read_recipe
+from pneumothorax.training.fold_folder import fold_folders, read_recipe
 
 MOST = 256  # images of a step: more fill no device better, and leave few steps an epoch
 
@@ -92,7 +92,7 @@ def _powers(most: int) -> list[int]:
 
 
 def _trains(recipe: Recipe, precision: str, xla: str) -> bool:
-    """Take real steps on random images; tell whether they fit in the device's memory."""
+    """Take real steps on random images; return whether they fit in the device's memory."""
     import keras
     import numpy as np
 

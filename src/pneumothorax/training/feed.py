@@ -154,7 +154,7 @@ def make_batch(
     """Arrange a batch for Keras and the recipe's loss.
 
     Args:
-        recipe: Loss and heads.
+        recipe: Recipe with loss and heads.
         images: uint8 array of shape (B, S, S, 1).
         masks: float32 array of shape (B, S, S, 1), values [0, 1].
         positive: Whether each image shows a pneumothorax, bool of shape (B,).

@@ -16,9 +16,12 @@ from pneumothorax.legs import legs_of
 from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.training import hardware, hosts
 from pneumothorax.training.fit_leg import find_leg, fit_leg
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import monitored, write_history
 from pneumothorax.training.resume import settle_weights
-from pneumothorax.training.run import FoldFolder, State, claim, load_state, monitored, write_history
+from pneumothorax.training.run import claim
 from pneumothorax.training.sessions import record_session
+from pneumothorax.training.state import State, load_state
 from pneumothorax.training.warm_start import find_beginning
 from pneumothorax.training.xla import AUTO, check_xla, uses_xla
 

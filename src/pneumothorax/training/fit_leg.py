@@ -10,25 +10,21 @@ from typing import Any
 
 import keras
 
+from pneumothorax import interrupts
 from pneumothorax.data.cache import Cache
 from pneumothorax.data.folds import Split
 from pneumothorax.model.encoders.weights import find_weights, note_weights
 from pneumothorax.model.exhaustion import training_memory
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hardware, hosts
-from pneumothorax.training.callbacks import (
-    Clock,
-    EpochDraw,
-    HardNegatives,
-    Progress,
-    StopAtNaN,
-    SwapAverage,
-    TimeLimit,
-)
+from pneumothorax.training.callbacks import EpochDraw, HardNegatives, Interruptible, StopAtNaN, SwapAverage
 from pneumothorax.training.compiling import compile_model
 from pneumothorax.training.feed import TrainingBatches, ValidationBatches
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import monitored
 from pneumothorax.training.resume import ExactResume
-from pneumothorax.training.run import FoldFolder, State, monitored
+from pneumothorax.training.state import State
+from pneumothorax.training.timing import Clock, Progress, TimeLimit
 from pneumothorax.training.warm_start import load_beginning
 from pneumothorax.training.xla import AUTO, announce, uses_xla
 
@@ -129,7 +125,7 @@ def fit_leg(
     if uses_xla(recipe, xla):
         announce("step")
     try:
-        with training_memory(recipe), warnings.catch_warnings():
+        with interrupts.checked_loop(), training_memory(recipe), warnings.catch_warnings():
             # An epoch may be shorter than the longest, whose length Keras expects.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             model.fit(
@@ -137,7 +133,7 @@ def fit_leg(
                 validation_data=ValidationBatches(cache, split.validation, recipe),
                 epochs=recipe.epochs,
                 initial_epoch=leg.done,
-                callbacks=callbacks,
+                callbacks=Interruptible(callbacks, model, recipe.epochs),
                 shuffle=False,  # the feed does it, so that a resumed run repeats it
                 verbose=0,
             )

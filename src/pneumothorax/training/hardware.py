@@ -1,4 +1,4 @@
-"""What the machine can do: precision, several GPUs, bit-equal runs."""
+"""The machine's abilities: precision, several GPUs, bit-equal runs."""
 
 import contextlib
 import os
@@ -88,7 +88,7 @@ def make_strategy(devices: list[str] | None = None) -> Any:
 def share_batches(devices: list[str] | None = None) -> Any:
     """Let the networks that are built from now on share their batches among all of JAX's devices.
 
-    `keras.distribution.DataParallel` becomes Keras' distribution; JAX also keeps what it compiles. Under
+    `keras.distribution.DataParallel` becomes Keras' distribution; JAX also keeps compiled code. Under
     TensorFlow nothing changes.
 
     Args:
@@ -183,7 +183,7 @@ def describe(precision: str) -> dict[str, str]:
 
 
 def describe_machine() -> str:
-    """Name what trains: the GPUs, the number of TPU cores, or else the processor; and how many hosts."""
+    """Name the devices that train: GPUs, TPU cores, or the processor; and the number of hosts."""
     hosts = count_hosts()
     return _describe_host() + (f", on each of {hosts} hosts" if hosts > 1 else "")
 

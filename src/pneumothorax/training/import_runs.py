@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import differences
-from pneumothorax.training.run import FoldFolder, load_state, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
+from pneumothorax.training.state import load_state
 from pneumothorax.workspace import replace_folder, restore_folder
 
 

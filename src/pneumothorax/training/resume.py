@@ -15,8 +15,10 @@ import numpy as np
 
 from pneumothorax.model.unet import save_weights
 from pneumothorax.training import hosts
-from pneumothorax.training.callbacks import Clock
-from pneumothorax.training.run import FoldFolder, State, load_state, save_state, write_history
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import write_history
+from pneumothorax.training.state import State, load_state, save_state
+from pneumothorax.training.timing import Clock
 from pneumothorax.training.weight_averaging import average_weights, best_epochs
 from pneumothorax.workspace import atomic
 
@@ -64,7 +66,7 @@ class ExactResume(keras.callbacks.Callback):
 
     It also keeps the weights of the best epochs, and of their moving average if there is one, and leaves the
     best, or the mean of the best, as the fold's weights. It must come after the callbacks that it watches: it
-    saves their state, and restores it when training begins.
+    saves their state, and restores it after they have reset it when training begins.
 
     Args:
         fold: Folder of the results.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pneumothorax.source import find_commit
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.workspace import write_text
 
 NAME = "sessions.json"

@@ -12,7 +12,8 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
-from pneumothorax.training.run import FoldFolder, load_state, read_recipe
+from pneumothorax.training.fold_folder import FoldFolder, read_recipe
+from pneumothorax.training.state import load_state
 
 # Fields that both runs must share: the network, and the held-out images.
 _SAME = ("architecture", "encoder", "decoder_filters", "split", "fold_count", "seed")

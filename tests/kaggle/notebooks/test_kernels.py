@@ -283,7 +283,7 @@ def test_another_dataset_is_attached_in_the_place_of_the_usual_one(kit: Program,
     ("parameter", "told"),
     [
         ("RECIPE=sead", "or the path of a recipe.json; did you mean seed?"),
-        ("FLAGS=--splt folds", "parameter FLAGS=--splt folds: --splt; expected flags of"),
+        ("FLAGS=--splt folds", "(`pneumothorax train --help`): unknown flag --splt, did you mean --split?"),
         ("FLAGS=--size 100", "use 96 or 128"),
         ("FLAGS='--size", "No closing quotation"),
         ("FLAGS=--size big", "argument --size"),
@@ -364,7 +364,9 @@ def test_the_state_of_each_notebook_is_told(kit: Program, standin: StandIn) -> N
     standin.kernels[fold_name(1)] = ran("ERROR", failure_message="out of\nmemory")
     failed = kit("kernel-status", "train", "--fold", "0,1", *QUICK)
     assert (failed.code, len(failed.stderr.splitlines())) == (2, 1)
-    assert f"{fold_name(1)}: out of memory; `pneumothorax kernel-output` fetches the log" in failed.stderr
+    assert (
+        f"{fold_name(1)}: out of memory; `pneumothorax kernel-output train` fetches the log" in failed.stderr
+    )
 
 
 def test_a_notebook_that_was_never_pushed_is_told(kit: Program, standin: StandIn) -> None:

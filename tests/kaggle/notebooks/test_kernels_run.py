@@ -11,14 +11,17 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pneumothorax.data.studies import find_studies
 from pneumothorax.kaggle.notebooks import notebook
+from pneumothorax.recipes import find_recipe
 from pneumothorax.submission.table import validate
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.state import load_state
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +35,10 @@ TRAIN = {
     "RUN": "tiny",
     "ACCELERATOR": "cpu",
 }
+# The same as a recipe of one's own, after which the run is named, in the form that `push` carries.
+FIELDS = {"epochs": 2, "size": 32, "folds": 2, "encoder": "mobilenet", "batch_size": 8}
+TINY = asdict(find_recipe("smoke", **FIELDS, decoder_filters=(8, 8, 8, 8, 8), name="tiny"))
+OWN = {"RECIPE": json.dumps(TINY), "ACCELERATOR": "cpu"}
 
 
 class Session:
@@ -106,11 +113,11 @@ def versions(tmp_path_factory, competition):
     """Run train twice: stopped by its time limit, then attached to itself; the layouts change in between."""
     first = Session(tmp_path_factory.mktemp("first"), "new")
     first.mount_data(competition)
-    stopped = first.succeeds("train", **TRAIN, MAX_HOURS=0.001)
+    stopped = first.succeeds("train", **OWN, MAX_HOURS=0.001)
     second = Session(tmp_path_factory.mktemp("second"), "old")
     second.mount_data(competition)
     second.mount("notebooks", "someone/pneumothorax-train", first.working / "runs")
-    finished = second.succeeds("train", **TRAIN, PREVIOUS=["someone/pneumothorax-train"])
+    finished = second.succeeds("train", **OWN, PREVIOUS=["someone/pneumothorax-train"])
     return (first, stopped), (second, finished)
 
 

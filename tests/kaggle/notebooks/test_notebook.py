@@ -1,6 +1,7 @@
 """Notebooks: the same bytes each time, the package exact within, parameters checked."""
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -49,6 +50,14 @@ from pneumothorax.cli import main
 
 main(["tune"])
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imports_found_once():
+    """Look once for the files that a source needs: each look parses the whole package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notebook, "find_needed", functools.cache(find_needed))
+        yield
 
 
 @pytest.fixture
@@ -155,14 +164,15 @@ def test_the_package_follows_its_tag_in_reading_order_folded_and_whole(path):
     ]
     assert all(cell.metadata["_kg_hide-input"] and cell.metadata.jupyter.source_hidden for cell in writing)
     headings = [cell.source for cell in cells[start + 1 :] if cell.cell_type == "markdown"]
-    assert "### `data/`\nWhat lies on disk, turned into arrays; knows nothing of networks." in headings
+    assert "### `data/`\nFrom files on disk to arrays; knows nothing of networks." in headings
 
 
 @pytest.mark.parametrize("commit", ["", "0a1b2c3+changes"])
 def test_version_digest_and_commit_are_stated(path, commit):
     lines = "\n".join(cell.source for cell in read(notebook.build(path, commit=commit)).cells).splitlines()
     (stated,) = [line for line in lines if line.startswith('version, digest, commit = "')]
-    carried = {path: source.read_files()[path] for path in find_needed(SOURCE)}
+    files = source.read_files()
+    carried = {path: files[path] for path in find_needed(SOURCE)}
     assert (
         stated == f'version, digest, commit = "{__version__}", "{source.digest_files(carried)}", {commit!r}'
     )

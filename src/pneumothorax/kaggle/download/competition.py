@@ -1,7 +1,7 @@
 """The competition and a source of training images -> data/raw, whole or not at all.
 
 An archive is fetched into data/downloads, checked, unpacked into a folder of its own below data/raw, and
-removed. What is there already is not asked for again. Knows the counts that the real files should have.
+removed. Files that are there are not fetched again. Knows the counts that the real files should have.
 """
 
 import shutil
@@ -22,12 +22,12 @@ if TYPE_CHECKING:  # the client is imported when a command needs it
     from pneumothorax.kaggle.client import Client
 
 TEST_IMAGES, ANNOTATED, POSITIVE = 3205, 12047, 2669
-# What a dataset may unpack to, as a multiple of its archive: radiographs hardly shrink.
+# Largest size of an unpacked dataset, as a multiple of its archive: radiographs hardly shrink.
 MOST_EXPANSION = 20
 
 
 def is_complete(workspace: Workspace, source: str) -> bool:
-    """Tell whether nothing has to be downloaded, whoever put the files there.
+    """Return whether nothing has to be downloaded, whatever the files' origin.
 
     Args:
         workspace: Where.
@@ -37,10 +37,10 @@ def is_complete(workspace: Workspace, source: str) -> bool:
 
 
 def download(workspace: Workspace, source: str, client: "Client") -> None:
-    """Fetch what is not there yet; another download into the same folder is waited for.
+    """Fetch missing files; wait for another download into the same folder.
 
     Raises:
-        UserError: Kaggle refuses, the disk is too small, or an archive is not what it should be.
+        UserError: Kaggle refuses, the disk is too small, or an archive is not the expected one.
     """
     workspace.downloads.mkdir(parents=True, exist_ok=True)
     with locked(workspace.downloads, f"another download writes to {workspace.downloads}"):
@@ -60,14 +60,14 @@ def download(workspace: Workspace, source: str, client: "Client") -> None:
 
 
 def check_counts(raw: Path, *, with_training: bool) -> tuple[dict[str, int], list[str]]:
-    """Count what is there.
+    """Count the files.
 
     Args:
         raw: The folder.
         with_training: Whether training images should be there, all of them.
 
     Returns:
-        The counts by name, and what differs from the real competition, in words.
+        The counts by name, and the differences from the real competition, in words.
     """
     counts = find_studies(raw).counts
     wanted = {"test": TEST_IMAGES}
@@ -111,7 +111,7 @@ def _fetch_dataset(client: "Client", source: str, archive: Path, data: Path) -> 
         # An archive of radiographs unpacks to about its own size.
         client.fetch_dataset(source, archive, partial(_admit, data, 0))
     except RefusedError as error:
-        if error.status not in (403, 404):  # Kaggle tells neither whether a private dataset is there
+        if error.status not in (403, 404):  # Kaggle hides whether a private dataset is there
             raise
         raise RefusedError(
             error.status,
@@ -127,7 +127,7 @@ def _admit(data: Path, unpacked: int, archive: int, missing: int) -> None:
     if needed > free:
         raise UserError(
             f"{gigabytes(free)} free on the disk of {data}",
-            f"{gigabytes(needed)} for the archive and what it unpacks to",
+            f"{gigabytes(needed)} for the archive and its contents",
             "free some, or choose another --root; nothing more was downloaded",
         )
 

@@ -11,8 +11,9 @@ from pneumothorax.kaggle.errors import LostError, RefusedError
 from pneumothorax.kaggle.polling import wait_for
 from pneumothorax.kaggle.responses import KernelState, OutputFile
 from pneumothorax.submission.ledger import digest
+from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.import_runs import gather_folds
-from pneumothorax.training.run import FoldFolder, load_state
+from pneumothorax.training.state import load_state
 from pneumothorax.workspace import Workspace, atomic, write_text
 
 if TYPE_CHECKING:  # the client is imported when a command needs it

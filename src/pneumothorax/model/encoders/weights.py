@@ -85,7 +85,7 @@ def find_weights(recipe: Recipe) -> Origin | None:
     cached = keras_cache() / name
     if cached.is_file():
         inputs = mounts.input_root().resolve()
-        linked = cached.resolve().is_relative_to(inputs)  # by `kaggle.session.offer_weights`
+        linked = cached.resolve().is_relative_to(inputs)  # by `kaggle.notebooks.inputs`
         return Origin(ATTACHED if linked else CACHE, cached, by_keras=True)
     for attached in (name, recipe.encoder + SAVED):
         for path in mounts.find_files(attached):

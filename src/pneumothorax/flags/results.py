@@ -1,0 +1,135 @@
+"""Flags of the commands on trained runs: predictions, the decision rule, pages, submissions."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from pneumothorax import flag_types
+from pneumothorax.flags.common import devices, run
+from pneumothorax.inference.rule import Rule, range_of
+
+
+def predict(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `predict`."""
+    command.add_argument(
+        "--images", type=Path, help="a folder of radiographs (default: the prepared test set)"
+    )
+    devices(command)
+    command.add_argument("--rows", type=flag_types.span, help=argparse.SUPPRESS)  # of a process of several
+
+
+def ensemble(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `ensemble`."""
+    command.add_argument(
+        "runs",
+        nargs="+",
+        type=flag_types.weighted,
+        metavar="RUN[=WEIGHT]",
+        help="the runs to average, two or more, with weights or without (1), such as strong seed=0.5",
+    )
+    command.add_argument("--run", required=True, type=flag_types.name, help="the new run below ROOT/runs")
+    command.add_argument(
+        "--set",
+        action="append",
+        type=flag_types.name,
+        help="predictions of theirs to average; may be repeated (default: test, if all have it)",
+    )
+
+
+def report(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `report`."""
+    command.add_argument(
+        "runs", nargs="+", type=flag_types.name, metavar="RUN", help="names of the runs below ROOT/runs"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="HTML file (default: report.html of the run; of several runs ROOT/figures/report-RUN-RUN.html)",
+    )
+    command.add_argument(
+        "--cases",
+        type=flag_types.positive,
+        default=400,
+        metavar="NUMBER",
+        help="show the pictures of at most so many cases, fewer where they would not fit in 30 MB; scores "
+        "and figures are of all (default: %(default)s)",
+    )
+    command.add_argument(
+        "--common", action="store_true", help="compare runs on the images that all of them hold out"
+    )
+    command.add_argument("--identify", action="store_true", help="show the patient's id of each case")
+
+
+def rule(command: argparse.ArgumentParser) -> None:
+    """Add a flag for each part of the rule from probability to mask."""
+    for part in fields(Rule):
+        command.add_argument(
+            "--" + part.name.replace("_", "-"),
+            type=part.metadata["type"],
+            help=f"{part.metadata['help']}; {range_of(part)} (default: tuned)",
+        )
+
+
+def segment(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `segment`."""
+    command.add_argument(
+        "images", type=Path, metavar="FILE_OR_FOLDER", help="one radiograph, or a folder: DICOM, PNG or JPEG"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
+    )
+    command.add_argument("--run", type=flag_types.name, help="run below ROOT/runs (default: seed)")
+    rule(command)
+    command.add_argument(
+        "--dicom-seg",
+        action="store_true",
+        help="also write each mask as a DICOM Segmentation (needs highdicom)",
+    )
+    command.add_argument(
+        "--dicom-sc",
+        action="store_true",
+        help="also write each overlay as a DICOM Secondary Capture (likewise)",
+    )
+    command.add_argument("--identify", action="store_true", help="add the patient's id to the results")
+
+
+def submit(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `submit`."""
+    source = command.add_mutually_exclusive_group()
+    run(source)
+    source.add_argument("--file", type=Path, help="submit this CSV instead of writing one from a run")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="do all but the upload")
+    how.add_argument("--write-only", action="store_true", help="write and validate; ask Kaggle nothing")
+    command.add_argument(
+        "--message", type=flag_types.line, help="description on Kaggle (default: run and decision)"
+    )
+    command.add_argument(
+        "--wait",
+        type=flag_types.duration,
+        default=15.0,
+        metavar="MINUTES",
+        help="minutes to wait for the score (default: %(default)s)",
+    )
+    rule(command)
+    command.add_argument(
+        "--set",
+        type=flag_types.name,
+        default="test",
+        help="which predictions (default: %(default)s)",
+    )
+    command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
+    command.add_argument("--out", type=Path, help="the new CSV (default: ROOT/submissions/<time>-<run>.csv)")
+
+
+def validate(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `validate`."""
+    command.add_argument("file", type=Path, help="submission CSV, plain, .gz or .zip")
+    command.add_argument("--sample", type=Path, help="sample submission (default: found below ROOT/data/raw)")
+
+
+def score(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `score`."""
+    command.add_argument("file", type=Path, help="submission CSV, plain, .gz or .zip")
+    command.add_argument("--truth", type=Path, required=True, help="annotation CSV that knows its images")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
