@@ -11,7 +11,7 @@ import pytest
 from pneumothorax.errors import UserError
 from pneumothorax.model import fast, unet
 from pneumothorax.model.architectures import build_encoder, build_network, find_encoder, find_head
-from pneumothorax.model.encoders.xception import encoder_names
+from pneumothorax.model.encoders.table import encoder_names
 from pneumothorax.model.unet import build_model, load_weights, save_weights
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.compiling import compile_model

@@ -9,7 +9,7 @@ import pytest
 from pneumothorax.errors import UserError
 from pneumothorax.model import unet
 from pneumothorax.model.architectures import find_encoder
-from pneumothorax.model.encoders import xception
+from pneumothorax.model.encoders import table, xception
 from pneumothorax.model.unet import build_model, input_scale, load_weights, save_weights
 from pneumothorax.recipe import Recipe
 
@@ -184,5 +184,5 @@ def test_an_unknown_encoder_is_told_the_known_ones():
 
 
 def test_every_encoder_of_the_library_is_listed():
-    names = xception.encoder_names()
+    names = table.encoder_names()
     assert {"xception", "resnet34", "efficientnetb4", "densenet121", "seresnext50", "vgg16"} <= set(names)

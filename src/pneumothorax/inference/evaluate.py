@@ -3,11 +3,11 @@
 Next to it, how well the fold separates images with a pneumothorax from those without.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data import rle
@@ -18,6 +18,7 @@ from pneumothorax.inference.decision import decide, image_probabilities, upsampl
 from pneumothorax.inference.pixel_counts import (
     THRESHOLDS,
     Counts,
+    Flags,
     Integers,
     at_full_size,
     count_above,
@@ -66,15 +67,18 @@ class Measures:
     """Counts of N images by one rule, from one pass over their probabilities and true masks.
 
     Attributes:
+        thresholds: Float array of shape (T,).
         counts: Pixels above each threshold, at 1024x1024.
         overlap: int64 of shape (N,): pixels in the rule's mask and in the true mask, at 1024x1024.
         area: int64 of shape (N,): pixels in the rule's mask.
-        soft: float64 of shape (N, 2): sum(y p) and sum y + sum p at network size (see `metric.soft_sums`).
+        soft: float64 of shape (N, 2): sum(y p) and sum y + sum p at network size (see `metric.soft_sums`); 0
+            where the true mask is empty.
         sides: Patient's side of each true mask; where it is empty, of the rule's mask.
         pixels: float64 of shape (256, 2): pixels at network size by their stored probability, and the part of
             them that is pneumothorax.
     """
 
+    thresholds: Floats
     counts: Counts
     overlap: Integers
     area: Integers
@@ -91,31 +95,38 @@ def evaluate(predictions: Predictions, interpolation: str, smooth: float) -> Sco
         interpolation: Method that resized the images to network size; the soft masks are resized by it too.
         smooth: Smoothing term of the soft Dice, in pixels.
     """
-    return score([predictions], measure([predictions], Rule(), interpolation), smooth)
+    rule = Rule()
+    measures = measure([predictions], rule, interpolation, np.array([rule.threshold]))
+    return score([predictions], measures, smooth)
 
 
-def measure(parts: Sequence[Predictions], rule: Rule, interpolation: str) -> Measures:
+def measure(
+    parts: Sequence[Predictions], rule: Rule, interpolation: str, thresholds: Floats = THRESHOLDS
+) -> Measures:
     """Count and decide every image in one pass; each true mask is decoded once.
 
     Args:
         parts: Probabilities of N images together, all with a classification head or none.
         rule: Decision rule.
         interpolation: See `evaluate`.
+        thresholds: Shape (T,), rising.
 
     Raises:
         UserError: The rule has a classification threshold and the parts have no classification head.
     """
-    pixels = np.zeros((STEPS + 1, 2))
-    images = chain.from_iterable(_images(part, rule) for part in parts)
+    rows, soft, pixels = [], [], np.zeros((STEPS + 1, 2))
     number = sum(len(part.studies) for part in parts)
-    found = [
-        (*_measure_full_size(probability, mask, rule, image_probability), soft)
-        for probability, mask, image_probability in tqdm(
-            images, "evaluate", number, unit="image", disable=None
-        )
-        for soft in [_measure_network_size(probability, mask, interpolation, pixels)]
-    ]
-    above, inside, truth, overlap, area, sides, soft = zip(*found, strict=True)
+    with tqdm(total=number, desc="evaluate", unit="image", disable=None) as bar:
+        for part in parts:
+            images = zip(part.probabilities, true_codes(part), image_probabilities(part, rule), strict=True)
+            for probability, (code, shape), told in images:
+                mask = None if code == rle.EMPTY else rle.decode(code, shape)
+                found = decide(probability, rule, image_probability=told)
+                full = upsample(probability)  # lives until the next: freeing 4 MB costs as much as counting
+                rows.append(_measure_full_size(full, mask, found, thresholds))
+                soft.append(_measure_network_size(probability, mask, interpolation, pixels))
+                bar.update()
+    above, inside, truth, overlap, area, sides = zip(*rows, strict=True)
     image_probability = [part.image_probability for part in parts if part.image_probability is not None]
     counts = Counts(
         np.array(above),
@@ -124,7 +135,13 @@ def measure(parts: Sequence[Predictions], rule: Rule, interpolation: str) -> Mea
         np.concatenate(image_probability) if image_probability else None,
     )
     return Measures(
-        counts, np.array(overlap, np.int64), np.array(area, np.int64), np.array(soft), list(sides), pixels
+        thresholds,
+        counts,
+        np.array(overlap, np.int64),
+        np.array(area, np.int64),
+        np.array(soft),
+        list(sides),
+        pixels,
     )
 
 
@@ -133,11 +150,11 @@ def score(parts: Sequence[Predictions], measures: Measures, smooth: float) -> Sc
 
     Args:
         parts: Probabilities of N images together, 1 or more.
-        measures: What `measure` returns of them.
+        measures: What `measure` returns of them; 0.5 is among its thresholds.
         smooth: Smoothing term of the soft Dice, in pixels.
     """
     counts = measures.counts
-    half = int(np.abs(THRESHOLDS - Rule().threshold).argmin())
+    half = int(np.abs(measures.thresholds - Rule().threshold).argmin())
     area, overlap, truth = counts.area[:, half], counts.overlap[:, half], counts.truth
     positive, hard = truth > 0, dice(overlap, truth, area)
     sums = measures.soft[positive]
@@ -155,25 +172,16 @@ def score(parts: Sequence[Predictions], measures: Measures, smooth: float) -> Sc
     )
 
 
-def _images(part: Predictions, rule: Rule) -> Iterator[tuple[Maps, rle.Mask | None, float | None]]:
-    """Yield each image's stored probability, true mask at its own size (None: empty), and probability."""
-    told = image_probabilities(part, rule)
-    for probability, (code, shape), image_probability in zip(
-        part.probabilities, true_codes(part), told, strict=True
-    ):
-        yield probability, None if code == rle.EMPTY else rle.decode(code, shape), image_probability
-
-
 def _measure_full_size(
-    probability: Maps, mask: rle.Mask | None, rule: Rule, image_probability: float | None
+    probability: npt.NDArray[np.float32], mask: rle.Mask | None, found: Flags, thresholds: Floats
 ) -> tuple[Integers, Integers, int, int, int, str]:
-    """Return one image's rows of `Measures`, at 1024x1024: counts, the rule's counts, and the side."""
+    """Return one image's row of `Measures`, at 1024x1024: counts, truth, overlap, area and side."""
     truth = None if mask is None else at_full_size(mask)
-    area, overlap = count_above(upsample(probability), truth)
-    found = decide(probability, rule, image_probability=image_probability)
-    pixels, shared = (0, 0) if truth is None else map(np.count_nonzero, (truth, found & truth))
-    side = side_of(found if mask is None else mask)
-    return area, overlap, int(pixels), int(shared), int(np.count_nonzero(found)), side
+    above, inside = count_above(probability, truth, thresholds)
+    pixels, overlap = (0, 0) if truth is None else map(np.count_nonzero, (truth, found & truth))
+    area = int(np.count_nonzero(found))
+    side = side_of(mask) if mask is not None else side_of(found) if area else ""
+    return above, inside, int(pixels), int(overlap), area, side
 
 
 def _measure_network_size(
@@ -181,9 +189,9 @@ def _measure_network_size(
 ) -> tuple[float, float]:
     """Return one image's row of `Measures.soft`, and add it to `Measures.pixels`."""
     pixels[:, 0] += np.bincount(probability.ravel(), minlength=STEPS + 1)
-    p = probability.astype(np.float32) / STEPS
     if mask is None:
-        return 0.0, float(p.sum(dtype=np.float64))
+        return 0.0, 0.0
+    p = probability.astype(np.float32) / STEPS
     y = shrink(mask * np.uint8(255), len(probability), interpolation).astype(np.float32) / 255
     pixels[:, 1] += np.bincount(probability.ravel(), y.ravel(), STEPS + 1)
     return soft_sums(y, p)

@@ -80,7 +80,8 @@ def count(predictions: Predictions, thresholds: Floats = THRESHOLDS) -> Counts:
     truth = np.zeros(number, dtype=np.int64)
     for row, code in enumerate(tqdm(true_codes(predictions), "count", number, unit="image", disable=None)):
         mask = true_mask(*code)
-        area[row], overlap[row] = count_above(upsample(predictions.probabilities[row]), mask, thresholds)
+        full = upsample(predictions.probabilities[row])
+        area[row], overlap[row] = count_above(full, mask, thresholds)
         truth[row] = 0 if mask is None else np.count_nonzero(mask)
     return Counts(area, overlap, truth, predictions.image_probability)
 

@@ -5,7 +5,7 @@ It knows nothing of weights files, of the image's scaling or of the sigmoid: `mo
 
 import keras
 
-from pneumothorax.model.encoders.xception import load_library
+from pneumothorax.model.encoders.table import load_library
 from pneumothorax.recipe import Recipe
 
 LIBRARY_NAMES = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}

@@ -196,7 +196,7 @@ def test_two_files_for_one_encoder_are_refused(wheels: Path, build: Path) -> Non
 
 
 def test_every_encoder_of_the_library_is_known() -> None:
-    from pneumothorax.model.encoders.xception import encoder_names
+    from pneumothorax.model.encoders.table import encoder_names
 
     assert sorted(attached_weights.ENCODERS) == sorted(encoder_names())
 
