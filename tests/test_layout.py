@@ -61,6 +61,7 @@ ELSEWHERE = {
     # Networks: tests build them and load their weights.
     "model/devices.py": "training/test_devices.py",
     "model/encoders/attached_weights.py": "kaggle/notebooks/test_dependencies.py",
+    "model/encoders/densenet.py": "model/test_architectures.py",
     "model/encoders/torch_file.py": "model/encoders/test_lite.py",
     "model/encoders/weights_file.py": "model/encoders/test_weights.py",
     "model/encoders/xception.py": "model/test_unet.py",
