@@ -11,17 +11,21 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pneumothorax.data import rle as rle
     from pneumothorax.data.dicom import read_radiograph as read_radiograph
+    from pneumothorax.inference.rule import Rule as Rule
     from pneumothorax.library import dice as dice
     from pneumothorax.library import predict as predict
     from pneumothorax.library import segment as segment
     from pneumothorax.library import train as train
     from pneumothorax.library import tune as tune
     from pneumothorax.model.unet import build_model as build_model
+    from pneumothorax.recipe import Recipe as Recipe
     from pneumothorax.recipes import RECIPES as RECIPES
     from pneumothorax.recipes import find_recipe as find_recipe
 
 _HOMES = {
     "RECIPES": "recipes",
+    "Recipe": "recipe",
+    "Rule": "inference.rule",
     "build_model": "model.unet",
     "dice": "library",
     "find_recipe": "recipes",

@@ -7,14 +7,12 @@ import argparse
 import errno
 import io
 import os
-import select
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TextIO
 
-from pneumothorax import __version__, flags, interrupts
+from pneumothorax import __version__, closed_pipe, flags, interrupts
 from pneumothorax.errors import UserError
 from pneumothorax.model import backend
 from pneumothorax.parser import Parser
@@ -24,7 +22,6 @@ DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
-UNREAD = 141  # as a shell shows the end of a Unix tool by SIGPIPE
 _ON_KERAS = ("demo", "augmentations", "train", "predict", "segment")  # commands that compute with it
 
 
@@ -41,33 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            _flush()
+            closed_pipe.flush_output()
     except BrokenPipeError:
-        if not (unread := [stream for stream in (sys.stdout, sys.stderr) if _is_unread(stream)]):
+        if not (unread := closed_pipe.find_unread()):
             raise
-        for stream in unread:  # the rest of the output, at the latest as Python ends, goes nowhere
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-        return UNREAD
-
-
-def _flush() -> None:
-    """Flush stdout, which a caller may have closed."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def _is_unread(stream: TextIO | None) -> bool:
-    """Return whether a stream is a pipe that its reader has closed."""
-    try:
-        if stream is None:
-            return False
-        looks = select.poll()
-        looks.register(stream.fileno(), select.POLLOUT)
-    except (OSError, ValueError):  # no file of the system
-        return False
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in looks.poll(0))
+        closed_pipe.discard(unread)
+        return closed_pipe.UNREAD
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -108,7 +84,7 @@ def _command(options: argparse.Namespace) -> int:
         if options.command in _ON_KERAS:
             backend.check_backend()
         code = _demo(options) if options.command == "demo" else _find(options)(options)
-        _flush()  # a full disk is then one line as well
+        closed_pipe.flush_output()  # a full disk is then one line as well
         interrupts.check()
         return code
     except UserError as error:

@@ -241,7 +241,7 @@ def test_an_ensemble_older_than_its_members_is_warned_of(capsys, root, table):
     assert call(root, "submit", "both", "--write-only", "--out", root / "both.csv") == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == 1
-    assert "is older than what two predicts; run `pneumothorax ensemble` again" in warnings[0]
+    assert "is older than the predictions of two; run `pneumothorax ensemble` again" in warnings[0]
 
 
 def test_a_copied_ensemble_is_warned_of_where_a_member_predicts_otherwise(capsys, root):
@@ -262,7 +262,7 @@ def test_a_copied_ensemble_is_warned_of_where_a_member_predicts_otherwise(capsys
     assert warnings() == []
     write_note(root / "runs/two/fold1/out_of_fold", {"fold1": "other weights"})
     (warning,) = warnings()
-    assert "is older than what two predicts; run `pneumothorax ensemble` again" in warning
+    assert "is older than the predictions of two; run `pneumothorax ensemble` again" in warning
     assert call(root, "ensemble", "one", "two", "--run", "both") == 0
     assert call(root, "tune", "both") == 0
     assert warnings() == []

@@ -4,23 +4,21 @@ A study is one image with its metadata. Knows the folder layouts of Kaggle's sou
 opens no image.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from pneumothorax.data import annotations, dicom
-from pneumothorax.data.files import fault_of_name, is_special, refuse_unreadable, walk
+from pneumothorax.data import annotations
+from pneumothorax.data.files import refuse_unreadable, walk
+from pneumothorax.data.image_files import list_raw_files, mirror_names, sort_images
 from pneumothorax.data.tables import find_named
 from pneumothorax.errors import UserError
 
 # Newest first: stage 2's file holds the rows of stage 1 as well.
 ANNOTATION_NAMES = ("stage_2_train.csv", "train-rle.csv")
-PROBE = 4096  # bytes
 SAMPLE_NAMES = ("stage_2_sample_submission.csv", "sample_submission.csv")
-MIRROR_INDEX_COLUMNS = ("new_filename", "ImageId")
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ def find_studies(raw: Path, annotation_file: Path | None = None, *, skip_bad: bo
         UserError: There is no folder, no image in it, a broken CSV, two different files of one name, or a
             folder that cannot be listed.
     """
-    files = _list_files(raw, skip_bad=skip_bad)
+    files = list_raw_files(raw, skip_bad=skip_bad)
     tables = [path for path in files if path.name.lower().endswith((".csv", ".gz", ".zip"))]
-    images, masks, duplicates = _sort_images(raw, files, _mirror_names(tables))
+    images, masks, duplicates = sort_images(raw, files, mirror_names(tables))
     source = annotation_file or _one_of(tables, ANNOTATION_NAMES, "name the one to use with --annotations")
     sample = _one_of(tables, SAMPLE_NAMES, "remove the wrong ones")
     codes: dict[str, tuple[str, ...]] = {}
@@ -110,7 +108,7 @@ def find_images(folder: Path, *, skip_bad: bool = False) -> pd.DataFrame:
         UserError: There is no folder or no image in it, two different images of one name, or a folder that
             cannot be listed.
     """
-    images, _, _ = _sort_images(folder, _list_files(folder, skip_bad=skip_bad), {})
+    images, _, _ = sort_images(folder, list_raw_files(folder, skip_bad=skip_bad), {})
     records = [(image_id, str(path), "test", (), "") for image_id, path in sorted(images.items())]
     return pd.DataFrame(records, columns=["ImageId", "path", "part", "codes", "mask_path"])
 
@@ -143,77 +141,6 @@ def describe_lack(found: Studies, raw: Path, part: str) -> str:
     return f"{images:,} images in {raw}, but {source} {lists} none of them"
 
 
-def _list_files(folder: Path, *, skip_bad: bool) -> list[Path]:
-    """List the files below a folder that must exist, without hidden ones."""
-    if not folder.is_dir():
-        raise UserError(
-            f"no folder {folder}",
-            "a folder of radiographs",
-            "run `make download`, or try `make demo`",
-        )
-    unreadable: list[str] = []
-    files = []
-    for path in walk(folder.absolute(), unreadable):
-        if path.name.startswith("."):
-            continue
-        is_image = path.suffix.lower() in dicom.SUFFIXES
-        if is_image and (fault := fault_of_name(path.parent) or fault_of_name(path)):
-            if fault not in unreadable:  # a folder is named once
-                unreadable.append(fault)
-        elif not (is_image and is_special(path)):
-            files.append(path)
-    refuse_unreadable(unreadable, folder, skip_bad=skip_bad)
-    return files
-
-
-def _sort_images(
-    folder: Path, files: list[Path], names: dict[str, str]
-) -> tuple[dict[str, Path], dict[str, Path], int]:
-    """Return images and masks by ImageId, and the number of duplicate image files."""
-    images: dict[str, Path] = {}
-    masks: dict[str, Path] = {}
-    duplicates = 0
-    for path in files:
-        if path.suffix.lower() not in dicom.SUFFIXES:
-            continue
-        image_id = names.get(path.stem, path.stem)
-        known = images.get(image_id)
-        if "masks" in path.parent.name.lower():
-            masks.setdefault(image_id, path)
-        elif known is None:
-            images[image_id] = path
-        else:
-            duplicates += 1
-            ends = {_ends(path), _ends(known)} - {None}
-            if path.suffix == known.suffix and len(ends) > 1:
-                raise UserError(
-                    f"two different images named {image_id}: {known} and {path}",
-                    "one image of each name",
-                    "rename or remove one",
-                )
-            if path.suffix.lower() == ".dcm" != known.suffix.lower():  # a PNG copy does not know the patient
-                images[image_id] = path
-    if not images:
-        kinds = ", ".join(dicom.SUFFIXES)
-        raise UserError(
-            f"no image in {folder}",
-            f"files ending in {kinds}",
-            "run `make download`, or try `make demo`",
-        )
-    return images, masks, duplicates
-
-
-def _ends(path: Path) -> tuple[int, bytes, bytes] | None:
-    """Return a file's length, beginning and end, to compare two images; None if unreadable."""
-    try:
-        with path.open("rb") as file:
-            head, length = file.read(PROBE), file.seek(0, os.SEEK_END)
-            file.seek(max(0, length - PROBE))
-            return length, head, file.read()
-    except OSError:  # reading the image will say why
-        return None
-
-
 def _one_of(files: list[Path], names: tuple[str, ...], remedy: str) -> Path | None:
     """Find the CSV of the first name, or of the next; its other forms and copies must be equal."""
     for name in names:
@@ -229,21 +156,6 @@ def _one_of(files: list[Path], names: tuple[str, ...], remedy: str) -> Path | No
                 )
         return found[0]
     return None
-
-
-def _mirror_names(tables: list[Path]) -> dict[str, str]:
-    """Return the ImageId of each file stem of the PNG mirror, from its index CSVs."""
-    names: dict[str, str] = {}
-    for path in tables:
-        if path.name.startswith("stage_1_") and path.name.endswith("_images.csv"):
-            try:
-                index = pd.read_csv(path, dtype=str, keep_default_na=False)
-            except (ValueError, OSError) as error:  # no CSV, not even text
-                raise UserError(f"{path} is not a CSV ({error})", ",".join(MIRROR_INDEX_COLUMNS)) from None
-            if set(index.columns) >= set(MIRROR_INDEX_COLUMNS):
-                stems, ids = (index[name].str.strip() for name in MIRROR_INDEX_COLUMNS)
-                names.update((Path(stem).stem, image_id) for stem, image_id in zip(stems, ids, strict=True))
-    return names
 
 
 def describe(counts: Mapping[str, int]) -> str:

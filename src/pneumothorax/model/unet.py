@@ -15,7 +15,8 @@ from pneumothorax.model.architectures import build_encoder, build_network, find_
 from pneumothorax.model.devices import count_replicas, on_one_cpu
 from pneumothorax.model.encoders import lite
 from pneumothorax.model.encoders.table import check_encoder, load_library
-from pneumothorax.model.encoders.weights import find_weights, inspect_file, named_for_keras, ways_out
+from pneumothorax.model.encoders.weights import find_weights, ways_out
+from pneumothorax.model.encoders.weights_file import inspect_file, named_for_keras
 from pneumothorax.recipe import Recipe
 from pneumothorax.workspace import atomic, locked
 

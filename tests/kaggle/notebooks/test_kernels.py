@@ -268,7 +268,7 @@ def test_a_training_goes_on_from_its_own_output_and_from_that_of_others(
 def test_a_training_pushed_elsewhere_goes_on_only_with_its_parameters(kit: Program, standin: StandIn) -> None:
     standin.kernels[TRAIN] = ran()
     words = ("push", "train", "--resume", *QUICK)
-    assert_refused(kit(*words), "what phantom-user/pneumothorax-train was pushed with is not known here")
+    assert_refused(kit(*words), "the parameters that phantom-user/pneumothorax-train was pushed with")
     assert kit(*words, "--parameter", "RECIPE=smoke").code == 0
 
 

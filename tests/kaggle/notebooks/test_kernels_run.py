@@ -36,7 +36,7 @@ TRAIN = {
     "ACCELERATOR": "cpu",
 }
 # The same as a recipe of one's own, after which the run is named, in the form that `push` carries.
-FIELDS = {"epochs": 2, "size": 32, "folds": 2, "encoder": "mobilenet", "batch_size": 8}
+FIELDS = {"epochs": 2, "size": 32, "fold_count": 2, "encoder": "mobilenet", "batch_size": 8}
 TINY = asdict(find_recipe("smoke", **FIELDS, decoder_filters=(8, 8, 8, 8, 8), name="tiny"))
 OWN = {"RECIPE": json.dumps(TINY), "ACCELERATOR": "cpu"}
 

