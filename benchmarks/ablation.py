@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pneumothorax.data.batches import epoch_size
-from pneumothorax.data.cache import read_studies
+from pneumothorax.data.columns import read_studies
 from pneumothorax.data.folds import divide
 from pneumothorax.inference.pixel_counts import judge
 from pneumothorax.inference.predictions import Predictions, read_predictions

@@ -36,7 +36,7 @@ def written(folder, content, name="rows.csv"):
         pytest.param(PLAIN.replace("\n", "\r\n"), id="Windows' line ends"),
         pytest.param(PLAIN.rstrip("\n"), id="no newline at the end"),
         pytest.param(PLAIN + "\n\n", id="blank lines at the end"),
-        pytest.param("\n".join(f'"{a}","{b}"' for a, b in [annotations.COLUMNS, *ROWS]), id="quoted"),
+        pytest.param("\n".join(f'"{a}","{b}"' for a, b in [annotations.SUBMITTED, *ROWS]), id="quoted"),
         pytest.param(
             "EncodedPixels,ImageId,note\n" + "".join(f"{b},{a},x\n" for a, b in ROWS),
             id="other order, another column",
@@ -50,7 +50,7 @@ def written(folder, content, name="rows.csv"):
 )
 def test_every_variant_gives_the_same_table(tmp_path, content):
     table = read_annotations(written(tmp_path, content))
-    assert list(table.columns) == annotations.COLUMNS
+    assert list(table.columns) == [*annotations.SUBMITTED]
     assert list(table.itertuples(index=False, name=None)) == ROWS
     assert table.index.tolist() == [0, 1, 2, 3]
 
@@ -110,7 +110,7 @@ def test_broken_code_is_named_with_file_row_and_image(tmp_path):
 
 
 def test_code_past_the_last_pixel_of_a_real_image_is_broken(tmp_path):
-    table = pd.DataFrame([("a", f"{1024 * 1024 - 1} 1")], columns=annotations.COLUMNS)
+    table = pd.DataFrame([("a", f"{1024 * 1024 - 1} 1")], columns=[*annotations.SUBMITTED])
     check_codes(table, tmp_path)
     table.loc[0, "EncodedPixels"] = f"{1024 * 1024 - 1} 2"
     with pytest.raises(UserError, match="row 1, a: a run to pixel 1048577"):

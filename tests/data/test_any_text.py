@@ -97,7 +97,7 @@ def check_cells(folder, texts):
             writer = csv.writer(
                 opened, lineterminator="\n", quoting=csv.QUOTE_ALL
             )  # a lone \r stands unquoted else
-            writer.writerows([annotations.COLUMNS, *zip(ids, codes, strict=True)])
+            writer.writerows([annotations.SUBMITTED, *zip(ids, codes, strict=True)])
     refused = {int(fault.split(",")[0].removeprefix("row ")) for fault in find_faults(path, sample)}
     assert refused == {row for row, text in enumerate(texts, 2) if area_by_hand(text) is None}
     read = annotations.read_annotations(path)

@@ -22,8 +22,8 @@ from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax import locks
 from pneumothorax.data import annotations, cache_build, prepare, rle
-from pneumothorax.data.cache import COLUMNS as CACHE_COLUMNS
 from pneumothorax.data.cache import INTERPOLATIONS, open_cache, shrink
+from pneumothorax.data.columns import PREPARED as CACHE_COLUMNS
 from pneumothorax.data.dicom import read_radiograph
 from pneumothorax.data.prepare import BadImagesError
 from pneumothorax.data.studies import find_studies

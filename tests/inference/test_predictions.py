@@ -143,16 +143,16 @@ def test_an_array_that_is_no_maps_is_a_mistake_in_one_line(tmp_path, array):
     ("change", "found"),
     [
         *((name, f"no column {name}") for name in ("ImageId", "EncodedPixels", "area", "height")),
-        ({"height": ""}, "a height that is no number of pixels"),
-        ({"height": "1024.0"}, "a height that is no number of pixels"),
-        ({"width": "0"}, "a width that is no number of pixels"),
+        ({"height": ""}, "a value of height that is no number of pixels"),
+        ({"height": "1024.0"}, "a value of height that is no number of pixels"),
+        ({"width": "0"}, "a value of width that is no number of pixels"),
         ({"width": "abc"}, "Unable to parse"),
         ({"height": "1000000", "width": "1000000"}, "image 001 of 1000000x1000000 pixels"),
         ({"EncodedPixels": "1 2 x"}, "image 001: 'x' as number 3 of run-length text"),
         ({"EncodedPixels": ""}, "image 001: empty run-length text"),
         ({"EncodedPixels": "1048570 200"}, "image 001: a run to pixel"),
-        ({"image_probability": "1.5"}, "an image-level probability that is no probability"),
-        ({"image_probability": ""}, "an image-level probability that is no probability"),
+        ({"image_probability": "1.5"}, "a value of image_probability that is no probability"),
+        ({"image_probability": ""}, "a value of image_probability that is no probability"),
     ],
 )
 def test_a_table_that_cannot_be_scored_names_its_file_and_what_is_wrong(tmp_path, change, found):

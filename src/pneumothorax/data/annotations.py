@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pneumothorax.data import rle
+from pneumothorax.data.columns import SUBMITTED
 from pneumothorax.data.tables import read_rows
 from pneumothorax.errors import UserError, warn
-
-COLUMNS = ["ImageId", "EncodedPixels"]
 
 EXCEL_CHARACTERS = 32_767  # Excel silently cuts a cell here
 
@@ -34,22 +33,22 @@ def read_annotations(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise UserError(f"no file {path}", "an annotation CSV", "check the path")
-    rows = [row for row in read_rows(path, ",".join(COLUMNS)) if len(row) > 1 or "".join(row).strip()]
+    rows = [row for row in read_rows(path, ",".join(SUBMITTED)) if len(row) > 1 or "".join(row).strip()]
     if not rows:
-        raise UserError(f"{path} is not a CSV (it is empty)", ",".join(COLUMNS))
+        raise UserError(f"{path} is not a CSV (it is empty)", ",".join(SUBMITTED))
     header = [cell.strip() for cell in rows[0]]
     names = header
     if "ImageId" in header:
         rows = rows[1:]
     elif len(header) == 2 and _is_code(header[1]):
-        names = COLUMNS
-    if missing := [name for name in COLUMNS if name not in names]:
+        names = [*SUBMITTED]
+    if missing := [name for name in SUBMITTED if name not in names]:
         raise UserError(f"{path} has the columns {header[:5]}", f"the columns {' and '.join(missing)}")
     if longer := next((row for row in rows if len(row) > len(names)), None):
         cells = ",".join(longer)[:60]
-        raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells!r})", ",".join(COLUMNS))
-    image, code = map(names.index, COLUMNS)
-    table = pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(COLUMNS), dtype=str)
+        raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells!r})", ",".join(SUBMITTED))
+    image, code = map(names.index, SUBMITTED)
+    table = pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(SUBMITTED), dtype=str)
     table["EncodedPixels"] = table["EncodedPixels"].replace(
         {"": rle.EMPTY, "nan": rle.EMPTY, "NaN": rle.EMPTY}
     )

@@ -17,14 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pneumothorax.data.columns import read_studies, validate
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import reading
 
 INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
-TEXT_COLUMNS = ("ImageId", "path", "EncodedPixels", "view", "sex", "patient")
-FILLED = (*TEXT_COLUMNS, "area", "height", "width")  # whose text may be empty, but is there
-COLUMNS = (*FILLED, "age", "spacing_row_mm", "spacing_column_mm")
-
 ARRAYS = ("images.npy", "masks.npy")
 REMEDY = "delete the folder and run `pneumothorax prepare`"
 
@@ -39,8 +36,7 @@ class Cache:
         folder: Where it lies.
         images: uint8 array of shape (N, S, S), memory-mapped.
         masks: uint8 array of shape (N, S, S), soft masks 0-255, memory-mapped.
-        studies: Table of N rows: ImageId, path, EncodedPixels (union, at full size), area (pixels at full
-            size), height, width, view, sex, age (years), patient, spacing_row_mm, spacing_column_mm.
+        studies: Table of N rows with the columns `data.columns.PREPARED`.
     """
 
     folder: Path
@@ -89,10 +85,7 @@ def open_cache(folder: Path, columns: Sequence[str] = ("ImageId", "area")) -> Ca
     images, masks = (map_array(folder / name) for name in ARRAYS)
     with reading(folder / "studies.csv", "table of studies", "prepare", REMEDY) as path:
         studies = read_studies(path)
-        if lacking := [name for name in columns if name not in studies]:
-            raise ValueError(f"no column {', '.join(lacking)}")
-        if studies[studies.columns.intersection([*FILLED])].isna().any(axis=None):
-            raise ValueError("a row with too few values")
+        validate(studies, columns)
     if images.shape != masks.shape or len(images) != len(studies):
         shapes = " and ".join("x".join(map(str, array.shape)) for array in (images, masks))
         raise UserError(
@@ -114,14 +107,6 @@ def map_array(path: Path) -> Images:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[1] != array.shape[2]:
             raise ValueError(f"{array.dtype} of shape {array.shape}, not uint8 of shape (N, S, S)")
     return array
-
-
-def read_studies(path: Path) -> pd.DataFrame:
-    """Read a ``studies.csv``, its text columns as text."""
-    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values={})
-    for name in table.columns.difference([*TEXT_COLUMNS]):
-        table[name] = pd.to_numeric(table[name])
-    return table
 
 
 def create_array(path: Path, count: int, size: int) -> None:

@@ -14,7 +14,6 @@ import pandas as pd
 
 from pneumothorax.data.cache import (
     ARRAYS,
-    COLUMNS,
     REMEDY,
     Cache,
     create_array,
@@ -22,6 +21,7 @@ from pneumothorax.data.cache import (
     map_array,
     open_cache,
 )
+from pneumothorax.data.columns import PREPARED
 from pneumothorax.errors import UserError, warn
 from pneumothorax.workspace import reading, swap_folder, write_text
 
@@ -69,7 +69,7 @@ def find_current(
             kept = table[~table["ImageId"].isin(made["skipped"])]
         if not current:
             return None
-        cache = open_cache(folder, COLUMNS)
+        cache = open_cache(folder, PREPARED)
         if cache.images.shape[1] != size or cache.studies["ImageId"].tolist() != kept["ImageId"].tolist():
             raise UserError(f"{folder} holds other images than its cache.json says")
     except UserError as error:

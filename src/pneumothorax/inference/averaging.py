@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from pneumothorax.data.columns import TRUTH
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.predictions import STEPS, Maps, Predictions, quantise, write_predictions
-
-TRUTH = ["EncodedPixels", "height", "width"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def check_agreement(sources: Sequence[Source], name: str, remedy: str) -> None:
                 remedy,
             )
     for source in sources[1:]:
-        ours, theirs = (one.studies.loc[first.studies.index, TRUTH] for one in (first, source))
+        ours, theirs = (one.studies.loc[first.studies.index, [*TRUTH]] for one in (first, source))
         if (differs := (ours != theirs).any(axis=1)).any():
             raise UserError(
                 f"runs {first.run} and {source.run} know other masks of {_counted(differs.sum())} in {name}, "

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pneumothorax.data import rle
+from pneumothorax.data.columns import TRUTH
 from pneumothorax.inference.decision import decide, image_probabilities, upsample
 from pneumothorax.inference.predictions import STEPS, Floats, Predictions
 from pneumothorax.inference.rule import Rule
@@ -142,7 +143,7 @@ def judge(predictions: Predictions, rule: Rule) -> Floats:
 
 def true_codes(predictions: Predictions) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the run-length code of each image's truth and the size (H, W) that it has, for `true_mask`."""
-    columns = predictions.studies[["EncodedPixels", "height", "width"]]
+    columns = predictions.studies[[*TRUTH]]
     return ((code, (height, width)) for code, height, width in columns.itertuples(index=False, name=None))
 
 

@@ -11,13 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pneumothorax.data import rle
-from pneumothorax.data.cache import TEXT_COLUMNS, read_studies
+from pneumothorax.data.columns import SCORED, read_studies, validate, validate_masks
 from pneumothorax.errors import UserError
 from pneumothorax.workspace import reading, replace_folder, write_text
 
-NEEDED = ("ImageId", "EncodedPixels", "area", "height", "width")  # of each study, to be scored
-MOST_PIXELS = 2**30  # of a true mask
 STEPS = 255  # a probability is stored as round(255 p): an error of at most 0.002
 
 Maps = npt.NDArray[np.uint8]
@@ -31,7 +28,7 @@ class Predictions:
     Attributes:
         folder: Where they lie.
         probabilities: uint8 array of shape (N, S, S), 255 p, memory-mapped.
-        studies: Table of N rows, as in `data.cache.Cache`; EncodedPixels holds the truth where it is known,
+        studies: Table of N rows, see `data.columns`; EncodedPixels holds the truth where it is known,
             and `image_probability` the probability that an image shows a pneumothorax, where the network
             tells it.
     """
@@ -106,38 +103,13 @@ def read_predictions(folder: Path) -> Predictions:
             raise ValueError(f"{kind} of shape {shape}, not uint8 of shape (N, S, S)")
     with reading(table, "table of studies", command, remedy):
         studies = read_studies(table)
-        _check(studies)
+        validate(studies, SCORED)
+        validate_masks(studies)
     if len(probabilities) != len(studies):
         raise UserError(
             f"{len(probabilities)} probabilities of {len(studies)} studies in {folder}", "one each", remedy
         )
     return Predictions(folder, probabilities, studies)
-
-
-def _check(studies: pd.DataFrame) -> None:
-    """Check the columns that are read: the mask above all, and the image-level probability if there is one.
-
-    Raises:
-        ValueError: Something is missing or wrong.
-    """
-    if lacking := [name for name in NEEDED if name not in studies]:
-        raise ValueError(f"no column {', '.join(lacking)}")
-    if studies[studies.columns.intersection([*TEXT_COLUMNS])].isna().any(axis=None):
-        raise ValueError("a row with too few values")
-    for name in ("area", "height", "width"):
-        if studies[name].dtype.kind != "i" or studies[name].min() < (name != "area"):
-            raise ValueError(f"a {name} that is no number of pixels")
-    if "image_probability" in studies and not studies["image_probability"].between(0, 1).all():
-        raise ValueError("an image-level probability that is no probability from 0 to 1")
-    for name, code, height, width in studies[["ImageId", "EncodedPixels", "height", "width"]].itertuples(
-        index=False, name=None
-    ):
-        if height * width > MOST_PIXELS:
-            raise ValueError(f"image {name} of {height}x{width} pixels")
-        try:
-            rle.area(code, (height, width))
-        except rle.RLEError as error:
-            raise ValueError(f"image {name}: {error}") from None
 
 
 def _maker_of(folder: Path) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumothorax.data import rle
+from pneumothorax.data.columns import SUBMITTED
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.phantom.anatomy import draw_radiograph
@@ -105,17 +106,17 @@ def make_competition(
         annotated = _annotate(found[:train], seed)
         _write_csv(
             work / "train-rle.csv",
-            "ImageId, EncodedPixels",
+            ", ".join(SUBMITTED),
             [(name, f" {code}") for name, code in annotated],
         )
         names = sorted(name for name, _ in found[train:])
         _write_csv(
             work / "stage_2_sample_submission.csv",
-            "ImageId,EncodedPixels",
+            ",".join(SUBMITTED),
             [(n, rle.EMPTY) for n in names],
         )
         truth = [(name, code) for name, codes in sorted(found[train:]) for code in codes]
-        _write_csv(folder / "truth.csv", "ImageId,EncodedPixels", truth)
+        _write_csv(folder / "truth.csv", ",".join(SUBMITTED), truth)
         seen = [(image.image_id, " ".join(image.findings)) for image in made]
         _write_csv(folder / "findings.csv", "ImageId,findings", sorted(seen))
         write_text(folder / "phantom.json", json.dumps(wanted) + "\n")

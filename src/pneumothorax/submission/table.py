@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from pneumothorax.data import annotations, rle
+from pneumothorax.data.columns import SUBMITTED
 from pneumothorax.data.tables import read_rows
 from pneumothorax.errors import UserError
 from pneumothorax.metric import dice
 from pneumothorax.workspace import atomic
 
-HEADER = ["ImageId", "EncodedPixels"]
+HEADER = [*SUBMITTED]
 
 
 @dataclass(frozen=True)
