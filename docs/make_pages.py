@@ -1,11 +1,12 @@
 """Build the documentation site: the pages of docs/, the library's names and every command's flags.
 
-`make docs` runs it. The pages are copied to build/pages, those of the library and the commands are made there from
-docstrings and from the argument parser, and Sphinx makes build/docs of them; a warning of Sphinx or a broken link
-ends it with exit code 1. It needs the extra `docs`, and no connection.
+`make docs` runs it. The pages are copied to build/pages, those of the library and the commands are made there
+from docstrings and the argument parser, and Sphinx makes build/docs of them; a warning of Sphinx or a broken
+link is exit code 1. It needs the extra `docs`, and no connection.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -80,9 +81,9 @@ def describe_commands() -> Iterator[str]:
 
 
 def describe_library() -> Iterator[str]:
-    """Return the lines of a page with the names of `import pneumothorax`, which Sphinx fills from docstrings."""
-    yield "# Library\n\n`import pneumothorax as ptx`; each name is loaded when it is used, and Keras by those "
-    yield "that compute.\n\n## Compute\n"
+    """Return the lines of a page on `import pneumothorax`, which Sphinx fills from docstrings."""
+    yield "# Library\n\n`import pneumothorax as ptx`; each name is loaded when it is used, and Keras by"
+    yield "those that compute.\n\n## Compute\n"
     yield _directive(
         "function", "read_radiograph", "train", "tune", "predict", "segment", "dice", "build_model"
     )
@@ -98,7 +99,7 @@ def describe_library() -> Iterator[str]:
 
 
 def _directive(kind: str, *names: str) -> str:
-    """Return directives that Sphinx fills with signatures and docstrings, of a module with those of its members."""
+    """Return directives that Sphinx fills with signatures and docstrings, of a module with its members'."""
     options = {"module": "\n   :members: encode, decode, area"}
     blocks = [f".. auto{kind}:: pneumothorax.{name}{options.get(kind, '')}\n" for name in names]
     return "```{eval-rst}\n" + "\n".join(blocks) + "```\n"
@@ -155,6 +156,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the documentation site.")
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="gets pages/ and docs/ (build)")
     out: Path = parser.parse_args().out
+    os.environ.pop("PNEUMOTHORAX_ROOT", None)  # a default that the site would show
     pages, site = out / "pages", out / "docs"
     write_pages(pages)
     shutil.rmtree(site, ignore_errors=True)
