@@ -14,6 +14,7 @@ highlight_language = "none"  # of a block that names no language
 smartquotes = False  # -- begins a flag
 autodoc_typehints = "none"  # the docstrings say types, shapes and units
 autodoc_preserve_defaults = True
+napoleon_use_ivar, napoleon_attr_annotations = True, False  # attributes as a list, like parameters
 html_theme = "furo"
 html_title = "pneumothorax"
 html_show_copyright = html_show_sphinx = html_copy_source = False
