@@ -122,8 +122,8 @@ def measure(
             for probability, (code, shape), told in images:
                 mask = None if code == rle.EMPTY else rle.decode(code, shape)
                 found = decide(probability, rule, image_probability=told)
-                # Interpolation stays between its neighbours. The map lives until the next: freeing 4 MB takes as
-                # long as counting.
+                # Interpolation stays between its neighbours. The map lives until the next, as freeing 4 MB
+                # takes as long as counting.
                 is_counted = probability.max(initial=0) > thresholds[0] * STEPS
                 full = upsample(probability) if is_counted else None
                 rows.append(_measure_full_size(full, mask, found, thresholds))
