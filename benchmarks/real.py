@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None, trials: Sequence[Trial] = TRIAL
         print(f"real.py: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where this one was", file=sys.stderr)
+        print("\ninterrupted; the same command resumes where this one stopped", file=sys.stderr)
         return 130
 
 
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str] | None, trials: Sequence[Trial]) -> argparse.
     parser.add_argument("--root", type=Path, default=Path("build/real"), help="where data and runs lie")
     parser.add_argument("--fold", type=int, default=0, help="which of the recipe's folds is held out")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="train these rows alone")
-    parser.add_argument("--hours", type=float, help="end within this time; the same command goes on")
+    parser.add_argument("--hours", type=float, help="end within this time; the same command resumes")
     parser.add_argument("--write", type=Path, help="put the table into this file, between its marks")
     return parser.parse_args(arguments)
 
@@ -164,7 +164,7 @@ def train(options: argparse.Namespace, trials: Sequence[Trial]) -> None:
             limit = [f"--max-hours={hours:.4f}"] if options.hours else []
             run_command(options.root, "train", *words, *flags(trial.changes), *limit)
         if options.hours and not fold.scores.is_file():
-            print(f"--hours {options.hours:g} are over; the same command goes on", file=sys.stderr)
+            print(f"--hours {options.hours:g} are over; the same command resumes", file=sys.stderr)
             return
 
 

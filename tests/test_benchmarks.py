@@ -152,7 +152,7 @@ def test_a_row_that_the_time_ends_is_the_last(made, commands, capsys, tmp_path):
     assert [words[0] for words in commands] == ["prepare", "train"]  # which leaves no scores
     hours = next(word for word in commands[1] if word.startswith("--max-hours="))
     assert 0 < float(hours.partition("=")[2]) <= 2
-    assert "--hours 2 are over; the same command goes on\nno row is trained" in capsys.readouterr().err
+    assert "--hours 2 are over; the same command resumes\nno row is trained" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def go_on(options):
 def test_a_command_that_makes_something_else_of_it_is_interrupted_all_the_same(command, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_find", lambda options: command)
     assert cli.main(["validate", "x.csv"]) == 130
-    assert capsys.readouterr().err == "\ninterrupted; the same command goes on where this one was\n"
+    assert capsys.readouterr().err == "\ninterrupted; the same command resumes where this one stopped\n"
 
 
 def test_an_error_without_ctrl_c_stays_one(monkeypatch):
@@ -213,7 +213,7 @@ def test_no_ctrl_c_at_any_moment_is_lost(kind):
             process.kill()
             process.wait()
         assert process.returncode == 130
-        assert said == "\ninterrupted; the same command goes on where this one was\n"
+        assert said == "\ninterrupted; the same command resumes where this one stopped\n"
 
 
 # In C for hours, where Python's own handlers do not run.
@@ -248,4 +248,4 @@ def test_the_second_one_ends_a_command_that_is_deep_in_a_library():
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert said == "\ninterrupted; the same command goes on where this one was\n"
+    assert said == "\ninterrupted; the same command resumes where this one stopped\n"

@@ -18,7 +18,7 @@ from typing import Any
 PATIENCE = 2.0  # seconds in which a loop is to come to a safe place
 BOUNCE = 0.3  # seconds in which a second signal is the first once more, as a wrapper passes it on
 INTERRUPTED = 130  # as a shell calls the end by Ctrl-C
-MESSAGE = "\ninterrupted; the same command goes on where this one was"
+MESSAGE = "\ninterrupted; the same command resumes where this one stopped"
 
 
 class _Watch:

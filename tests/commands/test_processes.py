@@ -351,14 +351,14 @@ def test_ctrl_c_ends_all_folds_and_the_same_command_resumes_them(small, root):
     _, err = process.communicate(timeout=MINUTES)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.endswith("interrupted; the same command goes on where this one was\n")
+    assert err.endswith("interrupted; the same command resumes where this one stopped\n")
     done = [load_state(fold).epoch for fold in folds]
     assert all(epochs > 0 for epochs in done)
     assert min(done) < EPOCHS
     # Where the hours are over nothing starts.
     _, err = small(*words, "--max-hours=1e-9")
     for name in ("fold0", "fold1"):
-        assert f"{name} was not started: --max-hours are over; the same command goes on" in err
+        assert f"{name} was not started: --max-hours are over; the same command resumes" in err
     assert [load_state(fold).epoch for fold in folds] == done
     # The same command finishes all.
     small(*words)

@@ -171,7 +171,7 @@ def test_a_time_limit_that_is_over_ends_both(pair):
     assert pair.wait() == [0, 0], pair.err(0) + pair.err(1)
     assert pair.errors(0) == pair.errors(1) == []
     assert load_state(pair.fold(), with_variables=False) is None
-    assert "are over; the same command goes on from here" in (pair.folder / "0.out").read_text()
+    assert "are over; the same command resumes from here" in (pair.folder / "0.out").read_text()
 
 
 @pytest.mark.slow

@@ -137,7 +137,7 @@ def test_a_job_gets_the_hours_that_are_left_and_none_starts_after_them(program, 
     out, err = capsys.readouterr()
     assert sorted(out.splitlines()) == ["a | 1.0", "b | 0.75"]
     assert err.splitlines()[-1] == (
-        "pneumothorax: warning: c was not started: --max-hours are over; the same command goes on"
+        "pneumothorax: warning: c was not started: --max-hours are over; the same command resumes"
     )
 
 

@@ -105,7 +105,7 @@ def _resumed(before: dict[str, str] | None, given: dict[str, str], name: str) ->
             "leave ACCELERATOR out; or push without --resume, under another RUN",
         )
     print(
-        f"{name} goes on with {', '.join(f'{key}={value}' for key, value in both.items()) or 'no parameters'}"
+        f"{name} resumes with {', '.join(f'{key}={value}' for key, value in both.items()) or 'no parameters'}"
     )
     return both
 

@@ -83,7 +83,7 @@ def train(options: Namespace) -> int:
         )
         if not finished:
             print(
-                f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command goes on from here"
+                f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command resumes from here"
             )
             return 0
         if hosts.is_first():

@@ -113,7 +113,7 @@ def train(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-hours",
         type=flag_types.hours,
-        help="stop cleanly after the epoch that ends nearest before this; the same command goes on later",
+        help="stop cleanly after the epoch that ends nearest before this; the same command resumes later",
     )
     command.add_argument(
         "--xla",

@@ -122,7 +122,10 @@ def measure(
             for probability, (code, shape), told in images:
                 mask = None if code == rle.EMPTY else rle.decode(code, shape)
                 found = decide(probability, rule, image_probability=told)
-                full = upsample(probability)  # lives until the next: freeing 4 MB costs as much as counting
+                # Interpolation stays between its neighbours. The map lives until the next, as freeing 4 MB
+                # takes as long as counting.
+                is_counted = probability.max(initial=0) > thresholds[0] * STEPS
+                full = upsample(probability) if is_counted else None
                 rows.append(_measure_full_size(full, mask, found, thresholds))
                 soft.append(_measure_network_size(probability, mask, interpolation, pixels))
                 bar.update()
@@ -173,11 +176,17 @@ def score(parts: Sequence[Predictions], measures: Measures, smooth: float) -> Sc
 
 
 def _measure_full_size(
-    probability: npt.NDArray[np.float32], mask: rle.Mask | None, found: Flags, thresholds: Floats
+    probability: npt.NDArray[np.float32] | None, mask: rle.Mask | None, found: Flags, thresholds: Floats
 ) -> tuple[Integers, Integers, int, int, int, str]:
-    """Return one image's row of `Measures`, at 1024x1024: counts, truth, overlap, area and side."""
+    """Return one image's row of `Measures`, at 1024x1024: counts, truth, overlap, area and side.
+
+    The probability is None where no pixel exceeds the least threshold.
+    """
     truth = None if mask is None else at_full_size(mask)
-    above, inside = count_above(probability, truth, thresholds)
+    if probability is None:
+        above = inside = np.zeros(len(thresholds), np.int64)
+    else:
+        above, inside = count_above(probability, truth, thresholds)
     pixels, overlap = (0, 0) if truth is None else map(np.count_nonzero, (truth, found & truth))
     area = int(np.count_nonzero(found))
     side = side_of(mask) if mask is not None else side_of(found) if area else ""

@@ -57,7 +57,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot], *, deadline: float | No
                     job = waiting.popleft()
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
-                        warn(f"{job.name} was not started: --max-hours are over; the same command goes on")
+                        warn(f"{job.name} was not started: --max-hours are over; the same command resumes")
                         continue
                     running.append(start_job(job, free.popleft(), left, selector))
                     if received:  # perhaps before the child was listed

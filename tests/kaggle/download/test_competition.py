@@ -189,7 +189,7 @@ def test_a_stopped_download_goes_on_in_the_next_command(
     assert read_downloads(kit) == [bulky[: 3 * PIECE]]
     if number == signal.SIGINT:
         said = (kit.home / "0.txt").read_text()
-        assert said.endswith("interrupted; the same command goes on where this one was\n")
+        assert said.endswith("interrupted; the same command resumes where this one stopped\n")
         assert "Traceback" not in said
     assert_whole(kit(*ONLY_TEST, "1"), kit, {**competition_files(), "notes.bin": BULK})
     assert ranges(standin) == [None, None, f"bytes={3 * PIECE}-"]

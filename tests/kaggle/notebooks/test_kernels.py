@@ -254,7 +254,7 @@ def test_a_training_goes_on_from_its_own_output_and_from_that_of_others(
     resumed = ("--resume", "--from", "friend/trained", "--parameter", "MAX_HOURS=2")
     result = kit(*words, *resumed, *QUICK)
     assert result.code == 0, result.stderr
-    assert "goes on with RUN=mine, FLAGS=--split folds --size 64, MAX_HOURS=2" in result.stdout
+    assert "resumes with RUN=mine, FLAGS=--split folds --size 64, MAX_HOURS=2" in result.stdout
     first, second = standin.kernels[fold_name(1)].pushes
     assert not first.get("kernelDataSources")
     assert second["kernelDataSources"] == ["friend/trained", fold_name(1)]
