@@ -11,7 +11,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4  # the anchors of headings, as GitHub makes them
 highlight_language = "none"  # of a block that names no language
-smartquotes = False  # -- begins a flag
 autodoc_typehints = "none"  # the docstrings say types, shapes and units
 autodoc_preserve_defaults = True
 napoleon_use_ivar, napoleon_attr_annotations = True, False  # attributes as a list, like parameters

@@ -56,8 +56,9 @@ def _mend(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape the characters that Markdown reads as marks."""
-    return re.sub(r"([\\`*_<>\[\]#|$])", r"\\\1", " ".join(text.split()))
+    """Escape the characters that Markdown reads as marks, and set flags as code, or -- becomes a dash."""
+    escaped = re.sub(r"([\\`*_<>\[\]#|$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<![\w-])--[a-z][a-z-]*", r"`\g<0>`", escaped)
 
 
 def describe_commands() -> Iterator[str]:
