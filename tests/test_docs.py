@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.browser import browser, chromium  # noqa: F401
 
 import pneumothorax
 from pneumothorax.cli import build_parser
@@ -183,13 +184,37 @@ def test_a_broken_link_of_the_site_is_named(make_pages, tmp_path):
     ]
 
 
-@pytest.mark.slow  # Sphinx imports Keras for the docstring of build_model
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (pip install -e '.[docs]')")
-def test_the_site_builds_without_a_warning(tmp_path):
-    words = [sys.executable, ROOT / "docs/make_pages.py", "--out", tmp_path]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built once."""
+    if MISSING:
+        pytest.skip(f"not installed: {', '.join(MISSING)} (pip install -e '.[docs]')")
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, ROOT / "docs/make_pages.py", "--out", folder]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("all links good\n")
-    library = (tmp_path / "docs/library.html").read_text("utf-8")
+    return folder / "docs"
+
+
+@pytest.mark.slow  # Sphinx imports Keras for the docstring of build_model
+def test_the_site_builds_without_a_warning(site):
+    library = (site / "library.html").read_text("utf-8")
     assert "train one fold" in library.lower()
     assert "mirror left and right" in library  # a field of Recipe
+
+
+@pytest.mark.slow
+def test_no_page_of_the_site_is_wider_than_a_phone_in_light_or_dark(site, browser):  # noqa: F811
+    seen = set()
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        for width in (390, 1280):
+            size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width == 390}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            for path in sorted(site.glob("*.html")):
+                browser.get(path.as_uri())
+                assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path
+        seen.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert len(seen) == 2
