@@ -1,7 +1,9 @@
 """The formats of an export: each is written with its metadata, opened again by its own library, and run."""
 
 import contextlib
+import json
 import logging
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -91,7 +93,7 @@ def _write_onnx(model: keras.Model, metadata: Mapping[str, str], path: Path) -> 
     import onnx
 
     with atomic(path) as temporary:
-        with _quiet("tf2onnx"):
+        with _quiet("tf2onnx"), _without_copies():
             model.export(temporary, format="onnx", opset_version=OPSET, verbose=False)
         proto = onnx.load(temporary)
         proto.graph.name, proto.doc_string = "pneumothorax", metadata["card"]
@@ -100,6 +102,18 @@ def _write_onnx(model: keras.Model, metadata: Mapping[str, str], path: Path) -> 
         onnx.helper.set_model_props(proto, dict(metadata))
         onnx.checker.check_model(proto, full_check=True)
         onnx.save(proto, temporary)
+
+
+@contextlib.contextmanager
+def _without_copies() -> Iterator[None]:
+    """Let tf2onnx not copy the whole graph before each of its steps: gigabytes, and most of the time."""
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
 def _name_axes(graph: Any) -> None:
@@ -174,8 +188,6 @@ def run_model(model: keras.Model, images: Maps) -> Outputs:
 
 def _to_json(metadata: Mapping[str, str]) -> str:
     """Write the metadata as one JSON object, its values as such instead of as texts."""
-    import json
-
     texts = ("kind", "card", "run")
     values = {name: text if name in texts else json.loads(text) for name, text in metadata.items()}
     return json.dumps(values, indent=2) + "\n"

@@ -33,16 +33,18 @@ def build_graph(plan: Trained, *, any_size: bool) -> keras.Model:
     side = None if any_size else size
     images = keras.Input((side, side, 1), dtype="uint8", name=INPUT)
     square = Resize(size, interpolation)(images) if any_size else images
-    views = [square, keras.ops.flip(square, axis=2)] if plan.recipe.flip_tta else [square]
-    maps, values = [], []
+    mirrors = plan.recipe.flip_tta
+    # One batch of both views: a graph of two would hold all weights twice.
+    views = keras.ops.concatenate([square, keras.ops.flip(square, axis=2)]) if mirrors else square
+    maps: list[keras.KerasTensor] = []
+    values: list[keras.KerasTensor] = []
     for fold in plan.folds:
-        network = _load(plan, fold)
-        for mirrored, view in enumerate(views):
-            seen = network(view)
-            seen = seen if isinstance(seen, dict) else {"probability": seen}
-            maps.append(keras.ops.flip(seen["probability"], axis=2) if mirrored else seen["probability"])
-            if "classification" in seen:
-                values.append(seen["classification"])
+        seen = _load(plan, fold)(views)
+        seen = seen if isinstance(seen, dict) else {"probability": seen}
+        plain, *mirrored = keras.ops.split(seen["probability"], 1 + mirrors)
+        maps += [plain, *(keras.ops.flip(one, axis=2) for one in mirrored)]
+        if "classification" in seen:
+            values += keras.ops.split(seen["classification"], 1 + mirrors)
     outputs = {MAP: _mean(maps, MAP)}
     if values:
         outputs[IMAGE_LEVEL] = keras.ops.squeeze(_mean(values, IMAGE_LEVEL), -1)
@@ -61,6 +63,9 @@ def _load(plan: Trained, fold: FoldFolder) -> keras.Model:
     for weight in network.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise UserError(f"{fold.weights} has no finite number in {weight.path}", "finite weights", REMEDY)
+    scale = network.get_layer("scale")
+    # As tensors they would become inputs of an ONNX graph beside the images.
+    scale.mean, scale.variance = map(keras.ops.convert_to_numpy, (scale.mean, scale.variance))
     network.name = fold.path.name
     return network
 
