@@ -25,7 +25,14 @@ DISK_ERRORS = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
 UNREAD = 141  # as a shell shows the end of a Unix tool by SIGPIPE
-_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export")  # commands that compute with it
+_ON_KERAS = (
+    "demo",
+    "augmentations",
+    "train",
+    "predict",
+    "segment",
+    "export",
+)  # commands that compute with it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.recipes import RECIPES
 
 ROOT_VARIABLE = "PNEUMOTHORAX_ROOT"
+FORMATS = ("onnx", "saved_model", "keras")  # of `export`
 
 
 def shared(command: argparse.ArgumentParser) -> None:
@@ -248,8 +249,8 @@ def export(command: argparse.ArgumentParser) -> None:
     run(command)
     command.add_argument(
         "--format",
-        choices=("onnx", "saved_model", "keras"),
-        default="onnx",
+        choices=FORMATS,
+        default=FORMATS[0],
         help="onnx (needs onnxruntime, onnx and tf2onnx), saved_model (TensorFlow's, a folder), or keras, "
         "which takes images of the network's size alone (default: %(default)s)",
     )

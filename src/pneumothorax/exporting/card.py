@@ -1,4 +1,4 @@
-"""The description that an exported file carries: input, output, decision rule, recipe, versions, a short card.
+"""The description that an exported file carries: input, output, rule, recipe, versions, and a short card.
 
 Needs no network library.
 """
@@ -75,7 +75,8 @@ Research only: no medical device, and its output is no diagnosis.
 - Network: {recipe.architecture} on {recipe.encoder}, recipe {recipe.name}; {number}{mirrored}. float32.
 - Input: `images`, uint8 of shape {shape}: grey levels 0-255 as a viewer shows them (DICOM windowed,
   MONOCHROME1 inverted). {resizing} Scaling is inside.
-- Output: `probability`, float32 of shape (N, {size}, {size}, 1), of each pixel. {image_level if head else none}
+- Output: `probability`, float32 of shape (N, {size}, {size}, 1), of each pixel.
+  {image_level if head else none}
 - Rule: {export.decision.rule}. {EXPLAINED} Resize the probability to 1024x1024
   (bilinear) first, then cut: areas are in pixels at 1024x1024.
 - Evidence: {_evidence(export.decision)}
@@ -88,7 +89,9 @@ def _evidence(decision: Decision) -> str:
     if decision.score is None:
         return "none; the rule was not tuned, or was set by hand."
     low_high = f" [{decision.low:.4f}, {decision.high:.4f}]" if decision.low and decision.high else ""
-    empty = "" if decision.all_empty is None else f"; leaving every image empty scores {decision.all_empty:.4f}"
+    empty = (
+        "" if decision.all_empty is None else f"; leaving every image empty scores {decision.all_empty:.4f}"
+    )
     return (
         f"mean Dice {decision.score:.4f}{low_high} on {decision.images:,} images that were held out from "
         f"training and from the choice of their rule{empty}."

@@ -9,7 +9,7 @@ import numpy as np
 
 from pneumothorax.errors import UserError
 from pneumothorax.exporting.card import Export, describe
-from pneumothorax.exporting.formats import Format, Run, check_format, check_length, run_model
+from pneumothorax.exporting.formats import Run, check_format, check_length, run_model
 from pneumothorax.exporting.graph import build_graph, count_bytes
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.plan import Trained
@@ -58,7 +58,7 @@ def export_run(plan: Trained, decision: Decision, name: str, out: Path) -> Expor
             raise UserError(
                 f"{out} differs from Keras by {difference:.2g} of a probability",
                 f"{TOLERANCE:g} at most",
-                f"use another --format; the file was removed",
+                "use another --format; the file was removed",
             )
     except BaseException:
         _remove(out)

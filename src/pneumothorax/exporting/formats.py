@@ -208,9 +208,7 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 FORMATS = {
-    "onnx": Format(
-        ".onnx", ("onnx", "onnxruntime", "tf2onnx", "tensorflow"), True, _write_onnx, _open_onnx
-    ),
+    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx", "tensorflow"), True, _write_onnx, _open_onnx),
     "saved_model": Format("", ("tensorflow",), True, _write_saved_model, _open_saved_model),
     "keras": Format(".keras", (), False, _write_keras, _open_keras),
 }
