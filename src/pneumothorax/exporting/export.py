@@ -9,7 +9,7 @@ import numpy as np
 
 from pneumothorax.errors import UserError
 from pneumothorax.exporting.card import Export, describe
-from pneumothorax.exporting.formats import Run, check_format, check_length, run_model
+from pneumothorax.exporting.formats import Outputs, Run, check_format, check_length, run_model
 from pneumothorax.exporting.graph import build_graph, count_bytes
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.plan import Trained
@@ -82,7 +82,7 @@ def make_images(size: int, *, any_size: bool) -> list[Maps]:
     return batches
 
 
-def _compare(run: Run, batches: Sequence[Maps], expected: Sequence[dict]) -> float:
+def _compare(run: Run, batches: Sequence[Maps], expected: Sequence[Outputs]) -> float:
     """Return the largest difference of a file's outputs from Keras'; infinity where the outputs differ."""
     largest = 0.0
     for images, outputs in zip(batches, expected, strict=True):
