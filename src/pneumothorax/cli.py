@@ -22,7 +22,8 @@ DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
-_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment")  # commands that compute with it
+# Commands that compute with Keras.
+_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,6 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
         flags.segment,
         flags.skip_bad,
     )
+    add("export", "exporting", "write a run's networks and its rule as one ONNX or Keras file", flags.export)
     add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)
     add("figures", "runs", "draw curves, histogram and overlays of a run", flags.run)
     add("report", "reports", "write one HTML page on a run, or on several side by side", flags.report)

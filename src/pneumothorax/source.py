@@ -15,19 +15,14 @@ FOLDER = Path(__file__).resolve().parent
 GIT_SECONDS = 10
 SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
 # Parts that no notebook runs, for Kaggle takes no large one: the artificial competition, pushing, and
-# the command for one's own radiographs.
+# the commands for one's own radiographs and for export.
 AT_HOME = (
     *("phantom", "segmentation", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
     *("kaggle/notebooks/dependencies.py", "kaggle/notebooks/embedded_package.py"),
     *("kaggle/notebooks/kernels.py", "kaggle/notebooks/metadata.py", "kaggle/notebooks/needed.py"),
     *("kaggle/notebooks/notebook.py", "kaggle/notebooks/outputs.py", "kaggle/notebooks/preflight.py"),
-    *(
-        "library.py",
-        "commands/kernels.py",
-        "commands/segmenting.py",
-        "inference/networks.py",
-        "inference/plan.py",
-    ),
+    *("commands/exporting.py", "commands/kernels.py", "commands/segmenting.py", "exporting"),
+    *("inference/networks.py", "inference/plan.py", "library.py"),
 )
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
@@ -36,7 +31,8 @@ LAYERS = (
     *("recipe_fields", "recipe_checks", "recipe", "workspace"),
     *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("phantom", "explore", "segmentation", "library", "flag_types", "parser", "flags", "commands", "cli"),
+    *("phantom", "explore", "segmentation", "exporting", "library"),
+    *("flag_types", "parser", "flags", "commands", "cli"),
 )
 
 
@@ -45,7 +41,7 @@ def list_files(folder: Path = FOLDER) -> list[Path]:
 
     That is the order of the layers: errors first, the command line last. Within a folder ``__init__.py``
     comes first and every other file after those that it imports; the rest goes by the alphabet. Parts that no
-    notebook needs (`AT_HOME`) is left out.
+    notebook needs (`AT_HOME`) are left out.
     """
     found = [path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file()]
     needs = {path.relative_to(folder): _imports(path, folder.name) for path in found}

@@ -2,7 +2,17 @@
 
 from pneumothorax.flags.common import ROOT_VARIABLE, data, devices, new_run, run, shared, skip_bad, workers
 from pneumothorax.flags.kaggle import connection, download, kernel, kernel_output, kernels_deps, push
-from pneumothorax.flags.results import ensemble, predict, report, rule, score, segment, submit, validate
+from pneumothorax.flags.results import (
+    ensemble,
+    export,
+    predict,
+    report,
+    rule,
+    score,
+    segment,
+    submit,
+    validate,
+)
 from pneumothorax.flags.training import augmentations, demo, explore, phantom, recipe, train
 
 __all__ = [
@@ -15,6 +25,7 @@ __all__ = [
     "download",
     "ensemble",
     "explore",
+    "export",
     "kernel",
     "kernel_output",
     "kernels_deps",

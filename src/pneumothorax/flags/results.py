@@ -8,6 +8,8 @@ from pneumothorax import flag_types
 from pneumothorax.flags.common import devices, run
 from pneumothorax.inference.rule import Rule, range_of
 
+FORMATS = ("onnx", "saved_model", "keras")  # of `export`
+
 
 def predict(command: argparse.ArgumentParser) -> None:
     """Add the flags of `predict`."""
@@ -91,6 +93,27 @@ def segment(command: argparse.ArgumentParser) -> None:
         help="also write each overlay as a DICOM Secondary Capture (likewise)",
     )
     command.add_argument("--identify", action="store_true", help="add the patient's id to the results")
+
+
+def export(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `export`."""
+    run(command)
+    command.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="onnx (needs onnxruntime, onnx and tf2onnx), saved_model (TensorFlow's, a folder), or keras, "
+        "which takes images of the network's size alone (default: %(default)s)",
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="new file, named *.onnx or *.keras; new folder of saved_model"
+    )
+    command.add_argument(
+        "--fold",
+        type=flag_types.folds,
+        metavar="FOLDS",
+        help="such as 0, or 0,2: export these alone (default: the mean of all)",
+    )
 
 
 def submit(command: argparse.ArgumentParser) -> None:

@@ -21,13 +21,16 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.workspace import atomic, locked
 
 
-def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = False) -> keras.Model:
+def build_model(
+    recipe: Recipe, precision: str = "float32", *, trained: bool = False, portable: bool = False
+) -> keras.Model:
     """Build the recipe's network: grey uint8 images in, probabilities out.
 
     Args:
         recipe: Recipe with encoder, its weights, decoder and size.
         precision: A Keras dtype policy; the sigmoid and all after it are float32 in any.
         trained: Weights will be loaded into it, so the encoder's own are not downloaded.
+        portable: Use Keras' own layers alone, which other programs know.
 
     Returns:
         A model from uint8 images of shape (N, S, S, 1), values 0-255, to float32 probabilities of shape
@@ -58,10 +61,11 @@ def build_model(recipe: Recipe, precision: str = "float32", *, trained: bool = F
         if origin is not None and not origin.by_keras:
             _load_encoder(network, recipe, origin.path)
         name = f"{recipe.architecture}_{recipe.encoder}"
+        fastest = (lambda network: network) if portable else _fastest
         if not recipe.classification_head:
-            return keras.Model(images, _to_probability(_fastest(network)(scaled)), name=name)
+            return keras.Model(images, _to_probability(fastest(network)(scaled)), name=name)
         both = keras.Model(network.input, [network.output, find_encoder(network).output], name=network.name)
-        logits, encoded = _fastest(both)(scaled)
+        logits, encoded = fastest(both)(scaled)
         return keras.Model(
             images,
             {"probability": _to_probability(logits), "classification": _to_classification(encoded)},

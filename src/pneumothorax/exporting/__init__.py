@@ -1,0 +1,1 @@
+"""Trained networks as one file for other programs: ONNX, SavedModel or Keras' own format."""
