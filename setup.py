@@ -49,7 +49,7 @@ setup(
         "gpu": [TENSORFLOW.replace("tensorflow", "tensorflow[and-cuda]")],
         "jax": [JAX],
         "mlflow": ["mlflow>=3.1,<4"],
-        "wandb": ["wandb>=0.20,<1"],
+        "wandb": ["wandb>=0.31,<1"],
         "tensorboard": ["tensorboard"],
         "dicom": ["highdicom>=0.27,<1"],
         "lite": [LITE],

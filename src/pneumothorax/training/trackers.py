@@ -21,6 +21,7 @@ FINISHED, PAUSED, FAILED = "finished", "paused", "failed"  # how a session of tr
 _MLFLOW_STATUS = {FINISHED: "FINISHED", PAUSED: "SCHEDULED", FAILED: "FAILED"}
 # MLflow's own are 7 tries of 120 seconds, with minutes between them.
 _MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+_WANDB_SECONDS = 40.0  # for its server to answer; without a limit it keeps the process
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class WandB:
     """
 
     def __init__(self, course: Course, known: tuple[str, str] | None) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
         self.place = os.environ.get("WANDB_PROJECT", "pneumothorax")
@@ -136,7 +138,15 @@ class WandB:
             dir=os.environ.get("WANDB_DIR", course.folder),
             config={**course.recipe, "environment": dict(course.environment)},
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                disable_git=True,
+                save_code=False,
+                init_timeout=_WANDB_SECONDS,
+                finish_timeout=_WANDB_SECONDS,
+                finish_timeout_raises=True,
+            ),
         )
         self.id: str = self.run.id
 

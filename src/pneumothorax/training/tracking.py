@@ -43,6 +43,7 @@ def check_trackers(names: Sequence[str]) -> None:
                 f"--track {name} without its package", remedy=f"pip install {name}, or leave it out"
             )
     if "wandb" in names and os.environ.get("WANDB_MODE") not in ("offline", "dryrun", "disabled"):
+        os.environ.setdefault("WANDB_SILENT", "true")  # before its import
         import wandb
 
         if not wandb.api.api_key:
