@@ -3,14 +3,16 @@
 import errno
 import json
 import threading
+import time
 from importlib.util import find_spec
 
 import pytest
 
 from pneumothorax import cli
+from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
 from pneumothorax.training import trackers, tracking
-from pneumothorax.training.run import FoldFolder
+from pneumothorax.training.run import FoldFolder, read_history
 from pneumothorax.training.tracking import Tracking, check_trackers, flatten, read_notes
 
 ROWS = [
@@ -300,3 +302,25 @@ def test_wandb_without_a_key_is_one_line_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(type(wandb.api), "api_key", None)
     with pytest.raises(UserError, match="WANDB_MODE=offline"):
         check_trackers(["wandb"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
+def test_each_epoch_of_training_is_tracked_across_sessions_and_a_failure_stops_nothing(
+    discs, tiny, tmp_path, monkeypatch, capsys
+):
+    from pneumothorax.training.callbacks import Clock
+    from pneumothorax.training.fit import fit_fold
+
+    fold, split = FoldFolder(tmp_path / "tiny" / "fold0"), divide(discs.studies, tiny, 0)
+    with monkeypatch.context() as patch, Tracking(["fake"], fold) as tracked:
+        patch.setattr(Clock, "seconds", lambda self: 1e6)  # no second epoch fits before the deadline
+        deadline = time.monotonic() + 3600
+        assert not fit_fold(tiny, discs, split, fold, tracking=tracked, deadline=deadline)
+    failures["epoch 3"] = ConnectionError("down")
+    with Tracking(["fake"], fold) as tracked:
+        assert fit_fold(tiny, discs, split, fold, tracking=tracked)
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "--track" in line]
+    assert len(warnings) == 1
+    assert [row for fake in made for row in fake.rows] == read_history(fold).to_dict("records")[:2]
+    assert made[1].id == made[0].id
