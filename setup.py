@@ -51,6 +51,8 @@ setup(
         "tensorflow": [TENSORFLOW],
         "gpu": [TENSORFLOW.replace("tensorflow", "tensorflow[and-cuda]")],
         "jax": [JAX],
+        "mlflow": ["mlflow>=3.1,<4"],
+        "wandb": ["wandb>=0.31,<1"],
         "tensorboard": ["tensorboard"],
         "onnx": [TENSORFLOW, *ONNX],
         "dicom": ["highdicom>=0.27,<1"],

@@ -4,6 +4,7 @@ import argparse
 import re
 
 from pneumothorax.kaggle import SOURCES
+from pneumothorax.training.trackers import TRACKERS
 from pneumothorax.workspace import is_name
 
 AUTO = "auto"  # batch size that the device chooses
@@ -61,6 +62,16 @@ def devices(text: str) -> list[str]:
     if twice := sorted({word for word in numbers if numbers.count(word) > 1}):
         raise argparse.ArgumentTypeError(f"{text!r}, GPU {twice[0]} twice, expected each once")
     return numbers
+
+
+def trackers(text: str) -> list[str]:
+    """Read the names of trackers, such as 'mlflow' or 'mlflow,wandb'."""
+    names = list(dict.fromkeys(word.strip() for word in text.lower().split(",")))
+    if unknown := [name for name in names if name not in TRACKERS]:
+        raise argparse.ArgumentTypeError(
+            f"{unknown[0]!r}, expected {', '.join(TRACKERS)}, or several by comma"
+        )
+    return names
 
 
 def span(text: str) -> tuple[int, int]:

@@ -639,19 +639,6 @@ def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path,
     assert positive[seen["validation"]].all()
 
 
-def test_tensorboard_is_written_on_demand(discs, tiny, tmp_path):
-    fold = FoldFolder(tmp_path / "fold0")
-    train(replace(tiny, epochs=1), discs, fold, tensorboard=True)
-    assert list((fold.path / "tensorboard").rglob("events.*"))
-
-
-def test_tensorboard_that_is_not_there_is_one_line_before_any_work(discs, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install tensorboard"):
-        train(tiny, discs, FoldFolder(tmp_path / "fold0"), tensorboard=True)
-    assert not (tmp_path / "fold0").exists()
-
-
 def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
     cache: Cache = make_discs(tmp_path / "train", count=60)
     recipe = replace(tiny, split="folds", fold_count=3, epochs=15, learning_rate=0.01)

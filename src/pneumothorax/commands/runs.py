@@ -29,6 +29,7 @@ from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
 from pneumothorax.training.run import check_exists, check_run, common_recipe, find_folds
+from pneumothorax.training.tracking import Tracking, check_trackers
 from pneumothorax.workspace import Workspace
 
 
@@ -36,6 +37,7 @@ from pneumothorax.workspace import Workspace
 def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
     workspace, recipe = Workspace(options.root), chosen_recipe(options)
+    check_trackers(options.track)
     run = workspace.runs / (options.run or recipe.name)
     legs = legs_of(recipe)
     cache, *later = (
@@ -70,27 +72,28 @@ def train(options: Namespace) -> int:
     processes.check_gpus()
     for number, split in splits.items():
         fold = FoldFolder(run / f"fold{number}")
-        finished = fit_fold(
-            recipe,
-            cache,
-            split,
-            fold,
-            later=later,
-            strategy=make_strategy(),
-            xla=options.xla,
-            tensorboard=options.tensorboard,
-            deadline=deadline,
-        )
-        if not finished:
-            print(
-                f"{fold.path}: --max-hours {options.max_hours:g} are over; the same command resumes from here"
+        with Tracking(options.track if hosts.is_first() else [], fold) as tracking:
+            finished = fit_fold(
+                recipe,
+                cache,
+                split,
+                fold,
+                later=later,
+                strategy=make_strategy(),
+                xla=options.xla,
+                tracking=tracking,
+                deadline=deadline,
             )
-            return 0
-        if hosts.is_first():
-            with hosts.alone():
-                score_fold(fold, (later or [cache])[-1], split, last_leg(recipe), options.xla)
-            warn_if_useless([fold])
-            print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
+            if not finished:
+                over = f"--max-hours {options.max_hours:g} are over"
+                print(f"{fold.path}: {over}; the same command resumes from here")
+                return 0
+            if hosts.is_first():
+                with hosts.alone():
+                    score_fold(fold, (later or [cache])[-1], split, last_leg(recipe), options.xla)
+                tracking.finish()
+                warn_if_useless([fold])
+                print(f"{fold.path}: trained; weights {fold.weights.name}, history {fold.history.name}")
     return 0
 
 

@@ -123,5 +123,10 @@ def train(command: argparse.ArgumentParser) -> None:
         "true, or false, for short runs: no step waits minutes for the compiler (default: %(default)s)",
     )
     command.add_argument(
-        "--tensorboard", action="store_true", help="write TensorBoard's logs to the run folder"
+        "--track",
+        type=flag_types.trackers,
+        default=[],
+        metavar="TRACKER,...",
+        help="also log recipe, epochs and scores to mlflow ($MLFLOW_TRACKING_URI), wandb, or tensorboard (in "
+        "the fold's folder); several by comma; one that fails does not stop training",
     )

@@ -6,7 +6,6 @@ Knows nothing of 1024 pixels, thresholds or submissions.
 import time
 from collections.abc import Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 from pneumothorax.data.cache import Cache, digest_studies
@@ -22,6 +21,7 @@ from pneumothorax.training.resume import settle_weights
 from pneumothorax.training.run import claim
 from pneumothorax.training.sessions import record_session
 from pneumothorax.training.state import State, load_state
+from pneumothorax.training.tracking import Tracking
 from pneumothorax.training.warm_start import find_beginning
 from pneumothorax.training.xla import AUTO, check_xla, uses_xla
 
@@ -35,7 +35,7 @@ def fit_fold(
     later: Sequence[Cache] = (),
     strategy: Any = None,
     xla: str = AUTO,
-    tensorboard: bool = False,
+    tracking: Tracking | None = None,
     deadline: float | None = None,
 ) -> bool:
     """Train one fold; resume an earlier try; do nothing if it has finished.
@@ -48,7 +48,7 @@ def fit_fold(
         later: Caches of the same images at the other sizes of the recipe's legs.
         strategy: A `tf.distribute` strategy for several devices.
         xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
-        tensorboard: Whether to write TensorBoard's logs, to ``tensorboard/`` in the folder.
+        tracking: The trackers to log to, or None.
         deadline: Latest end of the last epoch, by `time.monotonic`; None trains to the end.
 
     Returns:
@@ -61,10 +61,6 @@ def fit_fold(
     """
     legs = legs_of(recipe)
     caches = _by_size(legs, [cache, *later])
-    if tensorboard and find_spec("tensorboard") is None:
-        raise UserError(
-            "--tensorboard without TensorBoard", remedy="pip install tensorboard, or leave it out"
-        )
     check_xla(recipe, xla)
     precision = hardware.choose_precision(recipe.precision)
     for part in legs:
@@ -78,6 +74,8 @@ def fit_fold(
         hosts.of_first(partial(settle_weights, fold, state, monitored(recipe), recipe.average_best))
         if not state.finished:
             hosts.of_first(partial(write_history, fold, state.history))
+    tracking = tracking or Tracking((), fold)
+    tracking.begin(state.history if state is not None else [])
     recorded = False
     while state is None or not state.finished:
         leg = find_leg(legs, state)
@@ -95,7 +93,7 @@ def fit_fold(
             precision=precision,
             strategy=strategy,
             xla=xla,
-            tensorboard=tensorboard,
+            log=tracking.log,
             deadline=deadline,
         )
         state = _read_course(fold)

@@ -3,7 +3,7 @@
 import gc
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from pneumothorax.training.history import monitored
 from pneumothorax.training.resume import ExactResume
 from pneumothorax.training.state import State
 from pneumothorax.training.timing import Clock, Progress, TimeLimit
+from pneumothorax.training.trackers import Row
 from pneumothorax.training.warm_start import load_beginning
 from pneumothorax.training.xla import AUTO, announce, uses_xla
 
@@ -84,7 +85,7 @@ def fit_leg(
     precision: str,
     strategy: Any = None,
     xla: str = AUTO,
-    tensorboard: bool = False,
+    log: Callable[[Sequence[Row]], None],
     deadline: float | None = None,
 ) -> None:
     """Train a leg; the fold's state then holds its progress.
@@ -98,7 +99,7 @@ def fit_leg(
         precision: A Keras dtype policy.
         strategy: A `tf.distribute` strategy for several devices.
         xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
-        tensorboard: Whether to write TensorBoard's logs.
+        log: Called with the history after each epoch, once that is saved.
         deadline: Latest end of the last epoch, by `time.monotonic`, or None.
     """
     recipe = leg.recipe
@@ -116,10 +117,7 @@ def fit_leg(
     if begin_with is not None:
         load_beginning(model, begin_with, recipe)
     clock = Clock(feed)
-    resume, callbacks = _callbacks(leg, feed, fold, clock)
-    if tensorboard:
-        logs = fold.path / "tensorboard" / (f"leg{leg.number + 1}" if leg.number else "")
-        callbacks.insert(-1, keras.callbacks.TensorBoard(str(logs), write_graph=False))
+    resume, callbacks = _callbacks(leg, feed, fold, clock, log)
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, leg.longest, clock))
     if uses_xla(recipe, xla):
@@ -143,7 +141,11 @@ def fit_leg(
 
 
 def _callbacks(
-    leg: Leg, feed: TrainingBatches, fold: FoldFolder, clock: Clock
+    leg: Leg,
+    feed: TrainingBatches,
+    fold: FoldFolder,
+    clock: Clock,
+    log: Callable[[Sequence[Row]], None],
 ) -> tuple[ExactResume, list[keras.callbacks.Callback]]:
     """List a leg's callbacks in the order that they need; the exact resume comes last."""
     recipe, monitor = leg.recipe, monitored(leg.recipe)
@@ -160,7 +162,7 @@ def _callbacks(
             )
         )
     resume = ExactResume(
-        fold, clock, watched, monitor, recipe.average_best, ema, leg=leg.number, last=leg.last
+        fold, clock, watched, monitor, recipe.average_best, ema, leg=leg.number, last=leg.last, log=log
     )
     return resume, [
         EpochDraw(feed, hard),

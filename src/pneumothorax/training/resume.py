@@ -5,7 +5,7 @@ The state is copied when an epoch ends and written while the next one trains.
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.history import write_history
 from pneumothorax.training.state import State, load_state, save_state
 from pneumothorax.training.timing import Clock
+from pneumothorax.training.trackers import Row
 from pneumothorax.training.weight_averaging import average_weights, best_epochs
 from pneumothorax.workspace import atomic
 
@@ -77,6 +78,7 @@ class ExactResume(keras.callbacks.Callback):
         ema: The callback that swaps the weights and their moving average, or None.
         leg: The leg of training, counted from 0.
         last: Whether it is the last leg.
+        log: Called with the history after each epoch, once that is saved.
     """
 
     def __init__(
@@ -89,10 +91,12 @@ class ExactResume(keras.callbacks.Callback):
         ema: keras.callbacks.SwapEMAWeights | None = None,
         leg: int = 0,
         last: bool = True,
+        log: Callable[[Sequence[Row]], None] | None = None,
     ) -> None:
         super().__init__()
         self.fold, self.clock, self.watched, self.ema = fold, clock, watched, ema
         self.monitor, self.average, self.leg, self.last = monitor, average, leg, last
+        self.log = log
         self.history: list[dict[str, float]] = []
         self.thread = ThreadPoolExecutor(1, "state")
         self.writing: Future[None] | None = None
@@ -144,6 +148,8 @@ class ExactResume(keras.callbacks.Callback):
         write_history(self.fold, state.history)
         save_state(self.fold, state)
         settle_weights(self.fold, state, self.monitor, self.average)
+        if self.log is not None:
+            self.log(state.history)
 
     def wait(self) -> None:
         """Wait until the state of the last epoch is written.
