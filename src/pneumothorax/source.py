@@ -14,10 +14,10 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 GIT_SECONDS = 10
 SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
-# Parts that no notebook runs, for Kaggle takes no large one: the artificial competition, pushing, and
-# the command for one's own radiographs.
+# Parts that no notebook runs, for Kaggle takes no large one: the artificial competition, pushing,
+# exporting, and the command for one's own radiographs.
 AT_HOME = (
-    *("phantom", "segmentation", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
+    *("phantom", "segmentation", "exporting", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
     *("kaggle/notebooks/dependencies.py", "kaggle/notebooks/embedded_package.py"),
     *("kaggle/notebooks/kernels.py", "kaggle/notebooks/metadata.py", "kaggle/notebooks/needed.py"),
     *("kaggle/notebooks/notebook.py", "kaggle/notebooks/outputs.py", "kaggle/notebooks/preflight.py"),
@@ -25,6 +25,7 @@ AT_HOME = (
         "library.py",
         "commands/kernels.py",
         "commands/segmenting.py",
+        "commands/exporting.py",
         "inference/networks.py",
         "inference/plan.py",
     ),
@@ -36,7 +37,18 @@ LAYERS = (
     *("recipe_fields", "recipe_checks", "recipe", "workspace"),
     *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("phantom", "explore", "segmentation", "library", "flag_types", "parser", "flags", "commands", "cli"),
+    *(
+        "phantom",
+        "explore",
+        "segmentation",
+        "exporting",
+        "library",
+        "flag_types",
+        "parser",
+        "flags",
+        "commands",
+        "cli",
+    ),
 )
 
 

@@ -25,7 +25,7 @@ from pneumothorax.inference.predictions import STEPS
 from pneumothorax.model.unet import build_model, save_weights
 from pneumothorax.recipe import to_json
 
-RECIPE = replace(headed(PLAIN), flip_tta=True)
+RECIPE = replace(headed(PLAIN), flip_tta=True, precision="float32")
 RULE = Rule(threshold=0.4, top_threshold=0.7, min_area=900, classification_threshold=0.2)
 needs_onnx = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("onnx", "onnxruntime", "tf2onnx")),
