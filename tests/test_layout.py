@@ -13,6 +13,10 @@ ELSEWHERE = {
     # Commands and their flags: tests run the command line.
     "commands/data.py": "test_cli.py",
     "commands/exploring.py": "explore/test_page.py",
+    "commands/exporting.py": "exporting/test_export.py",
+    "exporting/card.py": "exporting/test_export.py",
+    "exporting/formats.py": "exporting/test_export.py",
+    "exporting/graph.py": "exporting/test_export.py",
     "commands/kernels.py": "kaggle/notebooks/test_kernels.py",
     "commands/reports.py": "report/test_run_page.py",
     "commands/rules.py": "commands/test_runs.py",
@@ -82,6 +86,7 @@ ELSEWHERE = {
     # Training: tests train, interrupt and resume whole runs.
     "training/callbacks.py": "training/test_fit.py",
     "training/fit_leg.py": "training/test_fit.py",
+    "training/trackers.py": "training/test_tracking.py",
     "training/host_ending.py": "training/test_hosts.py",
     "training/host_place.py": "training/test_hosts.py",
     "training/provenance.py": "training/test_run.py",

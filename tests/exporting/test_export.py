@@ -16,7 +16,7 @@ from tests.inference.echo import PLAIN, build_echo, headed, make_ensemble, make_
 from pneumothorax.cli import main
 from pneumothorax.data.cache import shrink
 from pneumothorax.exporting import export, formats
-from pneumothorax.flags import FORMATS
+from pneumothorax.flags.results import FORMATS
 from pneumothorax.inference.decision import Decision, Rule, write_decision
 from pneumothorax.inference.fold_networks import load_folds
 from pneumothorax.inference.plan import make_plan
@@ -25,7 +25,7 @@ from pneumothorax.inference.predictions import STEPS
 from pneumothorax.model.unet import build_model, save_weights
 from pneumothorax.recipe import to_json
 
-RECIPE = replace(headed(PLAIN), flip_tta=True)
+RECIPE = replace(headed(PLAIN), flip_tta=True, precision="float32")
 RULE = Rule(threshold=0.4, top_threshold=0.7, min_area=900, classification_threshold=0.2)
 needs_onnx = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("onnx", "onnxruntime", "tf2onnx")),

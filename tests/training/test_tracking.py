@@ -12,7 +12,8 @@ from pneumothorax import cli
 from pneumothorax.data.folds import divide
 from pneumothorax.errors import UserError
 from pneumothorax.training import trackers, tracking
-from pneumothorax.training.run import FoldFolder, read_history
+from pneumothorax.training.fold_folder import FoldFolder
+from pneumothorax.training.history import read_history
 from pneumothorax.training.tracking import Tracking, check_trackers, flatten, read_notes
 
 ROWS = [
@@ -309,8 +310,8 @@ def test_wandb_without_a_key_is_one_line_before_any_work(tmp_path, monkeypatch):
 def test_each_epoch_of_training_is_tracked_across_sessions_and_a_failure_stops_nothing(
     discs, tiny, tmp_path, monkeypatch, capsys
 ):
-    from pneumothorax.training.callbacks import Clock
     from pneumothorax.training.fit import fit_fold
+    from pneumothorax.training.timing import Clock
 
     fold, split = FoldFolder(tmp_path / "tiny" / "fold0"), divide(discs.studies, tiny, 0)
     with monkeypatch.context() as patch, Tracking(["fake"], fold) as tracked:

@@ -220,5 +220,5 @@ def test_a_notebook_whose_package_arrived_damaged_ends_at_once(start):
         content.replace(b'"class UserError(Exception):', b'"class UserError(OSError):')
     )
     assert ended.returncode != 0
-    assert f"and not {session.stated}: they were changed or damaged; take the notebook anew" in ended.stderr
+    assert f"and not {session.stated}: they were changed or damaged; take the notebook again" in ended.stderr
     assert "TensorFlow" not in printed
