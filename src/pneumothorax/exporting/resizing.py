@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+import pneumothorax.model.devices  # noqa: F401  # pins Keras' settings
+
 Tensor = Any
 
 

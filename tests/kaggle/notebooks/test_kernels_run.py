@@ -216,9 +216,9 @@ def test_without_a_gpu_training_fails_at_once(start, competition):
 def test_a_notebook_whose_package_arrived_damaged_ends_at_once(start):
     session = start("damaged", "new")
     content = notebook.build(KERNELS / "train" / "train.py")
-    ended, printed = session.execute(
-        content.replace(b'"class UserError(Exception):', b'"class UserError(OSError):')
-    )
+    whole, damaged = b"\\nclass UserError(Exception):", b"\\nclass UserError(OSError):"
+    assert content.count(whole) == 1
+    ended, printed = session.execute(content.replace(whole, damaged))
     assert ended.returncode != 0
     assert f"and not {session.stated}: they were changed or damaged; take the notebook again" in ended.stderr
     assert "TensorFlow" not in printed

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+import pneumothorax.model.devices  # noqa: F401  # pins Keras' settings
+
 DENSENETS = ("densenet121", "densenet169", "densenet201")
 
 

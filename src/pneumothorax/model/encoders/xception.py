@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+import pneumothorax.model.devices  # noqa: F401  # pins Keras' settings
+
 STEM = ("block1_conv1", "block1_conv2")
 # The last feature map of each resolution: 1/16, 1/8, 1/4, 1/2 of the input's side.
 SKIPS = ("block13_sepconv2_bn", "block4_sepconv2_bn", "block3_sepconv2_bn", "block2_sepconv2_bn")
