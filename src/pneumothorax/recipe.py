@@ -74,11 +74,11 @@ class Recipe:
     )
     geometry_share: float = option(
         1.0,
-        "share of images that rotation, shift, zoom and elastic change, drawn anew for each",
+        "share of images that rotation, shift, zoom and elastic change, drawn again for each",
         within=SHARE,
     )
     tone_share: float = option(
-        1.0, "share of images that brightness, contrast and gamma change, drawn anew for each", within=SHARE
+        1.0, "share of images that brightness, contrast and gamma change, drawn again for each", within=SHARE
     )
 
     # The network
@@ -191,7 +191,7 @@ class Recipe:
     deterministic: str = option(
         "auto",
         "bit-equal results of equal runs on one machine; 'auto': on CPUs, where they cost nothing, not on "
-        "GPUs, which then compute by XLA; 'true': there too, several times slower",
+        "GPUs, which then compute by XLA; 'true': there too, without XLA",
         ("auto", "true", "false"),
     )
 

@@ -695,7 +695,7 @@ def test_a_damaged_cache_is_told_of_and_prepared_anew(few, tmp_path, capsys, nam
     told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert len(told) == 1
     assert str(folder) in told[0]
-    assert told[0].endswith("; its images are prepared anew")
+    assert told[0].endswith("; its images are prepared again")
 
 
 def test_arrays_of_another_size_than_the_cache_says_are_prepared_anew(few, tmp_path, capsys):

@@ -214,7 +214,7 @@ def quota(options: Namespace) -> int:
         else:
             print(f"{name}: {left:.1f} of {allowed:.1f} hours left this week")
     if quota.refresh:
-        print(f"anew at {quota.refresh}")
+        print(f"renewed at {quota.refresh}")
     return 0
 
 

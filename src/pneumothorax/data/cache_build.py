@@ -73,7 +73,7 @@ def find_current(
         if cache.images.shape[1] != size or cache.studies["ImageId"].tolist() != kept["ImageId"].tolist():
             raise UserError(f"{folder} holds other images than its cache.json says")
     except UserError as error:
-        warn(f"{error.found}; its images are prepared anew")
+        warn(f"{error.found}; its images are prepared again")
         return None
     if cache.studies["path"].tolist() != kept["path"].tolist():
         cache.studies["path"] = kept["path"].tolist()
@@ -93,7 +93,7 @@ def reserve(build: Path, count: int, size: int, interpolation: str) -> None:
             if same and all(map_array(build / name).shape == (count, size, size) for name in ARRAYS):
                 return
         except UserError as error:
-            warn(f"{error.found}; its images are prepared anew")
+            warn(f"{error.found}; its images are prepared again")
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     try:
@@ -129,7 +129,7 @@ def finish(
     if not good:
         raise UserError(f"none of {len(table)} images could be read", "at least one good image")
     if len(good) < len(table):
-        (build / MARK).unlink()  # if killed from here on, begin anew: array row i is study i no more
+        (build / MARK).unlink()  # if killed from here on, begin again: array row i is no longer study i
         for name in ARRAYS:
             keep_rows(build / name, good)
     known = pd.DataFrame([records[row] for row in good])

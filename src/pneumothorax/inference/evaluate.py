@@ -119,9 +119,9 @@ def measure(
     with tqdm(total=number, desc="evaluate", unit="image", disable=None) as bar:
         for part in parts:
             images = zip(part.probabilities, true_codes(part), image_probabilities(part, rule), strict=True)
-            for probability, (code, shape), told in images:
+            for probability, (code, shape), image_score in images:
                 mask = None if code == rle.EMPTY else rle.decode(code, shape)
-                found = decide(probability, rule, image_probability=told)
+                found = decide(probability, rule, image_probability=image_score)
                 # Interpolation stays between its neighbours. The map lives until the next, as freeing 4 MB
                 # takes as long as counting.
                 is_counted = probability.max(initial=0) > thresholds[0] * STEPS

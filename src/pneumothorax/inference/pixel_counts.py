@@ -30,8 +30,8 @@ class Counts:
         area: int64 array of shape (N, T): pixels above each threshold.
         overlap: int64 array of shape (N, T): those of them inside the true mask.
         truth: int64 array of shape (N,): pixels of the true mask.
-        image_probability: float64 array of shape (N,), the probability of a pneumothorax; None where it is
-        not told.
+        image_probability: float64 array of shape (N,), the image-level probability; None without a
+        classification head.
     """
 
     area: Integers
@@ -123,8 +123,8 @@ def measure_masks(predictions: Predictions, rule: Rule) -> tuple[Integers, Integ
         Pixels in both masks, in the true mask and in the predicted mask, each int64 of shape (N,).
     """
     each = []
-    told = image_probabilities(predictions, rule)
-    images = zip(predictions.probabilities, true_codes(predictions), told, strict=True)
+    scores = image_probabilities(predictions, rule)
+    images = zip(predictions.probabilities, true_codes(predictions), scores, strict=True)
     for probability, code, image_probability in tqdm(
         images, "decide", len(predictions.studies), unit="image", disable=None
     ):

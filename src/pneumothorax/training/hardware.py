@@ -62,7 +62,7 @@ def begin(recipe: Recipe, xla: str = AUTO) -> None:
 
         tf.config.experimental.enable_op_determinism()
         if gpus:
-            warn("--deterministic true: without XLA a training step takes several times as long on a GPU")
+            warn("--deterministic true: the GPU computes without XLA")
 
 
 def make_strategy(devices: list[str] | None = None) -> Any:

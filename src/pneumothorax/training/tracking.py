@@ -125,7 +125,9 @@ class _Follower:
         if not self.silent:
             self.silent = True
             rest = "the next `train` of this fold with the flag adds what is missing"
-            warn(f"--track {self.name}, {self.fold.path.name}: {reason}; goes on without it, {rest}")
+            warn(
+                f"--track {self.name}, {self.fold.path.name}: {reason}; training continues without it, {rest}"
+            )
 
     def _follow(self) -> None:
         try:

@@ -93,7 +93,7 @@ function outline(name, mask) {
   for (const one of [outlines[name], outlines[`${name}Halo`]]) one.setAttribute("d", path);
 }
 
-/** Take away what was told and drawn of another case, or of another run. */
+/** Clear the text and drawing of another case, or of another run. */
 function wipe() {
   outline("truth", open.content.truth);
   outline("prediction", null);
