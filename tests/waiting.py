@@ -12,3 +12,8 @@ def wait_until(there: Callable[[], object], pause_seconds: float = 0.02) -> None
     while not there():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(pause_seconds)
+
+
+def hang(*_: object) -> None:
+    """Stand for work that takes long."""
+    time.sleep(HANG_SECONDS)

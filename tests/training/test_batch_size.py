@@ -1,11 +1,17 @@
 """--batch-size auto: what the trial finds on each kind of device, and that a resume keeps it."""
 
+import contextlib
+import signal
+import threading
+import time
 from dataclasses import replace
+from multiprocessing import active_children
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tests.waiting import HANG_SECONDS, hang, wait_until
 
 from pneumothorax.cli import build_parser, main
 from pneumothorax.commands import runs
@@ -18,6 +24,8 @@ from pneumothorax.training import batch_size, fit
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.state import load_state
+
+pytestmark = pytest.mark.slow
 
 GB = 2**30
 NEEDED = memory.Memory(weights=GB, copies=2 * GB, image=GB // 4, image_unfused=GB // 2)
@@ -163,7 +171,6 @@ def test_another_error_of_the_trial_is_not_taken_for_a_full_memory(tmp_path, tin
         find_batch_size(tiny, tmp_path, 100)
 
 
-@pytest.mark.slow
 def test_the_trial_is_a_process_of_its_own(tmp_path, tiny):
     real = replace(tiny, encoder="resnet18", decoder_filters=(8, 8, 8, 8, 8), batch_size=4)
     found, line = find_batch_size(real, tmp_path, 100)
@@ -172,6 +179,30 @@ def test_the_trial_is_a_process_of_its_own(tmp_path, tiny):
     with pytest.raises(UserError, match="encoder"):
         find_batch_size(replace(real, encoder="nothing"), tmp_path, 100)
     assert np.isfinite(found)
+
+
+def test_ctrl_c_ends_the_trial_too(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(batch_size, "_try_out", hang)
+
+    begun = threading.Event()
+
+    @contextlib.contextmanager
+    def before_the_trial_begins():
+        yield
+        begun.set()
+
+    monkeypatch.setattr(batch_size, "hidden_main", before_the_trial_begins)
+
+    def interrupt():
+        assert begun.wait(HANG_SECONDS)
+        wait_until(active_children)
+        time.sleep(0.1)  # so that the trial is waited for
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        find_batch_size(tiny, tmp_path, 100)
+    assert not active_children()
 
 
 # The command line

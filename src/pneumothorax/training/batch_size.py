@@ -9,8 +9,10 @@ import signal
 import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
+from pneumothorax import interrupts
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
 from pneumothorax.recipe import Recipe
@@ -38,9 +40,14 @@ def find_batch_size(recipe: Recipe, run: Path, images: int, xla: str = "auto") -
     by_number = "name a number, such as --batch-size 8"
     with open_pool(1, "spawn", _start, remedy=by_number) as pool:
         try:
-            with hidden_main():
+            with interrupts.checked_loop(), hidden_main():
                 trial = pool.submit(_try_out, recipe, min(MOST, images), xla)
+            interrupts.check()
             found, reason = trial.result()
+        except KeyboardInterrupt:  # the pool would wait for the trial, which knows nothing of it
+            for process in active_children():
+                process.terminate()
+            raise
         except BrokenProcessPool:
             raise UserError(
                 "the trial for --batch-size auto was killed, as it is where the machine's memory is full",
