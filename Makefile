@@ -108,8 +108,9 @@ kernels-deps: install ## upload what notebooks need without internet
 quota: install ## tell how many GPU and TPU hours are left this week
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-# Two processes on two cores, eight at most: each takes up to 4 GB.
-PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+# The tests start the package a hundred times: Python keeps it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: install ## run all tests
 	$(PYTEST) $(ARGS)
@@ -126,7 +127,7 @@ matrix: ## run the fast tests on other Pythons, with the newest packages: PYTHON
 		$$python -m venv "$$folder" && \
 		"$$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade --editable '.[dev]' && \
 		"$$folder/bin/python" -m pip list --disable-pip-version-check | grep -iE '^(numpy|pandas|opencv|keras|tensorflow|jax|kaggle)' && \
-		"$$folder/bin/python" -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal -m "not slow" $(ARGS) || exit 1; \
+		"$$folder/bin/python" -m pytest --numprocesses auto --dist worksteal -m "not slow" $(ARGS) || exit 1; \
 	done
 
 lint: install ## check format, style, types and architecture

@@ -41,6 +41,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes test side by side: three on two cores, as many wait for another program.
+
+    Eight at most: each takes up to 4 GB.
+    """
+    return min(8, 3 * len(os.sched_getaffinity(0)) // 2)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
     """Say in the last line what was not tested for want of a browser."""

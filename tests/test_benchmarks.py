@@ -72,6 +72,7 @@ def cells_of(table):
     return {row[0]: row[1:] for row in rows}
 
 
+@pytest.mark.slow
 def test_the_table_holds_what_each_trained_row_reached_on_the_same_images(made, commands, capsys):
     page = made / "page.md"
     page.write_text(f"before\n{real.MARK}\nreplaced\n{real.MARK}\nafter\n")
@@ -122,6 +123,7 @@ def test_the_best_cut_is_the_one_that_gives_positives_the_highest_dice(made):
     assert means[result.cut] == max(means.values())
 
 
+@pytest.mark.slow
 def test_images_seen_follow_the_sliding_positive_rate(tmp_path):
     fold = finish(tmp_path, "slides", recipe=RECIPES["strong"])
     result = real.measure(Trial("slides", "", "strong"), real.FoldFolder(fold))
@@ -199,6 +201,7 @@ def test_rows_on_other_labels_are_not_compared(made):
         real.check_alike(results)
 
 
+@pytest.mark.slow
 def test_images_that_are_gone_cost_the_sheet_and_not_the_table(commands, capsys, tmp_path):
     finish(tmp_path, "near")
     (tmp_path / "labels.csv").write_text("ImageId,EncodedPixels\n100-0,-1\n")

@@ -153,6 +153,7 @@ def test_help_and_mistakes_wait_for_no_library(words):
     assert result.returncode in (0, 2)
 
 
+@pytest.mark.slow
 def test_commands_that_train_nothing_import_no_network_library(root):
     script = (
         "import sys; from pneumothorax.cli import main\n"
@@ -271,6 +272,7 @@ def example(part):
     return str(value), value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["prepare", "train"])
 @pytest.mark.parametrize(
     "part", [part for part in fields(Recipe) if part.name != "name"], ids=lambda part: part.name
@@ -707,6 +709,7 @@ sys.exit(main(["figures"]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("named", "used"),
     [

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.waiting import HANG_SECONDS
 
+pytestmark = pytest.mark.slow
+
 ROWS = "ImageId,EncodedPixels\na,5 2\n"
 
 

@@ -73,6 +73,7 @@ def catch_all():
         interrupt()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callback", [collect, call_from_c])
 @pytest.mark.parametrize("asks", [True, False])
 def test_a_callback_cannot_swallow_it(callback, asks, capsys):
@@ -85,6 +86,7 @@ def test_a_callback_cannot_swallow_it(callback, asks, capsys):
     assert "ignored" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callback", [collect, call_from_c, catch_all])
 def test_swallowed_or_not_the_next_check_and_the_next_loop_raise_it(callback, monkeypatch):
     for ask in (interrupts.check, interrupts.checked_loop().__enter__):
@@ -197,6 +199,7 @@ sys.exit(cli.main(["validate", "x.csv"]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checked", "asks"])
 def test_no_ctrl_c_at_any_moment_is_lost(kind):
     generator = random.Random(kind)
@@ -230,6 +233,7 @@ cli.main(["validate", "x.csv"])
 """
 
 
+@pytest.mark.slow
 def test_the_second_one_ends_a_command_that_is_deep_in_a_library():
     process = subprocess.Popen(
         [sys.executable, "-c", DEEP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.training.conftest import put_small_network
 
 import pneumothorax as ptx
 from pneumothorax.errors import UserError
@@ -27,6 +28,11 @@ def make_images(count, size=100):
         place = np.s_[row, 20 + row : 50 + row, 30:60]
         images[place], masks[place] = 230, True
     return images, masks
+
+
+@pytest.fixture
+def small_network(monkeypatch):
+    put_small_network(monkeypatch)
 
 
 @pytest.fixture
@@ -70,6 +76,7 @@ def test_dice_is_the_competitions():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_arrays_become_a_run_that_predicts_and_segments(recipe, tmp_path):
     images, masks = make_images(12)
     patients = [f"p{row // 2}" for row in range(12)]
@@ -122,6 +129,7 @@ def test_a_run_that_is_not_there_is_one_line_before_the_first_image_is_asked_for
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_network")
 def test_the_example_of_the_readme_runs(recipe, tmp_path, monkeypatch, capsys):
     images, masks = make_images(12)
     monkeypatch.chdir(tmp_path)

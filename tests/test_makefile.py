@@ -78,6 +78,7 @@ def test_variables_become_the_commands_arguments(called):
         assert called(target, "KERNEL=submit") == [target, "submit"]
 
 
+@pytest.mark.slow
 def test_the_run_of_a_recipe_file_has_the_name_that_the_file_says(called, tmp_path):
     path = tmp_path / "my recipe.json"
     for content, name in (("{}", "my recipe"), ('{"name": "$(HOME) `id` \'x"}', "$(HOME) `id` 'x")):

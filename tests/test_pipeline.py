@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tests.training.conftest import put_small_network
 
 from pneumothorax.cli import main
 from pneumothorax.inference.predictions import read_predictions
@@ -17,6 +18,12 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo")
     assert main(["demo", "--root", str(root), "--train", "40", "--test", "9"]) == 0
     return root
+
+
+@pytest.fixture
+def small_network(monkeypatch):
+    """Train a few layers, where the files are tested and not the network."""
+    put_small_network(monkeypatch)
 
 
 def test_the_demo_leaves_a_valid_submission_of_every_test_image(root, capsys):
@@ -54,8 +61,7 @@ def test_a_folder_of_images_is_predicted_as_the_test_set_is(root):
     np.testing.assert_array_equal(found.probabilities, test.probabilities)
 
 
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
+@pytest.mark.usefixtures("small_network")
 def test_folds_are_averaged_by_image(root):
     flags = ["--root", str(root), "--recipe", "smoke", "--run", "pair", "--epochs", "1", "--fold-count", "2"]
     assert main(["train", *flags, "--fold", "0-1"]) == 0
@@ -82,6 +88,7 @@ def test_another_recipe_under_the_same_name_is_refused(root, capsys):
 SMALL = ("--size=64", "--encoder=resnet18", "--encoder-weights=none", "--decoder-filters=16,16,8,8,8")
 
 
+@pytest.mark.usefixtures("small_network")
 def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys):
     def run(*words):
         assert main([*words, "--root", str(root)]) == 0
@@ -102,8 +109,7 @@ def test_the_strong_recipe_goes_from_all_its_folds_to_a_submission(root, capsys)
     assert len(pd.read_csv(csv)) == 9
 
 
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the .tf.config:UserWarning")
+@pytest.mark.usefixtures("small_network")
 def test_a_run_goes_on_at_a_larger_size_and_joins_an_ensemble(root, capsys):
     flags = [
         "--root",

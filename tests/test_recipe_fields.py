@@ -114,6 +114,7 @@ def test_text_without_fields_of_ours_is_one_line(text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
 def test_any_json_for_a_field_is_taken_or_refused(value):
     for part in fields(Example):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 from tests import conftest
 from tests.chromium import MISSING
 
@@ -33,3 +34,9 @@ def test_what_is_thorough_runs_on_demand():
 
     assert chosen(False) == ["slow"]
     assert chosen(True) == ["thorough", "slow"]
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 3), (4, 6), (64, 8)])
+def test_more_processes_than_cores_test_side_by_side_up_to_eight(cores, processes, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    assert conftest.pytest_xdist_auto_num_workers() == processes

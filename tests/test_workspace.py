@@ -246,6 +246,7 @@ with replace_folder(Path(sys.argv[1])) as build:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [None, "old"])
 def test_a_kill_at_any_step_loses_no_folder_and_the_next_call_ends_well(tmp_path, old):
     states = []

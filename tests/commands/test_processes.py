@@ -85,6 +85,7 @@ def train(root, *words):
 # Which processes are started
 
 
+@pytest.mark.slow
 def test_two_gpus_train_folds_in_processes_that_see_one_each(monkeypatch, root, tmp_path, show, capsys):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
     assert train(root) == 0
@@ -104,6 +105,7 @@ def test_each_process_gets_the_choice_of_xla(monkeypatch, root, tmp_path, show, 
     assert shown == ["fold0 | GPU-aaaa-1 false", "fold1 | GPU-bbbb-2 false"]
 
 
+@pytest.mark.slow
 def test_more_folds_than_gpus_wait_for_one_of_them(monkeypatch, root, tmp_path, show, capsys):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO, P100)
     assert train(root, "--fold-count=4", "--devices=0,2") == 0
@@ -127,6 +129,7 @@ def test_a_process_that_holds_gpus_goes_on_with_them(monkeypatch, root, tmp_path
     assert processes.find_processes(options, 2) == []
 
 
+@pytest.mark.slow
 def test_a_fresh_process_sees_the_named_gpu_alone(root, tmp_path, monkeypatch):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
     script = (
@@ -310,6 +313,14 @@ def test_folds_side_by_side_are_those_of_one_after_the_other(small, root, monkey
     parts, whole = (read_predictions(root / devices) for devices in ("cpu,cpu", "cpu"))
     np.testing.assert_array_equal(parts.probabilities, whole.probabilities)
     pd.testing.assert_frame_equal(parts.studies, whole.studies)
+    # Predictions of before stay whole where a process fails.
+    test = root / "runs/two/predictions/test"
+    (root / "cpu").rename(test)
+    weights = root / "runs/two/fold0/best.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    small("predict", "two", "--devices=cpu,cpu", code=2)
+    np.testing.assert_array_equal(np.load(test / "probabilities.npy"), parts.probabilities)
+    assert [path.name for path in test.parent.iterdir()] == ["test"]
 
 
 @pytest.mark.slow
@@ -323,17 +334,6 @@ def test_a_fold_that_fails_leaves_the_other_and_is_named(small, root):
     assert err.splitlines()[-1].startswith("pneumothorax: error: fold0, on CPU core")
     assert "state.npz is no state of training" in err.splitlines()[-1]
     assert load_state(FoldFolder(root / "runs/smoke/fold1")).finished
-    # Predictions of before stay whole where a process fails.
-    (fold / "state.npz").unlink()
-    small("train", *RECIPE, "--devices=cpu,cpu")
-    small("predict", "smoke", "--devices=cpu,cpu")
-    test = root / "runs/smoke/predictions/test"
-    before = (test / "probabilities.npy").read_bytes()
-    weights = fold / "best.weights.h5"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    small("predict", "smoke", "--devices=cpu,cpu", code=2)
-    assert (test / "probabilities.npy").read_bytes() == before
-    assert [path.name for path in test.parent.iterdir()] == ["test"]
 
 
 @pytest.mark.slow

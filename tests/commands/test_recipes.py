@@ -45,6 +45,7 @@ def run(root, *words):
     return main(["augmentations", "--root", str(root), *words])
 
 
+@pytest.mark.slow
 def test_the_sheet_is_a_picture_below_figures(capsys, root):
     assert run(root, "--recipe", "smoke", "--count", "2") == 0
     path = root / "figures" / "augmentations-smoke.png"

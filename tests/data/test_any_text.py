@@ -69,6 +69,7 @@ def some_text(rng: random.Random) -> str:
     return "".join(parts)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(TEXTS)
 @example("5\xa02")

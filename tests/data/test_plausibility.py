@@ -41,6 +41,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_chests_of_any_size_pass(chests):
     for chest in chests:
         assert looks_like_chest(chest)

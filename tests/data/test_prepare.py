@@ -137,6 +137,7 @@ def test_images_need_not_be_square_without_a_mask(tmp_path):
     assert cache.studies[["height", "width"]].to_numpy().tolist() == [[90, 300]]
 
 
+@pytest.mark.slow
 def test_one_and_two_workers_give_equal_bytes(table, tmp_path):
     run(table, tmp_path / "one", workers=1)
     run(table, tmp_path / "two", workers=2)
@@ -441,6 +442,7 @@ def members(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_run_resumes_without_doing_anything_twice(table, tmp_path, stopped, monkeypatch, workers):
     process = stopped(workers)
@@ -466,6 +468,7 @@ def test_killed_run_resumes_without_doing_anything_twice(table, tmp_path, stoppe
     assert not build.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_workers_end_with_a_killed_parent(stopped):
     process = stopped(2)
@@ -475,6 +478,7 @@ def test_workers_end_with_a_killed_parent(stopped):
     wait_until(lambda: not members(process.pid))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_interrupt_ends_quickly_with_one_traceback_at_most(table, tmp_path, stopped, workers):
     process = stopped(workers)
@@ -674,6 +678,7 @@ TABLE_DAMAGES = [
 MARK_DAMAGES = [put(data) for data in (b"", b'{"fing', b"{}", b"[]", b"null", b"\xff\xfe")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
@@ -706,6 +711,7 @@ def test_arrays_of_another_size_than_the_cache_says_are_prepared_anew(few, tmp_p
     assert "holds other images than its cache.json says" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
@@ -787,6 +793,7 @@ def test_a_cache_of_too_few_rows_is_not_opened(few, tmp_path):
         open_cache(tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_ask_for_its_name_prepares_once(few, tmp_path):
     """Python runs the script again in each worker, which would wait for the lock of the first for ever."""
     few.to_pickle(tmp_path / "few.pickle")

@@ -62,6 +62,7 @@ def test_an_archive_that_unpacks_to_any_length_is_refused(tmp_path, monkeypatch)
             read(tmp_path / "one", gzip.compress(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "packed", [gzip.compress(CONTENT), zipped({"out.csv": CONTENT})], ids=["gzip", "zip"]
 )

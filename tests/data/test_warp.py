@@ -20,6 +20,7 @@ def places(recipe, size, margin=0, count=60):
     return *((part * whole)[:, inner, inner] for part in found[:2]), x[inner, inner], y[inner, inner]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256])
 @pytest.mark.parametrize("elastic", [0.01, 0.03])
 def test_elastic_is_the_root_mean_square_length_of_a_displacement_at_every_size(size, elastic):

@@ -207,6 +207,7 @@ def test_a_patient_in_two_folds_is_told(tmp_path):
     assert figure.axes[0].get_title() == "1 patient in more than one fold"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [1, 10])
 def test_any_number_of_folds_is_a_picture(tmp_path, folds):
     figure = charts.draw_folds(make_studies([f"p{row}" for row in range(20)]), np.arange(20) % folds)

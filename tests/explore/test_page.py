@@ -35,6 +35,7 @@ def page(root):
     return root / "figures" / "explore.html"
 
 
+@pytest.mark.slow
 def test_counts_folds_and_missing_things_are_told(root, page):
     text = page.read_text()
     counts = find_studies(root / "data" / "raw").counts
@@ -71,11 +72,13 @@ def test_the_page_fits_a_phone_in_light_and_dark(browser, page, dark):
     assert browser.execute_script("return document.querySelectorAll('img:not([alt])').length") == 0
 
 
+@pytest.mark.slow
 def test_the_same_command_again_decodes_nothing(root, monkeypatch):
     monkeypatch.setattr("pneumothorax.data.dicom.read_radiograph", None)
     assert explore(root)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "old", "new"),
     [("cache.json", "note of a cache", "{", "["), ("studies.csv", "table of studies", "area", "are")],
@@ -115,6 +118,7 @@ def make_images(root, names, rows=""):
     (folder / "train-rle.csv").write_text("ImageId,EncodedPixels\n" + lines + rows)
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text(tmp_path, browser):
     make_images(tmp_path, [f"{HOSTILE}{at}" for at in range(3)])
     code, page = explore(tmp_path, "--fold-count", "2")
@@ -124,6 +128,7 @@ def test_hostile_names_are_text(tmp_path, browser):
     assert HOSTILE in browser.find_element(By.ID, "samples").text
 
 
+@pytest.mark.slow
 def test_hostile_tags_are_text_or_absent(competition, tmp_path, browser):
     raw = tmp_path / "data" / "raw"
     shutil.copytree(competition / "raw", raw)
@@ -143,6 +148,7 @@ def test_hostile_tags_are_text_or_absent(competition, tmp_path, browser):
     assert "<B>$_$" in browser.find_element(By.CSS_SELECTOR, "#groups svg").text
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_read_are_counted(tmp_path):
     make_images(tmp_path, ["one", "two", "broken"])
     (tmp_path / "data" / "raw" / "broken.png").write_bytes(b"no picture")

@@ -1,5 +1,7 @@
 """Exported files: opened by their own libraries, they compute the run's probabilities and carry its rule."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -59,7 +61,7 @@ def genuine(tmp_path_factory):
     root = tmp_path_factory.mktemp("genuine")
     for number in range(2):
         keras.utils.set_random_seed(number)
-        recipe = replace(RECIPE, encoder="efficientnetlite0", decoder_filters=(8, 8, 8, 8, 8))
+        recipe = replace(RECIPE, encoder="mobilenet", decoder_filters=(8, 8, 8, 8, 8))
         fold = root / "runs" / "two" / f"fold{number}"
         fold.mkdir(parents=True)
         save_weights(build_model(recipe, trained=True), fold / "best.weights.h5")
@@ -70,6 +72,22 @@ def genuine(tmp_path_factory):
 
 def run_export(root, out, *words, run="two"):
     return main(["export", run, "--root", str(root), "--out", str(out), *words])
+
+
+@pytest.fixture(scope="module")
+def exported(genuine, tmp_path_factory):
+    """Export that run in a format, once; returns the file and what the command printed."""
+    done = {}
+
+    def find(name):
+        if name not in done:
+            out = tmp_path_factory.mktemp("exported") / OUT[name]
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                assert run_export(genuine, out, "--format", name) == 0
+            done[name] = out, printed.getvalue()
+        return done[name]
+
+    return find
 
 
 def make_images(*shapes):
@@ -84,10 +102,9 @@ def make_images(*shapes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("onnx", marks=needs_onnx), "saved_model", "keras"])
-def test_a_file_computes_the_mean_of_folds_and_mirror_images(genuine, tmp_path, capsys, name):
-    out = tmp_path / OUT[name]
-    assert run_export(genuine, out, "--format", name) == 0
-    assert "fold0, fold1 and the mirror images; differs from Keras by" in capsys.readouterr().out
+def test_a_file_computes_the_mean_of_folds_and_mirror_images(genuine, exported, name):
+    out, printed = exported(name)
+    assert "fold0, fold1 and the mirror images; differs from Keras by" in printed
     plan, run = make_plan(genuine / "runs" / "two"), formats.FORMATS[name].open(out)
     shapes = [(32, 32), (32, 32)] if name == "keras" else [(32, 32), (64, 64), (128, 96)]
     networks = load_folds(plan.folds)
@@ -103,9 +120,8 @@ def test_a_file_computes_the_mean_of_folds_and_mirror_images(genuine, tmp_path, 
 
 @pytest.mark.slow
 @needs_onnx
-def test_an_onnx_file_carries_rule_recipe_and_card_and_needs_no_keras(genuine, tmp_path):
-    out = tmp_path / "two.onnx"
-    assert run_export(genuine, out) == 0
+def test_an_onnx_file_carries_rule_recipe_and_card_and_needs_no_keras(exported):
+    out, _ = exported("onnx")
     code = (
         "import sys, json, numpy, onnxruntime\n"
         f"session = onnxruntime.InferenceSession({str(out)!r})\n"
@@ -119,7 +135,7 @@ def test_an_onnx_file_carries_rule_recipe_and_card_and_needs_no_keras(genuine, t
     assert shapes[0] == ["batch", "height", "width", 1]
     assert found == [3, 32, 32, 1]
     assert Rule(**json.loads(metadata["rule"])) == RULE
-    assert json.loads(metadata["recipe"])["encoder"] == "efficientnetlite0"
+    assert json.loads(metadata["recipe"])["encoder"] == "mobilenet"
     assert {"keras", "tensorflow", "onnx"} <= set(json.loads(metadata["versions"]))
     assert "no diagnosis" in metadata["card"]
 

@@ -130,6 +130,7 @@ def decisions(draw):
     return Decision(rule, images=draw(st.integers(0, 10**5)), **evidence)
 
 
+@pytest.mark.slow
 @given(decisions())
 @settings(max_examples=20, deadline=None)
 def test_a_decision_survives_its_file(tmp_path_factory, decision):

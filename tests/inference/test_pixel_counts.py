@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.inference.maps import SHAPE, brute_force, make_predictions, predictions_of, rule_of
@@ -20,6 +21,7 @@ def score_candidate(part, counts, candidate):
     return apply(counts, candidate, find_components([part], float(THRESHOLDS[candidate.threshold]), kept))
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([32, 64, 96, 224]), data=st.data())
 def test_counts_score_any_rule_as_its_masks_would(seed, size, data):

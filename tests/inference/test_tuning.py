@@ -83,6 +83,7 @@ def test_tune_leaves_out_small_components_where_it_pays():
     assert found.fitted == 1.0
 
 
+@pytest.mark.slow
 def test_no_image_judges_a_rule_that_it_has_chosen(parts):
     counts = [count(part) for part in parts]
     expected, drawn = [], []

@@ -16,6 +16,8 @@ from pneumothorax.errors import UserError
 from pneumothorax.kaggle.client.connection import Connection
 from pneumothorax.kaggle.errors import RULES, Fault, LostError, RefusedError, explain, read_fault
 
+pytestmark = pytest.mark.slow
+
 FLAT_429 = {"code": 429, "message": "Too many requests"}
 PAGE = {"status": 200, "body": "<html><h1>Log in</h1></html>", "content_type": "text/html; charset=utf-8"}
 

@@ -12,6 +12,8 @@ from tests.kaggle.standin import RULES, STORAGE, TOKEN, USER, Kernel, Outcome, S
 from tests.kaggle.standin_kit import Program, Result, assert_no_leak
 from tests.waiting import HANG_SECONDS, wait_until
 
+pytestmark = pytest.mark.slow
+
 MEBI = 1 << 20
 KERNEL = f"{USER}/phantom-train"
 

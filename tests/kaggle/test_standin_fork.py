@@ -9,6 +9,8 @@ from tests.kaggle.standin import StandIn
 from tests.kaggle.standin_kit import Program
 from tests.waiting import HANG_SECONDS, wait_until
 
+pytestmark = pytest.mark.slow
+
 TELL = """
 import json, os, sys, tempfile
 environment = [os.environ.get("ASKED"), "PATH" in os.environ, tempfile.gettempdir()]

@@ -21,6 +21,8 @@ from pneumothorax.recipe import to_json
 from pneumothorax.recipes import RECIPES
 from pneumothorax.submission import ledger
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--tries", "1", "--timeout", "300")
 SCORED = Outcome(("COMPLETE",))
 

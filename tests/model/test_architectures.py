@@ -56,7 +56,6 @@ PARAMETERS = {
     "vgg19": 29_061_969,
     "xception": 30_143_801,
 }
-LONG = ("resnext101", "senet154", "seresnext101")  # they take as long as all others together
 # One of each family: its members name and order their feature maps alike.
 FAMILIES = (
     *("densenet121", "efficientnetb0", "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2"),
@@ -199,7 +198,7 @@ def test_each_encoder_stands_in_the_table():
 
 @pytest.mark.parametrize(
     "encoder",
-    [pytest.param(name, marks=pytest.mark.thorough if name in LONG else ()) for name in PARAMETERS],
+    [pytest.param(name, marks=() if name in FAMILIES else pytest.mark.thorough) for name in PARAMETERS],
 )
 def test_each_encoder_makes_a_unet(encoder):
     size = 96 if encoder == "inceptionv3" else 32

@@ -13,6 +13,8 @@ from pneumothorax import source
 from pneumothorax.errors import UserError
 from pneumothorax.model import backend
 
+pytestmark = pytest.mark.slow
+
 # A command that needs no data, but Keras.
 PREDICT = """
 import sys

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Not by `sys.modules[name] = None`: Keras takes a name that stands there for TensorFlow imported.
 WITHOUT = """
 import sys
@@ -121,7 +123,6 @@ def run_without(missing, program, *words, backend=None, **environment):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("program", [NETWORK, RESUME], ids=["network", "resume"])
 def test_on_jax_without_tensorflow(program, tmp_path):
     # What trains three times is compiled once, and not for speed.
@@ -131,7 +132,6 @@ def test_on_jax_without_tensorflow(program, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "backend", "chosen"),
     [(["tensorflow"], None, "jax"), (["tensorflow"], "jax", "jax"), (["jax"], None, "tensorflow")],

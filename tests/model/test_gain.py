@@ -63,6 +63,7 @@ def search(masks, maps, image_probability=None):
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headed", [False, True])
 def test_the_gain_is_that_of_a_search_of_all_rules(headed):
     masks, maps, image_probability = make_maps(12)

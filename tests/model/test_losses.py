@@ -127,6 +127,7 @@ def test_focal_without_gamma_is_bce_for_soft_masks_too():
         )
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(bool, (2, 3, 4, 1)),
     hnp.arrays(np.float32, (2, 3, 4, 1), elements=st.floats(1 / 64, 63 / 64, width=32)),
@@ -178,6 +179,7 @@ EXTREMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["batch", "image"])
 @pytest.mark.parametrize("mask", EXTREMES.values(), ids=EXTREMES)
 @pytest.mark.parametrize("sure", [0.0, 1.0, 1e-30, 1 - 2.0**-24, 0.5])
@@ -246,6 +248,7 @@ def test_gradients_are_those_of_differences(term):
     assert found == pytest.approx(slope, rel=0.02, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_loss_runs_in_a_graph_of_unknown_batch():
     loss = find_loss(Recipe(loss=" + ".join(MASK_TERMS)))
     shape = tf.TensorSpec((None, *MASK.shape[1:]), tf.float32)

@@ -34,6 +34,7 @@ def test_a_tensor_of_the_forward_pass_lives_from_its_layer_to_its_last_reader():
     assert memory.estimate_forward(make_chain()) == 32 * 32 * (4 + 16 + 4)
 
 
+@pytest.mark.slow
 def test_a_forward_pass_takes_less_than_a_training_step_and_half_of_it_in_half_precision():
     whole = memory.estimate_training(TINY, "float32")
     forward = memory.estimate_forward(memory.build_model(TINY, "float32"))
@@ -42,6 +43,7 @@ def test_a_forward_pass_takes_less_than_a_training_step_and_half_of_it_in_half_p
     assert 0.45 * forward < half < 0.75 * forward
 
 
+@pytest.mark.slow
 def test_a_training_step_grows_with_the_batch_and_the_pixels():
     small, large = (memory.estimate_training(replace(TINY, size=size), "float32") for size in (64, 128))
     assert small.weights == large.weights

@@ -66,6 +66,7 @@ def fill(outline, size):
     return cv2.fillPoly(canvas, [np.round(outline).astype(np.int32)], 1)
 
 
+@pytest.mark.slow
 def test_the_folders_are_as_kaggles(folder):
     raw = folder / "raw"
     assert sorted(path.name for path in raw.iterdir()) == [
@@ -180,6 +181,7 @@ def test_rows_of_one_image_are_not_adjacent():
     assert sum(one == two for one, two in itertools.pairwise(names)) < 10
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_neither_workers_nor_total(folder, tmp_path):
     make_competition(tmp_path / "again", train=TRAIN, test=TEST, seed=5, hard_share=HARD, workers=2)
     assert contents(tmp_path / "again") == contents(folder)
@@ -198,6 +200,7 @@ def test_a_second_call_does_nothing_and_another_one_is_refused(folder):
         make_competition(folder, train=TRAIN, test=TEST, seed=6, hard_share=HARD)
 
 
+@pytest.mark.slow
 def test_a_killed_call_is_made_again_but_foreign_data_stays(monkeypatch, tmp_path):
     def die(*_):
         raise KeyboardInterrupt
@@ -292,6 +295,7 @@ def inside_and_opposite(masks, chest, size):
     return one > 0, other > 0
 
 
+@pytest.mark.slow
 def test_a_pneumothorax_is_darker_than_the_other_lung():
     darker = []
     for number in range(40):
@@ -304,6 +308,7 @@ def test_a_pneumothorax_is_darker_than_the_other_lung():
     assert np.mean(np.array(darker) < 0) > 0.85
 
 
+@pytest.mark.slow
 def test_a_pneumothorax_has_no_lung_markings(monkeypatch):
     monkeypatch.setattr(anatomy, "_bones", lambda rng, chest, air: np.zeros_like(air))  # ribs cross both
     monkeypatch.setattr(anatomy, "_add_pleural_lines", lambda *_: None)  # and the line is its edge

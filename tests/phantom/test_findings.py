@@ -266,6 +266,7 @@ def test_findings_come_in_the_order_of_their_names_and_never_twice():
         assert list(found) == [name for name in FINDINGS if name in found]
 
 
+@pytest.mark.slow
 def test_a_hard_competition_differs_in_the_pixels_of_its_hard_images_alone(tmp_path):
     for folder, share in (("easy", 0.0), ("hard", 0.6)):
         make_competition(tmp_path / folder, train=8, test=1, seed=5, hard_share=share, workers=1)

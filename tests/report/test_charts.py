@@ -22,6 +22,7 @@ def runs(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [
@@ -61,6 +62,7 @@ def test_many_groups_are_the_largest_and_the_others(runs):
     assert not any("view=view+0" in link for link in links)  # no positive
 
 
+@pytest.mark.slow
 def test_of_more_groups_than_bars_the_rest_is_one(tmp_path):
     path = make_run(tmp_path, number=18, decision=TRIPLET)
     run = evaluate_run(path, *open_run(path))
@@ -71,6 +73,7 @@ def test_of_more_groups_than_bars_the_rest_is_one(tmp_path):
     assert "other" in text
 
 
+@pytest.mark.slow
 def test_points_of_pictured_cases_alone_are_links(runs):
     run = runs[0]
     pictured = run.studies.index.to_numpy() == 1

@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 
 from pneumothorax.data import rle
 from pneumothorax.data.cache import shrink
 from pneumothorax.report.classification_charts import image_reliability, pixel_reliability
 
 
+@pytest.mark.slow
 def test_reliability_is_that_of_every_pixel_once(run):
     (part,) = run.parts
     codes = part.studies["EncodedPixels"]

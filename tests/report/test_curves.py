@@ -29,6 +29,7 @@ def make_history(epochs, **columns):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "histories",
     [

@@ -8,6 +8,7 @@ from pneumothorax.inference.rule import Rule
 from pneumothorax.report.decision_charts import emptied, sweep
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["threshold", "top_threshold", "min_area", "classification_threshold"])
 def test_a_sweep_scores_each_rule_as_the_metric_does(run, name):
     points = sweep(run, name)
@@ -21,6 +22,7 @@ def test_a_sweep_scores_each_rule_as_the_metric_does(run, name):
         assert 0 <= empty <= 1
 
 
+@pytest.mark.slow
 def test_what_a_rule_empties_and_marks_are_all_images(run):
     rows = emptied(run)
     marked, *_ = [row for row in rows if row[0] == "marked"]

@@ -21,11 +21,13 @@ from pneumothorax.report.summary import facts_of
 from pneumothorax.workspace import write_text
 
 
+@pytest.mark.slow
 def test_table_1_is_that_of_training(run):
     (part,) = run.parts
     assert run.table_1 == evaluate(part, run.recipe.interpolation, run.recipe.smooth)
 
 
+@pytest.mark.slow
 def test_each_true_mask_is_decoded_once(tmp_path, monkeypatch):
     path = make_run(tmp_path, image_probability=True)
     folds, parts = open_run(path)
@@ -41,6 +43,7 @@ def test_each_true_mask_is_decoded_once(tmp_path, monkeypatch):
     assert decoded == [code for code in codes if code != rle.EMPTY]
 
 
+@pytest.mark.slow
 def test_the_metric_has_the_interval_of_its_patients_unless_tune_has_earned_another(run):
     low, high = bootstrap(run.dice, patients_of(run.studies))
     assert run.metric() == (run.dice.mean(), low, high)
@@ -52,11 +55,13 @@ def test_the_metric_has_the_interval_of_its_patients_unless_tune_has_earned_anot
     assert not replace(nested, decision=replace(tuned, images=3)).is_nested
 
 
+@pytest.mark.slow
 def test_a_perfect_classifier_scores_what_the_threshold_scores_on_positives_and_one_on_others(run):
     each = judge(run.parts[0], Rule(run.decision.rule.threshold))
     assert run.ceiling() == pytest.approx(np.where(run.positive, each, 1.0).mean())
 
 
+@pytest.mark.slow
 def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
     path = make_run(
         tmp_path, image_probability=True, decision=Decision(Rule(0.2, min_area=20_000, min_component=500))
@@ -76,6 +81,7 @@ def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
     assert (run.studies["side"][run.positive] != "").all()
 
 
+@pytest.mark.slow
 def test_a_network_of_positives_alone_is_shown_by_a_plain_cut(tmp_path):
     recipe = replace(RECIPES["seed"], size=64, interpolation="area")
     path = make_run(tmp_path, decision=Decision(Rule(min_area=2**20)), recipe=recipe)
@@ -84,6 +90,7 @@ def test_a_network_of_positives_alone_is_shown_by_a_plain_cut(tmp_path):
     assert run.area.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("note", "told"),
     [

@@ -134,6 +134,7 @@ def test_a_failed_drawing_leaves_the_old_picture(tmp_path):
     assert (tmp_path / "sheet.png").read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_display_and_leaves_a_notebooks_backend_alone(tmp_path):
     script = """
 import sys

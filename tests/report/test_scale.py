@@ -30,6 +30,7 @@ def scored(run, score, low, high):
     return replace(run, decision=decision, is_tuned=True, newer=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "metrics",
     [

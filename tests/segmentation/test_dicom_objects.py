@@ -22,6 +22,7 @@ def make(source, folder):
     return {kind: pydicom.dcmread(kinds[kind]) for kind in written}, notes
 
 
+@pytest.mark.slow
 def test_objects_of_two_patients_share_no_id(tmp_path):
     files = [write(tmp_path / patient / "IM0001", PatientID=patient) for patient in ("A", "B")]
     (one, notes), (other, _) = (make(path, tmp_path) for path in files)

@@ -430,6 +430,7 @@ def masks_are_as_told(out):
     return {name: row["area_pixels"] for name, row in rows_of(out).items()}
 
 
+@pytest.mark.slow
 def test_a_try_with_another_rule_that_was_interrupted_leaves_nothing_untrue(
     root, images, monkeypatch, capsys
 ):
@@ -620,6 +621,7 @@ def test_folds_are_averaged(root, images):
     assert rows_of(out)["a.png"]["probability"] == pytest.approx(0.6 * LESION / 255, abs=0.003)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_two_sizes_sees_as_one(root, images, capsys):
     make_run(root, "large", gains=(0.4,), recipe=replace(PLAIN, size=64))
     write_decision(make_ensemble(root, {"echo": 1, "large": 3}) / "decision.json", Decision(Rule(0.275)))

@@ -291,6 +291,7 @@ def test_a_truth_in_the_style_of_stage_1_is_understood(tmp_path):
     assert score(annotate(tmp_path / "p.csv", [("a", "2 4"), ("b", "-1")]), true).mean_dice == 1.0
 
 
+@pytest.mark.slow
 def test_a_submission_of_the_competitions_size_is_scored_in_seconds(tmp_path):
     generator = np.random.default_rng(0)
     rows = [(f"ID_{row:09x}", "-1") for row in range(3205)]

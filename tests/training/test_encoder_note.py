@@ -12,7 +12,8 @@ from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.timing import Clock
 
-pytestmark = pytest.mark.usefixtures("small_network")  # which takes no weights of an encoder
+# The small network takes no weights of an encoder.
+pytestmark = [pytest.mark.usefixtures("small_network", "eagerly"), pytest.mark.slow]
 
 
 def test_the_note_is_written_once_and_has_no_part_in_a_resume(discs, tiny, tmp_path, monkeypatch):

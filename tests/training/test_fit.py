@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -36,6 +37,7 @@ from pneumothorax.training.history import read_history, useless
 from pneumothorax.training.sessions import read_sessions
 from pneumothorax.training.state import load_state
 
+ROOT = Path(__file__).parents[2]
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {
     "epochs": 30,
@@ -187,6 +189,7 @@ def test_ctrl_c_at_any_moment_ends_training_and_it_resumes_exactly(
     assert_equal_runs(straight, fold)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_one(
     straight, discs, tiny, tmp_path, monkeypatch
 ):
@@ -252,6 +255,7 @@ def test_a_strong_run_interrupted_and_resumed_equals_the_uninterrupted_one(
     assert_equal_runs(strong, fold)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_nothing(
     discs, tiny, tmp_path, monkeypatch
 ):
@@ -278,6 +282,7 @@ def test_epochs_grow_with_their_negatives_and_the_rate_warms_up_and_falls_to_not
     assert rates[-1] < 0.15 * rates.max()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_first_epoch_of_one_batch_begins_a_training_of_longer_ones(discs, tiny, tmp_path):
     recipe = replace(tiny, positive_rate=0.9, positive_rate_end=0.1, batch_size=14)
     split = divide(discs.studies, recipe, 0)
@@ -300,6 +305,7 @@ class Steps(keras.callbacks.Callback):
         self.seen[-1] += 1
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_weights_of_an_averaging_run_score_as_the_moving_average_did(discs, tiny, tmp_path):
     from pneumothorax.inference.predict import load_folds
     from pneumothorax.training.feed import ValidationBatches
@@ -320,6 +326,7 @@ def test_no_weights_but_the_result_are_left(strong):
     assert [path.name for path in strong.path.glob("*.weights.h5")] == ["best.weights.h5"]
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("average", [1, 2])
 @pytest.mark.parametrize("step", ["write_history", "save_state", "settle_weights"])
 def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
@@ -327,8 +334,7 @@ def test_a_kill_while_the_state_is_written_leaves_weights_that_agree_with_it(
 ):
     """An epoch that is trained again may differ on a GPU: the weights of its first try must go."""
     recipe = replace(tiny, **IMPATIENT | {"epochs": 4, "average_best": average, "early_stop_patience": 9})
-    straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
-    train(recipe, discs, straight)
+    fold = FoldFolder(tmp_path / "killed" / "fold0")
     genuine, killed = getattr(resume, step), []
 
     def kill(folder, what, *rest):
@@ -377,6 +383,7 @@ class Course(keras.layers.Layer):
         return keras.ops.cast(bright, "float32") * skill * (1 + 0 * self.scale) + 1e-3
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize(
     ("levels", "best"),
     [((0.0, 0.0, 0.0, 0.8, 0.5), 4), ((0.0, 0.8, 0.4, 0.0, 0.0), 2), ((0.0, 0.0, 0.0, 0.0, 0.0), None)],
@@ -496,6 +503,7 @@ def test_batches_are_ready_before_they_are_asked_for_and_belong_to_their_epoch(d
     assert sorted(feed.ready) == list(range(12))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_hard_negatives_are_those_that_the_network_got_wrong(discs, tiny, tmp_path, monkeypatch):
     recipe = replace(tiny, **STRONG | {"epochs": 1, "learning_rate": 1e-12, "warmup_epochs": 0.0})
     fold = FoldFolder(tmp_path / "fold0")
@@ -536,9 +544,11 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from threading import Thread
+from tests.training.conftest import _build_small
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import divide
 from pneumothorax.recipe import from_json
+from pneumothorax.training import compiling
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.fold_folder import FoldFolder
 
@@ -548,6 +558,7 @@ def kill_later(epochs, seconds):
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
 
+compiling.build_model = _build_small
 recipe, cache = from_json(Path(sys.argv[1]).read_text()), open_cache(Path(sys.argv[2]))
 fold = FoldFolder(Path(sys.argv[3]))
 if sys.argv[4:]:
@@ -556,20 +567,19 @@ fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold)
 """
 
 
-@pytest.mark.slow
-def test_a_run_of_the_real_network_killed_at_any_moment_ends_like_the_uninterrupted_one(
-    discs, tiny, tmp_path
-):
+def test_a_run_killed_at_any_moment_ends_like_the_uninterrupted_one(discs, tiny, tmp_path):
     straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(to_json(replace(tiny, epochs=4, flip=True, plateau_patience=1)))
+    recipe.write_text(
+        to_json(replace(tiny, epochs=40, flip=True, plateau_patience=1, early_stop_patience=40))
+    )
     command = [sys.executable, "-c", KILLED, str(recipe), str(discs.folder)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     subprocess.run([*command, str(straight.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
-    for after_epochs, delay in ((1, 0.0), (2, 0.15)):
-        words = [*command, str(fold.path), str(after_epochs), str(delay)]
-        ended = subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=False)
-        assert ended.returncode == -signal.SIGKILL, "it ended before the kill"
+    words = [*command, str(fold.path), "2", "0.02"]
+    ended = subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=False)
+    assert ended.returncode == -signal.SIGKILL, "it ended before the kill"
     subprocess.run([*command, str(fold.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
     assert_equal_runs(straight, fold)
 
@@ -615,6 +625,7 @@ def test_another_recipe_in_the_folder_is_refused_and_nothing_is_lost(straight, d
     assert straight.state.read_bytes() == before
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_positives_only_trains_and_validates_on_positives(discs, tiny, tmp_path, monkeypatch):
     seen = {}
 
@@ -648,25 +659,11 @@ def test_training_learns_to_find_discs(make_discs, tiny, tmp_path):
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
 
 
-# The real network, which takes a minute to trace on two devices, once is enough.
-SMALL = """
-import keras
-from pneumothorax.training import compiling
-def build_small(recipe, precision, **_):
-    images = keras.Input((32, 32, 1), dtype="uint8")
-    hidden = keras.layers.Rescaling(1 / 255)(images)
-    hidden = keras.layers.Conv2D(8, 5, padding="same", activation="relu")(hidden)
-    last = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")
-    return keras.Model(images, last(hidden))
-compiling.build_model = build_small
-"""
-
-
-@pytest.mark.parametrize(("reduction", "network"), [("batch", ""), ("image", SMALL)], ids=["batch", "image"])
-def test_two_devices_compute_the_losses_of_one(reduction, network, discs, tmp_path):
+@pytest.mark.parametrize("reduction", ["batch", "image"])
+def test_two_devices_compute_the_losses_of_one(reduction, discs, tmp_path):
     program = f"""
 import sys
-import numpy as np, tensorflow as tf
+import keras, numpy as np, tensorflow as tf
 from pathlib import Path
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -675,8 +672,19 @@ from pneumothorax.data.folds import Split
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fit import fit_fold
 from pneumothorax.training.hardware import make_strategy
+from pneumothorax.training import compiling
 from pneumothorax.training.fold_folder import FoldFolder
-{network}
+from pneumothorax.model.unet import build_model
+
+def build_small(recipe, precision, **_):
+    images = keras.Input((32, 32, 1), dtype="uint8")
+    hidden = keras.layers.Rescaling(1 / 255)(images)
+    hidden = keras.layers.Conv2D(8, 5, padding="same")(hidden)
+    hidden = keras.layers.BatchNormalization(momentum=0.5, synchronized=True)(hidden)
+    last = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")
+    return keras.Model(images, last(keras.layers.Activation("relu")(hidden)))
+
+compiling.build_model = build_small
 recipe = Recipe(
     size=32, encoder="mobilenetv2", encoder_weights="none", decoder_filters=(8, 8, 8, 8, 8), epochs=2,
     precision="float32", batch_size=8, positives_only=False, loss_reduction="{reduction}", learning_rate=1e-4,
@@ -686,6 +694,10 @@ cache = open_cache(Path(sys.argv[1]))
 split = Split(np.arange(16), np.arange(16, 24), np.arange(16, 24), np.arange(0))
 for name, strategy in (("one", None), ("two", make_strategy(["CPU:0", "CPU:1"]))):
     fit_fold(recipe, cache, split, FoldFolder(Path(sys.argv[2], name, "fold0")), strategy=strategy)
+with strategy.scope():  # the genuine network also normalises over the batch of all devices
+    network = next(layer for layer in build_model(recipe).layers if isinstance(layer, keras.Model))
+norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+assert norms and all(layer.synchronized for layer in norms)
 """
     subprocess.run([sys.executable, "-c", program, str(discs.folder), str(tmp_path)], check=True)
     one, two = (read_history(FoldFolder(tmp_path / name / "fold0")) for name in ("one", "two"))

@@ -117,7 +117,7 @@ def test_two_hosts_train_as_one_process_does_and_only_the_first_writes(pair, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_a_killed_host_ends_the_other_in_one_line_and_the_same_command_resumes_both(pair, killed):
     words = ("--epochs", "5")
     pair.start(*words, PAUSE="0.5")

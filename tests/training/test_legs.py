@@ -23,7 +23,7 @@ from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.history import read_history
 from pneumothorax.training.state import load_state
 
-pytestmark = [pytest.mark.usefixtures("small_network"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("small_network", "eagerly"), pytest.mark.slow]
 LEGS = "size=64, epochs=2, learning_rate=1e-4; positive_rate=1, learning_rate=1e-12"
 
 
@@ -51,11 +51,28 @@ def train(discs, large):
     return run
 
 
+@pytest.fixture(scope="module")
+def finished():
+    """Return the folders of the uninterrupted runs so far, by their recipes; only to be copied."""
+    return {}
+
+
 @pytest.fixture
-def straight(train, staged, tmp_path):
-    fold = FoldFolder(tmp_path / "straight" / "fold0")
-    assert train(staged, fold)
-    return fold
+def find_straight(train, finished, tmp_path_factory, tmp_path):
+    """Return an uninterrupted run of a recipe, trained once."""
+
+    def find(recipe):
+        if recipe not in finished:
+            finished[recipe] = tmp_path_factory.mktemp("straight")
+            assert train(recipe, FoldFolder(finished[recipe] / "fold0"))
+        return FoldFolder(shutil.copytree(finished[recipe], tmp_path / "straight") / "fold0")
+
+    return find
+
+
+@pytest.fixture
+def straight(find_straight, staged):
+    return find_straight(staged)
 
 
 def assert_equal_runs(one, other):
@@ -131,10 +148,11 @@ def test_a_run_interrupted_in_any_leg_and_resumed_equals_the_uninterrupted_one(
 
 @pytest.mark.parametrize("average", [1, 2])
 @pytest.mark.parametrize("step", ["write_history", "save_state", "settle_weights"])
-def test_a_kill_between_two_legs_loses_nothing(step, average, train, staged, tmp_path, monkeypatch):
+def test_a_kill_between_two_legs_loses_nothing(
+    step, average, find_straight, train, staged, tmp_path, monkeypatch
+):
     recipe = replace(staged, average_best=average)
-    straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
-    train(recipe, straight)
+    straight, fold = find_straight(recipe), FoldFolder(tmp_path / "killed" / "fold0")
     genuine, killed = getattr(resume, step), []
 
     def kill(folder, content, *rest):

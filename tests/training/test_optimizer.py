@@ -9,7 +9,7 @@ import pytest
 from pneumothorax.model.architectures import find_encoder
 from pneumothorax.training.compiling import compile_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.slow]
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
 MASKS = (IMAGES > 128).astype(np.float32)
 

@@ -16,6 +16,8 @@ from pneumothorax.training import job_process, side_by_side
 from pneumothorax.training.job_process import Job
 from pneumothorax.training.side_by_side import run_jobs
 
+pytestmark = pytest.mark.slow
+
 MINUTES = 10 * 60  # a deadline that only ends a hang
 CPU = Slot("the CPU", {})
 

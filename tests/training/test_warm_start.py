@@ -18,7 +18,7 @@ from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.state import load_state, save_state
 from pneumothorax.training.warm_start import find_beginning, load_beginning
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.slow]
 HEAD = {"classification_head": True, "loss": "bce + 0.1 * classification"}
 
 

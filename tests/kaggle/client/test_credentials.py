@@ -12,6 +12,8 @@ from tests.kaggle.standin import KEY, TOKEN, USER, Outcome, StandIn
 from tests.kaggle.standin_kit import Program, Result, patience
 from tests.waiting import HANG_SECONDS
 
+pytestmark = pytest.mark.slow
+
 NONE: dict[str, str | None] = {"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}
 LEGACY = json.dumps({"username": USER, "key": KEY})
 WRONG = "KGAT_wrong"

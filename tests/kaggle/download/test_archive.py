@@ -231,6 +231,7 @@ def test_a_size_that_kaggle_does_not_list_is_told(tmp_path):
         check_sizes(members, {"a.csv": 1234}, 10**9)
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_by_what_it_unpacks_to(tmp_path):
     path = make_zip(tmp_path / "a.zip", {f"{row}.dcm": bytes(50_000_000) for row in range(4)})
     assert path.stat().st_size < 300_000

@@ -27,6 +27,8 @@ from pneumothorax.kaggle.errors import RefusedError
 from pneumothorax.locks import LOCK_NAME
 from pneumothorax.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 ONLY_TEST = ("download", "--source", "none", "--timeout", "300", "--tries")
 PIECE = 1 << 18  # what arrives is written in pieces of this size
 BULK = np.random.default_rng(0).bytes(4 * PIECE)  # does not shrink in a zip

@@ -18,6 +18,8 @@ from pneumothorax.model.encoders import weights as encoder_weights
 from pneumothorax.model.encoders.weights import Origin, find_weights
 from pneumothorax.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 NAME = f"{USER}/pneumothorax-deps"
 WHEELS = tuple(
     f"{package.replace('-', '_').replace('==', '-')}-py3-none-any.whl" for package in dependencies.PACKAGES

@@ -23,6 +23,8 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.recipes import find_recipe
 from pneumothorax.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 TRAIN, SUBMIT = f"{USER}/pneumothorax-train", f"{USER}/pneumothorax-submit"
 DEPENDENCIES = f"{USER}/pneumothorax-deps"
 QUICK = ("--tries", "1", "--timeout", "300")

@@ -9,6 +9,8 @@ import pytest
 from pneumothorax import source
 from pneumothorax.kaggle.notebooks.needed import find_needed
 
+pytestmark = pytest.mark.slow
+
 KERNELS = Path(__file__).parents[3] / "kernels"
 FILES = {
     "__init__.py": "",

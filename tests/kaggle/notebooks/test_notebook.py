@@ -18,6 +18,8 @@ from pneumothorax.kaggle.notebooks import metadata, notebook
 from pneumothorax.kaggle.notebooks.embedded_package import write_cell
 from pneumothorax.kaggle.notebooks.needed import find_needed
 
+pytestmark = pytest.mark.slow
+
 KERNELS = sorted(
     path.parent for path in (Path(__file__).parents[3] / "kernels").glob("*/kernel-metadata.json")
 )

@@ -23,6 +23,8 @@ from pneumothorax.model.encoders.weights_file import inspect_file
 from pneumothorax.model.unet import build_model, input_scale
 from pneumothorax.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(size=64, encoder="efficientnetlite0", decoder_filters=(8,) * 5)
 TIMM = {
     1: 0.667935,

@@ -25,6 +25,7 @@ def test_an_encoder_of_the_table_is_a_choice_and_a_network(monkeypatch):
     assert build_model(recipe).output_shape == (None, 64, 64, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["xception", "efficientnetlite0"])
 def test_skips_are_the_last_layers_of_their_resolution(name):
     encoder = ENCODERS[name].build(input_shape=(64, 64, 3))

@@ -20,6 +20,8 @@ from pneumothorax.model.encoders.weights_file import inspect_file
 from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 TINY = Recipe(size=32, encoder="mobilenetv2", encoder_weights="imagenet", decoder_filters=(8,) * 5)
 NAME = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"  # of TINY
 XCEPTION = replace(TINY, encoder="xception")
@@ -156,7 +158,6 @@ def test_names_are_those_of_the_library():
             assert imagenet_file(entry["model"], 128) == entry["name"]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square")
 @pytest.mark.parametrize(
     ("encoder", "size"),
@@ -178,7 +179,6 @@ def test_names_are_those_that_keras_asks_for(encoder, size):
     )
 
 
-@pytest.mark.slow
 def test_keras_hubs_xception_is_ours(place):
     """The file is of Keras' own Xception; its layout was compared with a file by keras-hub's class."""
     original = keras.applications.Xception(include_top=False, weights=None)
@@ -197,7 +197,6 @@ def test_keras_hubs_xception_is_ours(place):
     assert_taken(XCEPTION, original)
 
 
-@pytest.mark.slow
 def test_a_file_by_keras_hub_itself_loads(place):
     hub = pytest.importorskip("keras_hub")  # not needed, and not installed, for anything else
     middle = [[728] * 3] * 8
