@@ -82,7 +82,12 @@ def segment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
     )
-    command.add_argument("--run", type=flag_types.name, help="run below ROOT/runs (default: seed)")
+    command.add_argument(
+        "--run",
+        type=flag_types.run_or_address,
+        help="run below ROOT/runs (default: seed), or a published one: kaggle://OWNER/MODEL/keras/VARIATION, "
+        "hf://OWNER/NAME, or the path of its folder",
+    )
     rule(command)
     command.add_argument(
         "--dicom-seg",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pneumothorax.errors import UserError
-from pneumothorax.hubs.manifest import ENCODER, NAME, digest, read_manifest
+from pneumothorax.hubs.manifest import ENCODER, NAME, check_files, digest, read_manifest
 from pneumothorax.hubs.references import KAGGLE, Reference, parse_reference
 from pneumothorax.workspace import Workspace, locked, partial_folder, swap_folder
 
@@ -30,6 +30,31 @@ class Source(Protocol):
 
     def fetch(self, reference: Reference, file: str, folder: Path, admit: Callable[[int], None]) -> None:
         """Download one file of a version below a folder; `admit` sees its size first, and may raise."""
+
+
+def find_run(text: str, workspace: Workspace) -> Path:
+    """Return the folder of a published model, or of a run anywhere on this machine.
+
+    Args:
+        text: Address of a published model (see `references`), or the path of a folder; one that was published
+            is checked by its list of files.
+        workspace: See `fetch_model`.
+
+    Raises:
+        UserError: See `fetch_model`; or there is no such folder, or its files are not as listed.
+    """
+    if "://" in text:
+        return fetch_model(text, workspace)
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}", "a run's folder, with fold<k>/best.weights.h5")
+    if (folder / NAME).is_file() and (wrong := check_files(folder, read_manifest(folder / NAME))):
+        raise UserError(
+            f"{', '.join(wrong)} in {folder} is missing or not as {NAME} says",
+            "the files as they were published",
+            "download them again",
+        )
+    return folder
 
 
 def fetch_model(text: str, workspace: Workspace) -> Path:
@@ -53,7 +78,7 @@ def fetch_model(text: str, workspace: Workspace) -> Path:
     if folder.is_dir():
         return folder
     models.mkdir(parents=True, exist_ok=True)
-    with locked(models / f"{reference.folder}.lock", f"another command downloads {reference}"):
+    with locked(models, "another command downloads a model"):
         if not folder.is_dir():
             assert source is not None
             _download(source, reference, folder)
@@ -88,7 +113,11 @@ def _download(source: Source, reference: Reference, folder: Path) -> None:
     build = partial_folder(folder)
     build.mkdir(exist_ok=True)
     _fetch_list(source, reference, build)
-    manifest = read_manifest(build / NAME, str(reference))
+    try:
+        manifest = read_manifest(build / NAME, str(reference))
+    except UserError:
+        shutil.rmtree(build)
+        raise
     for name, file in manifest.files.items():
         path = build / name
         if path.is_file() and digest(path) == file:
@@ -98,6 +127,7 @@ def _download(source: Source, reference: Reference, folder: Path) -> None:
         source.fetch(reference, name, build, partial(_admit, name, file.size))
         if digest(path) != file:
             path.unlink()
+            (build / NAME).unlink()
             raise UserError(
                 f"{name} of {reference} is not as its list says",
                 "the size and the SHA-256 in it",
