@@ -4,7 +4,6 @@ import hashlib
 import json
 
 import pytest
-from tests.kaggle.conftest import kit, standin  # noqa: F401
 from tests.kaggle.outcomes import assert_refused
 from tests.kaggle.standin import Model, Version
 from tests.kaggle.standin_kit import Program
@@ -20,6 +19,15 @@ FETCH = (
     "import pneumothorax.cli as cli, pneumothorax.commands.runs as runs\n"
     "cli._find = lambda options: lambda options: print(runs.run_folder(options)) or 0\n"
     "raise SystemExit(cli.main())",
+)
+ENCODER = (
+    "-c",
+    "import sys, pathlib\n"
+    "from pneumothorax import recipe, workspace\n"
+    "from pneumothorax.commands import runs\n"
+    "asked = recipe.Recipe(encoder_weights=sys.argv[1])\n"
+    "found = runs._with_published_weights(asked, workspace.Workspace(pathlib.Path('.')))\n"
+    "print(found.encoder_weights)\n",
 )
 ADDRESS = "kaggle://somebody/model-of-theirs/keras/small"
 FILES = {
@@ -41,7 +49,7 @@ def listed(files, **changes):
 
 
 @pytest.fixture
-def versions(standin):  # noqa: F811
+def versions(standin):
     """The versions of a public model of somebody else's; one is there."""
     found = [Version(listed(FILES), {})]
     variations = {"MODEL_FRAMEWORK_KERAS/small": found}
@@ -50,7 +58,7 @@ def versions(standin):  # noqa: F811
 
 
 @pytest.fixture
-def fetch(standin, tmp_path, tmp_path_factory):  # noqa: F811
+def fetch(standin, tmp_path, tmp_path_factory):
     """Resolves `--run` in a program of its own, below `tmp_path`."""
     program = Program(FETCH, standin, tmp_path, tmp_path_factory.mktemp("home"))
     yield lambda text, **options: program("segment", "x", "--out", "y", "--run", text, **options)
@@ -62,11 +70,11 @@ def content_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def downloads(standin):  # noqa: F811
+def downloads(standin):
     return len(standin.calls("GET storage"))
 
 
-def test_a_model_is_downloaded_once_for_each_version(fetch, standin, versions, tmp_path):  # noqa: F811
+def test_a_model_is_downloaded_once_for_each_version(fetch, standin, versions, tmp_path):
     result = fetch(ADDRESS)
     assert result.code == 0, result
     folder = tmp_path / result.stdout.strip()
@@ -84,7 +92,7 @@ def test_a_model_is_downloaded_once_for_each_version(fetch, standin, versions, t
     assert (newest / "README.md").read_bytes() == b"new"
 
 
-def test_a_lost_connection_resumes_with_the_files_and_bytes_that_came(fetch, standin, versions, tmp_path):  # noqa: F811
+def test_a_lost_connection_resumes_with_the_files_and_bytes_that_came(fetch, standin, versions, tmp_path):
     standin.fail("GET storage best.weights", 6, cut_after=300_000)
     standin.fail("DownloadModelInstanceVersion", 6, reset=True, after=3)
     assert_refused(fetch(ADDRESS), "run the same command again")
@@ -127,6 +135,18 @@ def test_a_model_that_is_not_there_and_a_wrong_address_are_one_line(fetch, versi
     result = fetch("kaggle://somebody/model-of-theirs")
     assert result.code == 2
     assert "expected kaggle://OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]" in result.stderr
+
+
+def test_training_begins_with_the_encoder_of_a_published_model(standin, versions, tmp_path, tmp_path_factory):
+    program = Program(ENCODER, standin, tmp_path, tmp_path_factory.mktemp("home"))
+    result = program(ADDRESS)
+    assert result.code == 0, result
+    assert (tmp_path / result.stdout.strip()).read_bytes() == FILES["encoder.weights.h5"]
+    assert "may have seen the images that this run holds out" in result.stderr
+    assert program("imagenet").stdout == "imagenet\n"
+    versions.append(Version(listed({"fold0/best.weights.h5": b"w"}), {}))
+    assert "has no encoder.weights.h5" in program(ADDRESS).stderr
+    program.close()
 
 
 def test_a_folder_is_taken_as_it_is_and_a_published_one_is_checked(tmp_path):

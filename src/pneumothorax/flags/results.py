@@ -104,7 +104,7 @@ def segment(command: argparse.ArgumentParser) -> None:
 
 def export(command: argparse.ArgumentParser) -> None:
     """Add the flags of `export`."""
-    run(command)
+    run(command, flag_types.run_or_address)
     command.add_argument(
         "--format",
         choices=FORMATS,

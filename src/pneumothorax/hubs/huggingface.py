@@ -4,6 +4,7 @@ Sign in with a token of the user's (``$HF_TOKEN``, or `hf auth login`); public m
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,8 @@ class Connection:
                 "Hugging Face needs huggingface_hub, which is not installed", remedy=EXTRA
             ) from None
         huggingface_hub.logging.set_verbosity_error()
+        if not sys.stderr.isatty():
+            huggingface_hub.utils.disable_progress_bars()
         huggingface_hub.get_session().timeout = timeout_seconds
         self._hub: Any = huggingface_hub
         self._api = huggingface_hub.HfApi(library_name="pneumothorax")
@@ -146,18 +149,17 @@ class Connection:
 
 def explain(doing: str, error: BaseException) -> UserError:
     """Turn an exception of the library into the error that a user reads."""
-    cause: BaseException | None = error
-    response = None
-    while cause is not None and response is None:  # an upload's own error is the cause of another
-        response = getattr(cause, "response", None)
+    response, cause = getattr(error, "response", None), error
+    while response is None and cause.__cause__ is not None:  # an upload's own error is the cause of another
         cause = cause.__cause__
+        response = getattr(cause, "response", None)
     start = f"could not {doing}: "
     status = getattr(response, "status_code", 0)
     if not status:
         first = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             return UserError(start + first)
-        kind = type(error).__name__
+        kind = type(cause).__name__
         return UserError(f"{start}the connection broke off ({kind})", "a connection to Hugging Face", AGAIN)
     if status == 401:
         return UserError(f"{start}Hugging Face does not know the token (401)", "a valid token", TOKEN_HELP)
