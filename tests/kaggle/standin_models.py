@@ -40,6 +40,7 @@ def create_model_instance(kaggle: Kaggle, storage: Storage, body: Body) -> dict[
     if key in model.variations:
         return {"error": "The variation exists already.", "errorCode": 409}
     model.variations[key] = [Version(_files(storage, inner), body)]
+    model.usages[key] = inner.get("usage", "")
     return _saved(f"{body['ownerSlug']}/{body['modelSlug']}/{key}/1")
 
 
@@ -48,6 +49,22 @@ def create_model_instance_version(kaggle: Kaggle, storage: Storage, body: Body) 
     check_owner(body["ownerSlug"], "models.update")
     versions.append(Version(_files(storage, body["body"]), body))
     return _saved(f"{body['ownerSlug']}/{body['modelSlug']}/{body['instanceSlug']}/{len(versions)}")
+
+
+def update_model(kaggle: Kaggle, storage: Storage, body: Body) -> dict[str, Any]:
+    model = _model(kaggle, body)
+    check_owner(body["ownerSlug"], "models.update")
+    for name in body["updateMask"].split(","):
+        setattr(model, {"isPrivate": "is_private"}.get(name, name), body[name])
+    return _saved(f"{body['ownerSlug']}/{body['modelSlug']}")
+
+
+def update_model_instance(kaggle: Kaggle, storage: Storage, body: Body) -> dict[str, Any]:
+    _versions(kaggle, body)
+    check_owner(body["ownerSlug"], "models.update")
+    assert body["updateMask"] == "usage", body
+    _model(kaggle, body).usages[f"{body['framework']}/{body['instanceSlug']}"] = body["usage"]
+    return _saved(f"{body['ownerSlug']}/{body['modelSlug']}")
 
 
 def list_files(kaggle: Kaggle, storage: Storage, body: Body) -> dict[str, Any]:
@@ -106,6 +123,8 @@ METHODS: dict[str, Method] = {
     "models.ModelApiService/CreateModel": create_model,
     "models.ModelApiService/CreateModelInstance": create_model_instance,
     "models.ModelApiService/CreateModelInstanceVersion": create_model_instance_version,
+    "models.ModelApiService/UpdateModel": update_model,
+    "models.ModelApiService/UpdateModelInstance": update_model_instance,
     "models.ModelApiService/ListModelInstanceVersionFiles": list_files,
     "models.ModelApiService/DownloadModelInstanceVersion": download,
 }

@@ -143,12 +143,13 @@ class Dataset:
 
 @dataclass
 class Model:
-    """A model and its variations, by 'framework/slug', each with its versions, oldest first."""
+    """A model; its variations, by 'framework/slug', have their versions, oldest first, and a usage."""
 
     title: str = ""
     description: str = ""
     is_private: bool = True
     variations: dict[str, list[Version]] = field(default_factory=dict)
+    usages: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

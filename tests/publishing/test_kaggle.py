@@ -66,12 +66,14 @@ def test_the_same_again_uploads_nothing_and_a_changed_run_is_a_version(kit, stan
     result = publish(kit)
     assert f"{REFERENCE}/2: 6 files" in result.stdout
     assert len(versions_of(standin)) == 2
+    card = (published / "published" / "kaggle" / "README.md").read_text()
+    assert standin.models[NAME].description == standin.models[NAME].usages[VARIATION] == card
 
 
 @pytest.mark.parametrize(
     ("where", "fault"),
     [
-        ("PUT storage", {"reset": True, "after": 3, "times": 6}),
+        ("PUT storage", {"reset": True, "after": 3}),
         ("CreateModel", {"lost_answer": True}),
         ("CreateModelInstance", {"reset": True}),
         ("CreateModelInstance", {"lost_answer": True}),

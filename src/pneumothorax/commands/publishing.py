@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def publish(options: Namespace) -> int:
     """Write a run's card, weights, ONNX file and rule into a folder, and upload it."""
-    from pneumothorax.publishing.folder import Model, check_run, write_folder
+    from pneumothorax.hubs.manifest import NAME
+    from pneumothorax.publishing.folder import Model, check_tuned, write_folder
     from pneumothorax.publishing.upload import connect
     from pneumothorax.report.evaluation import evaluate_run, open_run
 
@@ -27,14 +28,14 @@ def publish(options: Namespace) -> int:
             f"{plan.run} is an ensemble of other runs", "a run of its own", "publish each of its members"
         )
     decision = read_decision(plan.run / "decision.json")
-    about = _describe(options, plan)  # a wrong name is refused before anything is computed
-    evaluation = evaluate_run(plan.run, *open_run(plan.run))
-    check_run(plan, decision, evaluation)
+    check_tuned(plan, decision)
     warn_if_useless(plan.folds)
+    about = _describe(options, plan)  # names and tokens are checked before anything is computed
     hub = None if options.dry_run else connect(options.to, options.timeout, options.tries)
     if hub is not None:
         about = _describe(options, plan, hub.user)
         hub.check(about)
+    evaluation = evaluate_run(plan.run, *open_run(plan.run))
     place = plan.run / "published"
     place.mkdir(exist_ok=True)
     with locked(place, f"another command publishes {plan.run.name}"):
@@ -42,8 +43,8 @@ def publish(options: Namespace) -> int:
         export = None if options.no_onnx else _export
         manifest = write_folder(folder, Model(plan, evaluation, decision, about, export))
         if hub is None:
-            for name, file in manifest.files.items():
-                print(f"{folder / name}: {file.size / 1e6:.3f} MB")
+            for name in (*manifest.files, NAME):
+                print(f"{folder / name}: {(folder / name).stat().st_size / 1e6:.3f} MB")
             print(f"{folder}: would be {about.reference}; nothing was uploaded")
             return 0
         print(hub.publish(folder, manifest, about))

@@ -35,6 +35,7 @@ from pneumothorax.recipe import to_json
 from pneumothorax.report.evaluation import Evaluation
 from pneumothorax.training.fold_folder import FoldFolder, read_environment, read_recipe
 from pneumothorax.training.provenance import digest_folds
+from pneumothorax.training.run import newer_folds
 from pneumothorax.workspace import replace_folder, write_text
 
 Export = Callable[[Trained, Decision, Path], object]
@@ -59,20 +60,20 @@ class Model:
     onnx: Export | None
 
 
-def check_run(plan: Trained, decision: Decision, evaluation: Evaluation) -> None:
-    """Refuse a run that is not ready for others.
+def check_tuned(plan: Trained, decision: Decision) -> None:
+    """Refuse a run whose rule was not tuned, or before its folds were trained.
 
     Raises:
-        UserError: Its rule was not tuned, or before the folds were trained.
+        UserError: See above.
     """
     run = plan.run.name
     if decision.score is None:
         raise UserError(
             f"run {run} has no tuned rule", "decision.json with its score", f"run `pneumothorax tune {run}`"
         )
-    if evaluation.newer:
+    if newer := newer_folds(plan.run / "decision.json", plan.folds):
         raise UserError(
-            f"the rule of {run} is older than {', '.join(evaluation.newer)}",
+            f"the rule of {run} is older than {', '.join(newer)}",
             "a rule of these weights",
             f"run `pneumothorax tune {run}` again",
         )

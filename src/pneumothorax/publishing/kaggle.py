@@ -52,7 +52,9 @@ class KaggleModels:
         journal = Journal(folder.with_name(f"{folder.name}.uploads.json"))
         version = self._client.newest_version(name)
         if version and self._holds(folder, name, version):
-            journal.clear()
+            if journal.is_open:  # of a command that was cut off
+                self._client.update_card(name, _card(folder))
+                journal.clear()
             return f"{about.reference.at(str(version))}: has these files already; nothing was uploaded"
         tokens = {
             file: journal.token(f"{file} {digest(folder / file)}")
@@ -60,14 +62,15 @@ class KaggleModels:
             for file in (*manifest.files, NAME)
         }
         address = self._create(folder, name, version, tokens, about)
+        if version:
+            self._client.update_card(name, _card(folder))
         journal.clear()
         return f"{about.reference.at(str(version + 1))}: {len(tokens)} files; {address}"
 
     def _create(self, folder: Path, name: str, version: int, tokens: Mapping[str, str], about: About) -> str:
         from pneumothorax.kaggle.client.models import NewModel
 
-        card = (folder / CARD).read_text(encoding="utf-8")
-        new = NewModel(about.title[:50], card, LICENSES[about.license], not about.is_public)
+        new = NewModel(about.title[:50], _card(folder), LICENSES[about.license], not about.is_public)
         try:
             if version:
                 return self._client.create_version(name, f"run {about.title}", tokens)
@@ -101,6 +104,10 @@ class KaggleModels:
             return path.read_bytes() == (folder / NAME).read_bytes()
 
 
+def _card(folder: Path) -> str:
+    return (folder / CARD).read_text(encoding="utf-8")
+
+
 class Journal:
     """Tokens of files that were uploaded and belong to no version yet, in a file next to the folder.
 
@@ -114,6 +121,11 @@ class Journal:
             self._known = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             self._known = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether files were uploaded and the command that did it has not ended."""
+        return bool(self._known)
 
     def token(self, file: str) -> str:
         """Return the token of a file by its digest; '' without one that still holds."""

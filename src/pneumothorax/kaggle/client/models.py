@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from kagglesdk.blobs.types import blob_api_service as blobs
 from kagglesdk.datasets.types import dataset_api_service as datasets
 from kagglesdk.models.types import model_api_service as models
@@ -109,6 +110,17 @@ class Models(Uploads, Files):
         request.body.version_notes = notes
         _add_files(request.body, files)
         return self._save(f"save a version of {name}", "create_model_instance_version", request)
+
+    def update_card(self, name: str, card: str) -> None:
+        """Replace the description of a model and the usage of a variation."""
+        about = models.ApiUpdateModelRequest()
+        about.owner_slug, about.model_slug = name.split("/")[:2]
+        about.description, about.update_mask = card, FieldMask(paths=["description"])
+        usage = models.ApiUpdateModelInstanceRequest()
+        _name(usage, name)
+        usage.usage, usage.update_mask = card, FieldMask(paths=["usage"])
+        self.ask(f"update the card of {name}", self._call, "update_model", about)
+        self.ask(f"update the card of {name}", self._call, "update_model_instance", usage)
 
     def fetch_model_file(
         self, name: str, version: int, file: str, path: Path, admit: Callable[[int, int], None]
