@@ -21,7 +21,7 @@ ACCELERATOR ?=
 NOTEBOOK = $(KERNEL) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
-.PHONY: segment export score leaderboard kernels push kernel-status kernel-output kernels-deps quota
+.PHONY: segment export publish score leaderboard kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast matrix lint docs benchmarks clean
 
 help: ## print this help
@@ -68,6 +68,9 @@ segment: install ## outline what a run finds in radiographs of your own: IMAGES=
 
 export: install ## write a run's networks and its rule as one file: RUN=strong OUT=strong.onnx
 	$(BIN)/pneumothorax $@ $(or $(RUN),seed) $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+publish: install ## publish a run on a hub, kaggle or huggingface: RUN=strong TO=kaggle ARGS=--dry-run
+	$(BIN)/pneumothorax $@ $(or $(RUN),seed) --to $(or $(TO),kaggle) $(ARGS)
 
 submit: install ## write and validate a submission CSV, and submit it to Kaggle
 	$(BIN)/pneumothorax $@ $(RUN) $(ARGS)

@@ -55,6 +55,7 @@ setup(
         "wandb": ["wandb>=0.31,<1"],
         "tensorboard": ["tensorboard"],
         "onnx": [TENSORFLOW, *ONNX],
+        "huggingface": ["huggingface_hub>=2,<3"],
         "dicom": ["highdicom>=0.27,<1"],
         "lite": [LITE],
         "docs": DOCS,

@@ -38,6 +38,7 @@ COMMANDS = (
         "explore",
         "segment",
         "export",
+        "publish",
         *ROAD,
     ),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),
@@ -110,6 +111,7 @@ def home_of(command):
         "report": ["x"],
         "segment": ["x", "--out", "x"],
         "export": ["x", "--out", "x"],
+        "publish": ["x", "--to", "kaggle"],
     }.get(command, [])
     needed = ["x", "y", "--run", "z"] if command == "ensemble" else needed
     needed = ["train"] if command in ("push", "kernel-status", "kernel-output") else needed

@@ -23,7 +23,7 @@ DISK_ERRORS = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
 # Commands that compute with Keras.
-_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export")
+_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export", "publish")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,6 +174,13 @@ def build_parser() -> argparse.ArgumentParser:
         flags.skip_bad,
     )
     add("export", "exporting", "write a run's networks and its rule as one ONNX or Keras file", flags.export)
+    add(
+        "publish",
+        "publishing",
+        "publish a run on Kaggle Models or Hugging Face: card, weights, ONNX file, rule",
+        flags.publish,
+        kaggle,
+    )
     add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)
     add("figures", "runs", "draw curves, histogram and overlays of a run", flags.run)
     add("report", "reports", "write one HTML page on a run, or on several side by side", flags.report)

@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from pneumothorax.errors import UserError
 from pneumothorax.kaggle import SOURCES
 from pneumothorax.training.trackers import TRACKERS
 from pneumothorax.workspace import is_name
@@ -105,6 +106,19 @@ def name(text: str) -> str:
     if not is_name(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a name without a path")
     return text
+
+
+def run_or_address(text: str) -> str:
+    """Read the name of a run, the address of a published model, or the path of a run's folder."""
+    if "://" in text:
+        from pneumothorax.hubs.references import parse_reference  # notebooks leave it at home
+
+        try:
+            parse_reference(text)
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+    return text if "/" in text and "\0" not in text else name(text)
 
 
 def line(text: str) -> str:

@@ -86,7 +86,10 @@ class Recipe:
         "unet", "how the decoder is made; those of segmentation-models", ("unet", "fpn", "linknet", "pspnet")
     )
     encoder: str = option("xception", "xception, or any encoder of segmentation-models")
-    encoder_weights: str = option("imagenet", "'imagenet', 'none', or a file or model folder of weights")
+    encoder_weights: str = option(
+        "imagenet",
+        "'imagenet', 'none', a file or model folder of weights, or a published model: kaggle://... or hf://...",
+    )
     decoder_filters: tuple[int, ...] = option(
         (256, 128, 64, 32, 16),
         "filters of unet's five blocks, deepest first; linknet uses the last alone, fpn (256) and "

@@ -23,6 +23,7 @@ AT_HOME = (
     *("kaggle/notebooks/notebook.py", "kaggle/notebooks/outputs.py", "kaggle/notebooks/preflight.py"),
     *("commands/exporting.py", "commands/kernels.py", "commands/segmenting.py", "exporting"),
     *("inference/networks.py", "inference/plan.py", "library.py"),
+    *("commands/publishing.py", "hubs", "publishing"),
 )
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
@@ -31,7 +32,7 @@ LAYERS = (
     *("recipe_fields", "recipe_checks", "recipe", "workspace"),
     *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("phantom", "explore", "segmentation", "exporting", "library"),
+    *("hubs", "phantom", "explore", "segmentation", "exporting", "library", "publishing"),
     *("flag_types", "parser", "flags", "commands", "cli"),
 )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.kaggle import standin_competitions, standin_datasets, standin_kernels
+from tests.kaggle import standin_competitions, standin_datasets, standin_kernels, standin_models
 from tests.kaggle.standin_api import call, refusal
 from tests.kaggle.standin_state import (
     KEY,
@@ -25,6 +25,7 @@ from tests.kaggle.standin_state import (
     Kaggle,
     Kernel,
     Limits,
+    Model,
     Outcome,
     Quota,
     Submission,
@@ -46,6 +47,7 @@ __all__ = [
     "Dataset",
     "Kernel",
     "Limits",
+    "Model",
     "Outcome",
     "Quota",
     "Recorded",
@@ -59,6 +61,7 @@ API = "localhost"
 BASIC = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
 SECRETS = (KEY, TOKEN, BASIC)
 METHODS = standin_competitions.METHODS | standin_datasets.METHODS | standin_kernels.METHODS
+METHODS |= standin_models.METHODS
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _HTML = "<!doctype html><html><body><h1>{status}</h1>the server had a problem</body></html>"
 

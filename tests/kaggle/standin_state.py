@@ -142,6 +142,17 @@ class Dataset:
 
 
 @dataclass
+class Model:
+    """A model; its variations, by 'framework/slug', have their versions, oldest first, and a usage."""
+
+    title: str = ""
+    description: str = ""
+    is_private: bool = True
+    variations: dict[str, list[Version]] = field(default_factory=dict)
+    usages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Kernel:
     """A notebook; it exists for Kaggle once it was pushed.
 
@@ -184,7 +195,7 @@ class Quota:
 
 @dataclass
 class Kaggle:
-    """All that Kaggle remembers; datasets and kernels are keyed by 'owner/slug'.
+    """All that Kaggle remembers; datasets, kernels and models are keyed by 'owner/slug'.
 
     `new_dataset_statuses` is what a dataset goes through after `datasets create`. `gpu_sessions` is how
     many kernels with a GPU may be active at once; None is any number.
@@ -193,6 +204,7 @@ class Kaggle:
     competitions: dict[str, Competition] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
     quota: Quota = field(default_factory=Quota)
     new_dataset_statuses: Sequence[str] = ("BLOBS_RECEIVED", "READY")
     gpu_sessions: int | None = None

@@ -3,7 +3,7 @@
 import pytest
 from tests.report.runs import TRIPLET, make_run
 
-from pneumothorax.report import charts, classification_charts, comparison, scale
+from pneumothorax.report import charts, classification_charts, comparison, groups, scale
 from pneumothorax.report.evaluation import evaluate_run, open_run
 from pneumothorax.report.svg import case_link, to_svg
 
@@ -69,7 +69,7 @@ def test_of_more_groups_than_bars_the_rest_is_one(tmp_path):
     run.studies["view"] = [f"v{number // 2}" for number in range(18)]
     figure, links = charts.draw_groups(run)
     text = to_svg(figure, "groups", "")
-    assert sum("view=v" in link for link in links) == charts.MOST_GROUPS
+    assert sum("view=v" in link for link in links) == groups.MOST_GROUPS
     assert "other" in text
 
 

@@ -23,6 +23,7 @@ from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
+from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.fold_folder import FoldFolder
@@ -36,7 +37,8 @@ from pneumothorax.workspace import Workspace
 @hosts.together
 def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
-    workspace, recipe = Workspace(options.root), chosen_recipe(options)
+    workspace = Workspace(options.root)
+    recipe = _with_published_weights(chosen_recipe(options), workspace)
     check_trackers(options.track)
     run = workspace.runs / (options.run or recipe.name)
     legs = legs_of(recipe)
@@ -175,12 +177,31 @@ def figures(options: Namespace) -> int:
 
 
 def run_folder(options: Namespace) -> Path:
-    """Return the folder of the run that the command names.
+    """Return the folder of the run that the command names, or of a published model, downloaded if need be.
 
     Raises:
-        UserError: It is not there.
+        UserError: It is not there, or cannot be downloaded.
     """
-    return check_exists(Workspace(options.root).runs / (options.run or "seed"))
+    workspace, named = Workspace(options.root), options.run or "seed"
+    if "/" not in named:
+        return check_exists(workspace.runs / named)
+    from pneumothorax.hubs.fetching import find_run  # notebooks leave it at home
+
+    return find_run(named, workspace)
+
+
+def _with_published_weights(recipe: Recipe, workspace: Workspace) -> Recipe:
+    """Download the encoder that a recipe names by the address of a published model."""
+    if "://" not in (address := recipe.encoder_weights):
+        return recipe
+    from pneumothorax.hubs.fetching import fetch_encoder  # notebooks leave it at home
+
+    path = fetch_encoder(address, workspace)
+    warn(
+        f"the encoder of {address} may have seen the images that this run holds out; on the data that it was "
+        "trained on, held-out scores would be too high"
+    )
+    return replace(recipe, encoder_weights=str(path))
 
 
 def _made_of(run: Path) -> Digests | None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pneumothorax import flag_types
@@ -38,14 +39,11 @@ def skip_bad(command: argparse.ArgumentParser) -> None:
     )
 
 
-def run(command: argparse._ActionsContainer) -> None:
-    """Add the argument RUN."""
+def run(command: argparse._ActionsContainer, kind: Callable[[str], str] = flag_types.name) -> None:
+    """Add the argument RUN, by name or, of kind `flag_types.run_or_address`, also as a published model."""
+    published = ", or the address or folder of a published one" * (kind is flag_types.run_or_address)
     command.add_argument(
-        "run",
-        nargs="?",
-        type=flag_types.name,
-        metavar="RUN",
-        help="run below ROOT/runs (default: seed)",
+        "run", nargs="?", type=kind, metavar="RUN", help=f"run below ROOT/runs (default: seed){published}"
     )
 
 

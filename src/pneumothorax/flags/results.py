@@ -8,6 +8,8 @@ from pneumothorax import flag_types
 from pneumothorax.flags.common import devices, run
 from pneumothorax.inference.rule import Rule, range_of
 
+HUBS = ("kaggle", "huggingface")  # of `publish`
+LICENSES = ("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-4.0", "cc0-1.0", "apache-2.0", "mit")
 FORMATS = ("onnx", "saved_model", "keras")  # of `export`
 
 
@@ -80,7 +82,12 @@ def segment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
     )
-    command.add_argument("--run", type=flag_types.name, help="run below ROOT/runs (default: seed)")
+    command.add_argument(
+        "--run",
+        type=flag_types.run_or_address,
+        help="run below ROOT/runs (default: seed), or a published one: kaggle://OWNER/MODEL/keras/VARIATION, "
+        "hf://OWNER/NAME, or the path of its folder",
+    )
     rule(command)
     command.add_argument(
         "--dicom-seg",
@@ -97,7 +104,7 @@ def segment(command: argparse.ArgumentParser) -> None:
 
 def export(command: argparse.ArgumentParser) -> None:
     """Add the flags of `export`."""
-    run(command)
+    run(command, flag_types.run_or_address)
     command.add_argument(
         "--format",
         choices=FORMATS,
@@ -114,6 +121,40 @@ def export(command: argparse.ArgumentParser) -> None:
         metavar="FOLDS",
         help="such as 0, or 0,2: export these alone (default: the mean of all)",
     )
+
+
+def publish(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `publish`."""
+    run(command)
+    command.add_argument(
+        "--to", choices=HUBS, required=True, help="Kaggle Models, or Hugging Face (needs huggingface_hub)"
+    )
+    command.add_argument(
+        "--name",
+        type=flag_types.line,
+        metavar="OWNER/NAME",
+        help="the model, of yours or of an organisation's (default: yours, named pneumothorax-RUN)",
+    )
+    command.add_argument(
+        "--public", action="store_true", help="let everybody see a new model (default: you alone)"
+    )
+    command.add_argument(
+        "--license",
+        choices=LICENSES,
+        default=LICENSES[0],
+        help="licence of the weights (default: %(default)s)",
+    )
+    command.add_argument(
+        "--data",
+        type=flag_types.line,
+        metavar="TEXT",
+        help="for the card: the data that the run was trained on, and their terms (default: the "
+        "competition's, or the artificial one's)",
+    )
+    command.add_argument(
+        "--no-onnx", action="store_true", help="leave the ONNX file out, which needs the extra onnx"
+    )
+    command.add_argument("--dry-run", action="store_true", help="write and list the folder; upload nothing")
 
 
 def submit(command: argparse.ArgumentParser) -> None:

@@ -17,14 +17,14 @@ from pneumothorax.inference.evaluate import PAPER
 from pneumothorax.inference.pixel_counts import Flags
 from pneumothorax.inference.tuning import bootstrap
 from pneumothorax.report.evaluation import Evaluation
-from pneumothorax.report.page_text import plain, printable, shorten
+from pneumothorax.report.groups import Group, list_groups
+from pneumothorax.report.page_text import plain
 from pneumothorax.report.svg import BLUE, DASHES, GREEN, GREY, ORANGE, RED, RUNS, case_link, cases_link
 
 Drawn = tuple[Figure, dict[str, str]]
 
 SIZE = (5.2, 3.6)  # inches of one chart
 MOST_POINTS = 1500  # of a scatter: more are slow and overlap
-MOST_GROUPS = 6  # bars of one kind
 
 
 def draw_histogram(runs: Sequence[Evaluation]) -> Drawn:
@@ -126,26 +126,12 @@ def draw_groups(run: Evaluation) -> Drawn:
     return figure, links
 
 
-def _groups_of(run: Evaluation, name: str) -> list[tuple[str, str | None, Flags]]:
-    """Return label, link's value (None without one) and rows of each group of positives that has any.
-
-    Of many groups, as hand-typed tags make them, the largest have a bar each and the others one together.
-    """
-    column = run.studies[name]
-    if name == "age":
-        ages = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-        tests: list[tuple[str, str | None, Flags]] = [
-            (f"{low}-{high - 1}" if high < 200 else f"{low}+", f"{low}-{high}", (ages >= low) & (ages < high))
-            for low, high in ((0, 20), (20, 40), (40, 60), (60, 80), (80, 200))
-        ]
-    else:
-        values = column.fillna("").astype(str).to_numpy()
-        counts = pd.Series(values[run.positive & (values != "")]).value_counts()
-        largest = sorted(counts.index[:MOST_GROUPS])
-        tests = [(shorten(printable(value)), value, values == value) for value in largest]
-        tests.append(("other", None, np.isin(values, counts.index[MOST_GROUPS:])))
+def _groups_of(run: Evaluation, name: str) -> list[Group]:
+    """Return the groups of positives that have any."""
     return [
-        (label, value, rows & run.positive) for label, value, rows in tests if (rows & run.positive).any()
+        (label, value, rows & run.positive)
+        for label, value, rows in list_groups(run, name)
+        if (rows & run.positive).any()
     ]
 
 

@@ -14,7 +14,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.kaggle.client import network
 from pneumothorax.kaggle.client.credentials import find_credentials, has_token
 from pneumothorax.kaggle.client.datasets import Datasets
-from pneumothorax.kaggle.client.files import Files
+from pneumothorax.kaggle.client.models import Models
 from pneumothorax.kaggle.client.notebooks import Notebooks
 from pneumothorax.kaggle.client.submissions import Submissions
 from pneumothorax.kaggle.errors import TOKEN_HELP, RefusedError
@@ -22,7 +22,7 @@ from pneumothorax.kaggle.errors import TOKEN_HELP, RefusedError
 __all__ = ["Client", "connect"]
 
 
-class Client(Files, Submissions, Notebooks, Datasets):
+class Client(Models, Submissions, Notebooks, Datasets):
     """A connection to Kaggle as one user; made by `connect`."""
 
 

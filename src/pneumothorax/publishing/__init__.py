@@ -1,0 +1,1 @@
+"""A trained run as a model of Kaggle or Hugging Face: card, weights, ONNX file, recipe and rule; no image."""
