@@ -1,6 +1,9 @@
 """Features of trained folds: which network sees which image, computed once, and the faults of a run."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import keras
@@ -128,3 +131,43 @@ def test_damaged_weights_are_one_line(tmp_path, layer):
     network.save_weights(folds[0].weights)
     with pytest.raises(UserError, match=r"fold0/best\.weights\.h5 has no finite number"):
         compute_features(folds, cache)
+
+
+# Under JAX a network's arrays are consumed as it predicts: the folds' weights must still take turns.
+ON_JAX = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import keras, numpy as np
+from pneumothorax.data.cache import open_cache
+from pneumothorax.inference import encoding, fold_networks
+from pneumothorax.inference.features import read_features
+from pneumothorax.inference.grad_cam import look_inside
+from pneumothorax.recipes import RECIPES
+from pneumothorax.training.run import find_folds
+from tests.inference.tiny import build_tiny, make_cache, make_run
+recipe = replace(
+    RECIPES["smoke"], size=32, fold_count=3, classification_head=True, loss="bce + classification"
+)
+root = Path(sys.argv[1])
+fold_networks.build_model = build_tiny
+encoding.images_at_once = lambda model: 7
+cache = open_cache(make_cache(root, recipe))
+folds = find_folds(make_run(root, recipe, 3, cache.studies))
+encoding.compute_features(folds, cache)
+for fold in folds:
+    alone = build_tiny(recipe)
+    alone.load_weights(fold.weights)
+    expected, found = look_inside(alone).predict_on_batch(cache.images[..., None]), read_features(fold)
+    np.testing.assert_allclose(found.values, expected["feature"], rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(found.grad_cam, expected["grad_cam"], rtol=2e-3, atol=1e-6)
+print(keras.backend.backend())
+"""
+
+
+@pytest.mark.slow
+def test_it_computes_the_same_on_jax(tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", ON_JAX, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (result.returncode, result.stdout) == (0, "jax\n"), result.stderr

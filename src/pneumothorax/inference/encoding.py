@@ -86,7 +86,5 @@ def _encode(networks: Networks, number: int, cache: Cache, title: str) -> tuple[
 def _find_first(cache: Cache) -> Rows:
     """Return the row of the first image with the same pixels as each, shape (N,)."""
     seen: dict[bytes, int] = {}
-    digests = (
-        hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in cache.images
-    )
+    digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in cache.images)
     return np.array([seen.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)

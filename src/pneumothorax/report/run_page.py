@@ -210,23 +210,7 @@ def _distributions(runs: Sequence[Evaluation], pictured: np.ndarray) -> dict[str
         figure, links = draw(*arguments)
         broad = draw is charts.draw_groups
         drawn.append((to_svg(figure, draw.__name__, caption, links), caption, broad))
-    return {"distributions": drawn, "groups": [_outcomes(runs)]}
-
-
-def _outcomes(runs: Sequence[Evaluation]) -> summary.Table:
-    rows = []
-    for run in runs:
-        found, hit = run.area > 0, run.overlap > 0
-        counts = (
-            np.count_nonzero(run.positive & ~found),
-            np.count_nonzero(run.positive & found & ~hit),
-            np.count_nonzero(run.positive & hit),
-            np.count_nonzero(~run.positive & found),
-            np.count_nonzero(~run.positive & ~found),
-        )
-        rows.append((run.name, *(f"{count:,}" for count in counts)))
-    head = ["run", "missed", "marked elsewhere", "found", "false alarm", "rightly empty"]
-    return head, rows, "Outcomes of the images, by each run's rule"
+    return {"distributions": drawn, "groups": [summary.outcome_table(runs)]}
 
 
 def _decision(run: Evaluation, number: int) -> dict[str, Any]:

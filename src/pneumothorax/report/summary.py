@@ -81,6 +81,23 @@ TABLE_1_EXPLAINED = (
 )
 
 
+def outcome_table(runs: Sequence[Evaluation]) -> Table:
+    """Count the outcomes of each run's images by its rule."""
+    rows = []
+    for run in runs:
+        found, hit = run.area > 0, run.overlap > 0
+        counts = (
+            np.count_nonzero(run.positive & ~found),
+            np.count_nonzero(run.positive & found & ~hit),
+            np.count_nonzero(run.positive & hit),
+            np.count_nonzero(~run.positive & found),
+            np.count_nonzero(~run.positive & ~found),
+        )
+        rows.append((run.name, *(f"{count:,}" for count in counts)))
+    head = ["run", "missed", "marked elsewhere", "found", "false alarm", "rightly empty"]
+    return head, rows, "Outcomes of the images, by each run's rule"
+
+
 def facts_of(run: Evaluation) -> Facts:
     """Return how a run was made and evaluated, as names and texts."""
     studies = run.studies
