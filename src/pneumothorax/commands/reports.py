@@ -1,8 +1,16 @@
 """The command that writes the report of one run, or of several side by side."""
 
 from argparse import Namespace
+from pathlib import Path
 
+from pneumothorax.commands import processes
+from pneumothorax.commands.data import open_prepared
 from pneumothorax.errors import UserError, warn
+from pneumothorax.inference.ensemble import read_ensemble
+from pneumothorax.inference.features import is_current
+from pneumothorax.legs import last_leg
+from pneumothorax.model import backend
+from pneumothorax.training.run import common_recipe, find_folds
 from pneumothorax.workspace import Workspace
 
 
@@ -14,6 +22,9 @@ def report(options: Namespace) -> int:
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"run {', '.join(sorted(twice))} twice", "each run once", "leave one out")
     runs = [workspace.runs / name for name in names]
+    if options.explain:
+        for run in runs:
+            explain(workspace, run)
     if options.out is not None:
         path = options.out
     elif len(runs) == 1:
@@ -26,3 +37,30 @@ def report(options: Namespace) -> int:
         warn(note)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
     return 0
+
+
+def explain(workspace: Workspace, run: Path) -> None:
+    """Compute a run's features and Grad-CAM for the report, unless they are there.
+
+    Raises:
+        UserError: The run is an ensemble or not complete, its images are not prepared, or Keras cannot run.
+    """
+    if members := read_ensemble(run):
+        raise UserError(
+            f"{run} is an ensemble of {', '.join(one.run for one in members)}",
+            "a trained run for --explain",
+            "explain each of those in a report of its own",
+        )
+    folds = find_folds(run)
+    recipe = last_leg(common_recipe(folds))
+    if all(map(is_current, folds)):
+        return
+    cache = open_prepared(workspace, recipe, "train")
+    backend.check_backend()
+    from pneumothorax.inference.encoding import compute_features
+    from pneumothorax.training.hardware import share_batches
+
+    processes.check_gpus()
+    share_batches()
+    names = ", ".join(fold.path.name for fold in compute_features(folds, cache))
+    print(f"{run}: features of {len(cache.studies):,} images by {names}")

@@ -20,6 +20,7 @@ from pneumothorax.errors import UserError
 from pneumothorax.explore import charts as data_charts
 from pneumothorax.explore import gallery, statistics
 from pneumothorax.explore.duplicates import compare_pairs, find_pairs
+from pneumothorax.explore.labels import judge_labels
 from pneumothorax.explore.outliers import find_odd, survey_images
 from pneumothorax.recipe import Recipe
 from pneumothorax.report.page import write_page
@@ -34,7 +35,9 @@ PARTS = {"train": "Training images", "test": "Test images"}
 GROUPS = {"view": "view", "sex": "sex", "age": "age, years"}
 
 
-def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe, path: Path) -> None:
+def write_data_page(
+    found: Studies, caches: Mapping[str, Cache], recipe: Recipe, path: Path, run: Path | None = None
+) -> None:
     """Write the page.
 
     Args:
@@ -42,7 +45,12 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
         caches: Prepared images by part: 'train', 'test', or both; at least one.
         recipe: Recipe that defines the folds.
         path: The HTML file.
+        run: Folder of a trained run, by which suspicious labels are listed.
+
+    Raises:
+        UserError: The run is missing, incomplete or damaged.
     """
+    judged = None if run is None else (run.name, judge_labels(run))
     studies = _gather(caches)
     notes = _missing(found, studies)
     assigned, failure = _assign(studies, recipe)
@@ -64,6 +72,7 @@ def write_data_page(found: Studies, caches: Mapping[str, Cache], recipe: Recipe,
         "patients": _patients(studies),
         "folds": _folds(train, recipe) if len(train) and not failure else None,
         "duplicates": gallery.show_duplicates(pairs, near.left_out, look),
+        "labels": None if judged is None else gallery.show_labels(*judged, look),
         "odd": gallery.show_odd(odd, len(survey.first), look),
         "samples": gallery.show_samples(caches, recipe.seed, look),
     }

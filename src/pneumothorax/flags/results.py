@@ -62,6 +62,13 @@ def report(command: argparse.ArgumentParser) -> None:
         "--common", action="store_true", help="compare runs on the images that all of them hold out"
     )
     command.add_argument("--identify", action="store_true", help="show the patient's id of each case")
+    command.add_argument(
+        "--explain",
+        action="store_true",
+        help="first compute, unless it is there, the part of each image that the classification head sees "
+        "(Grad-CAM) and the features by which training images are alike; kept in the run, so that later "
+        "reports show them without this flag (needs Keras; slow without a GPU)",
+    )
 
 
 def rule(command: argparse.ArgumentParser) -> None:

@@ -55,6 +55,12 @@ def phantom(
 def explore(command: argparse.ArgumentParser) -> None:
     """Add the flags of `explore`."""
     command.add_argument("--out", type=Path, help="HTML file (default: ROOT/figures/explore.html)")
+    command.add_argument(
+        "--run",
+        type=flag_types.name,
+        help="run below ROOT/runs by which suspicious labels are listed: by its out-of-fold probabilities, "
+        "and by the most alike images where `report RUN --explain` has been run",
+    )
 
 
 def recipe(command: argparse.ArgumentParser) -> None:

@@ -47,6 +47,17 @@ class Networks:
         """Side of its images in pixels."""
         return int(self.model.input_shape[1])
 
+    def seen_as(self, model: keras.Model) -> "Networks":
+        """Return the same folds as another model of this one's layers; it replaces this one.
+
+        Args:
+            model: Model whose weights are some of this one's, such as one with other outputs.
+        """
+        places = {id(weight): place for place, weight in enumerate(self.model.weights)}
+        chosen = [places[id(weight)] for weight in model.weights]
+        values = [[of_fold[place] for place in chosen] for of_fold in self._values]
+        return Networks(model, self._folders, values)
+
     def predict(self, fold: int, images: Maps) -> dict[str, np.ndarray]:
         """Return the outputs of one fold.
 

@@ -86,6 +86,12 @@ def _to_classification(encoded: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="classification")(pooled)
 
 
+def find_encoded(model: keras.Model) -> keras.KerasTensor:
+    """Return the encoder's output, of shape (N, h, w, C), in a network of `build_model`."""
+    network = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    return find_encoder(network)(model.get_layer("scale").output)
+
+
 def input_scale(encoder: str) -> tuple[np.ndarray, np.ndarray]:
     """Measure the encoder's own preprocessing of grey values 0-255, which is always linear.
 

@@ -53,7 +53,14 @@ def find_sources(
     workspace: Workspace, run: Evaluation, places: Sequence[list[Place]], chosen: np.ndarray
 ) -> list[pictures.Source]:
     """Return the sources of each chosen case's content."""
-    table = run.studies.iloc[chosen]
+    maps = [[_map_at(of_run[row]) for of_run in places] for row in chosen]
+    return sources_of(workspace, run, run.studies.iloc[chosen], maps)
+
+
+def sources_of(
+    workspace: Workspace, run: Evaluation, table: pd.DataFrame, maps: Sequence[list[np.ndarray]]
+) -> list[pictures.Source]:
+    """Return the sources of some studies' pictures and true masks, with their maps, in the table's order."""
     gone = [
         name for name, path in zip(table["ImageId"], table["path"], strict=True) if not Path(path).is_file()
     ]
@@ -64,9 +71,9 @@ def find_sources(
             fallback=prepared.get(study["ImageId"]),
             code=study["EncodedPixels"],
             shape=(study["height"], study["width"]),
-            maps=[_map_at(of_run[row]) for of_run in places],
+            maps=of_study,
         )
-        for row, study in zip(chosen, table.to_dict("records"), strict=True)
+        for of_study, study in zip(maps, table.to_dict("records"), strict=True)
     ]
 
 

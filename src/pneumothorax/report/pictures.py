@@ -97,13 +97,14 @@ def limit_cases(maps: Sequence[Sequence[Image]], wanted: int) -> int:
     return max(1, min(wanted, int(MAPS_SHARE * LIMIT_BYTES / max(mean, 1))))
 
 
-def pack(sources: Sequence[Source], limit: int = LIMIT_BYTES) -> Packed:
-    """Pack cases within a byte limit for all of them."""
+def pack(sources: Sequence[Source], limit: int = LIMIT_BYTES, largest: int = QUALITIES[0][0]) -> Packed:
+    """Pack cases within a byte limit for all of them, their pictures of `largest` pixels at most."""
+    qualities = [quality for quality in QUALITIES if quality[0] <= largest]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         maps = [[pack_map(one) for one in source.maps] for source in sources]
         truths = [_truth(source) for source in sources]
         taken = sum(map(len, truths)) + sum(len(one) for case in maps for one in case)
-        read = partial(_draw, quality=_choose_quality(sources, limit - taken))
+        read = partial(_draw, quality=_choose_quality(sources, limit - taken, qualities))
         drawn = list(tqdm(pool.map(read, sources), "pictures", len(sources), unit="image", disable=None))
         at = QUALITIES.index(read.keywords["quality"])
         while sum(len(image) for image, _ in drawn) + taken > limit and at + 1 < len(QUALITIES):
@@ -149,15 +150,17 @@ def _truth(source: Source) -> str:
     return rle.EMPTY if mask is None else rle.encode(mask)
 
 
-def _choose_quality(sources: Sequence[Source], room: int) -> tuple[int, int]:
+def _choose_quality(
+    sources: Sequence[Source], room: int, qualities: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
     """Return the best quality at which all pictures fit, estimated from a few."""
     step = max(1, len(sources) // PROBES)
     probes = sources[::step][:PROBES]
-    for quality in QUALITIES[:-1]:
+    for quality in qualities[:-1]:
         mean = sum(len(_draw(source, quality)[0]) for source in probes) / max(len(probes), 1)
         if mean * len(sources) < 0.95 * room:
             return quality
-    return QUALITIES[-1]
+    return qualities[-1]
 
 
 def _draw(source: Source, quality: tuple[int, int]) -> tuple[str, str]:

@@ -9,7 +9,16 @@ import numpy as np
 from markupsafe import Markup
 
 from pneumothorax.inference.rule import EXPLAINED
-from pneumothorax.report import cases, charts, comparison, decision_charts, pictures, scale, summary
+from pneumothorax.report import (
+    cases,
+    charts,
+    comparison,
+    decision_charts,
+    explanations,
+    pictures,
+    scale,
+    summary,
+)
 from pneumothorax.report.classification_charts import draw_precision, draw_reliability, draw_roc
 from pneumothorax.report.curves import draw_curves, read_course
 from pneumothorax.report.evaluation import Evaluation, evaluate_run, open_run
@@ -52,8 +61,10 @@ def write_report(
     orders = comparison.align(evaluations)
     places = [cases.places_of(run, order) for run, order in zip(evaluations, orders, strict=True)]
     chosen = cases.choose_cases(evaluations[0], places, most)
-    packed = pictures.pack(cases.find_sources(workspace, evaluations[0], places, chosen))
-    notes = _notes(evaluations, chosen, packed, most)
+    explained = explanations.explain_cases(workspace, evaluations, orders, chosen)
+    sources = cases.find_sources(workspace, evaluations[0], places, chosen)
+    packed = pictures.pack(sources, pictures.LIMIT_BYTES - explained.bytes)
+    notes = [*_notes(evaluations, chosen, packed, most), *explained.notes]
     pictured = np.zeros(len(evaluations[0].studies), bool)
     pictured[chosen] = True
     context = {
@@ -70,8 +81,11 @@ def write_report(
             "choices": cases.list_choices(evaluations[0]),
             "controls": cases.rule_controls(),
             "rule_explained": EXPLAINED,
-            "data": cases.describe_cases(evaluations, orders, pictured, identify=identify),
-            "pictures": partial(zip, chosen.tolist(), packed.cases, strict=True),
+            "data": cases.describe_cases(evaluations, orders, pictured, identify=identify)
+            | {"grad_cam": explained.sizes},
+            "has_grad_cam": any(explained.sizes),
+            "pictures": partial(zip, chosen.tolist(), packed.cases, explained.cases, strict=True),
+            "alike": explained.images,
         },
     }
     write_page(path, WEB / "run.html", context)

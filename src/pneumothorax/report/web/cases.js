@@ -18,8 +18,8 @@ function outcomeOf(at, run) {
 }
 
 /**
- * Unpack a case from report/pictures.py: {image, truth, maps}, the same object while it is cached.
- * `maps` are promises of each run's probability, bytes of its own size; rejected if it cannot be unpacked.
+ * Unpack a case from report/pictures.py: {image, truth, maps, gradCam, alike}, the same object while it is cached.
+ * `gradCam` and `alike` are those of report/explanations.py, of each run. `maps` are promises of each run's probability, bytes of its own size; rejected if it cannot be unpacked.
  */
 const contents = new Map();
 const MOST_CONTENTS = 60; // of 1 MB and more each: a phone has little memory
@@ -29,7 +29,8 @@ function contentOf(at) {
     const packed = JSON.parse(document.getElementById(`case-${at}`).textContent);
     const maps = packed.maps.map((text, run) => unpackMap(text, report.runs[run].size));
     for (const map of maps) map.catch(() => {}); // reported where it is awaited
-    contents.set(at, { image: `data:image/jpeg;base64,${packed.image}`, truth: decodeRuns(packed.truth), maps });
+    const image = `data:image/jpeg;base64,${packed.image}`;
+    contents.set(at, { image, truth: decodeRuns(packed.truth), maps, gradCam: packed.grad_cam, alike: packed.alike });
   }
   return contents.get(at);
 }

@@ -8,9 +8,9 @@ const outlines = drawing();
 part("outlines").append(outlines.svg);
 const RULE = Object.keys(report.runs[0].rule);
 const rules = report.runs.map((run) => ({ ...run.rule }));
-const show = { truth: true, prediction: true, heat: false, fill: false, other: false };
+const show = { truth: true, prediction: true, heat: false, cam: false, fill: false, other: false };
 const place = { zoom: 1, x: 0, y: 0 }; // of the sheet's middle, in its own widths and heights from the stage's
-let open = null; // {at, run, content}, and once they are there full, fullOf (which run it is of) and mask
+let open = null; // {at, run, content}, and once they are there full, fullOf (which run it is of), mask and gradCam
 
 /** Open a case, or go on to another. */
 async function openCase(at) {
@@ -57,6 +57,7 @@ function closeCase() {
 /** Apply the rule to the open case, and show what comes of it. */
 async function judgeCase() {
   const asked = open, { run } = asked;
+  showAlike(asked);
   const map = await asked.content.maps[run].catch((error) => error);
   if (open !== asked || asked.run !== run) return; // another case or run was chosen meanwhile
   if (map instanceof Error) {
@@ -83,6 +84,7 @@ async function judgeCase() {
   const same = RULE.every((name) => rule[name] === report.runs[run].rule[name]);
   part("reset").disabled = same;
   outline("prediction", asked.mask);
+  await readGradCam(asked);
   await traceOther(asked);
   paint();
 }
@@ -99,10 +101,10 @@ function wipe() {
   outline("prediction", null);
   outline("other", null);
   for (const name of ["dice", "area", "truth-area", "overlap", "image-probability", "highest"]) part(name).textContent = "–";
-  for (const name of ["fills", "heat"]) part(name).hidden = true;
+  for (const name of ["fills", "heat", "cam", "cam-words", "alike"]) if (part(name)) part(name).hidden = true;
   delete viewer.dataset.dice;
   delete viewer.dataset.area;
-  Object.assign(open, { full: null, fullOf: null, mask: null });
+  Object.assign(open, { full: null, fullOf: null, mask: null, gradCam: null });
 }
 
 /** Outline what the other run predicts by its own rule, if that is wanted and can be unpacked. */
@@ -139,7 +141,8 @@ function paint() {
   heat.hidden = !show.heat;
   fills.style.opacity = heat.style.opacity = opacity;
   if (show.fill) paintFills(fills.getContext("2d"));
-  if (show.heat) paintHeat(heat.getContext("2d"));
+  if (show.heat) paintHeat(heat.getContext("2d"), open.full, HEAT, 4);
+  if (part("cam")) showGradCam(opacity);
 }
 
 /** Truth red, prediction green, both yellow. */
@@ -157,17 +160,17 @@ function paintFills(context) {
 // matplotlib's 'inferno' at nine places; what is improbable is clear.
 const HEAT = [[0, 0, 4], [32, 12, 74], [87, 16, 110], [137, 34, 106], [188, 55, 84], [227, 89, 51], [249, 140, 10], [249, 201, 50], [252, 255, 164]];
 
-/** The probability as a heat map. */
-function paintHeat(context) {
+/** Paint values 0 to 255 as a heat map; the colours are opaque from 255 / steepness. */
+function paintHeat(context, values, colours, steepness) {
   const table = new Uint32Array(256);
   for (let value = 0; value < 256; value++) {
-    const place = (value / 255) * (HEAT.length - 1), low = Math.min(Math.floor(place), HEAT.length - 2), share = place - low;
-    const [red, green, blue] = HEAT[low].map((from, at) => Math.round(from + (HEAT[low + 1][at] - from) * share));
-    table[value] = ((Math.min(255, value * 4) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+    const place = (value / 255) * (colours.length - 1), low = Math.min(Math.floor(place), colours.length - 2), share = place - low;
+    const [red, green, blue] = colours[low].map((from, at) => Math.round(from + (colours[low + 1][at] - from) * share));
+    table[value] = ((Math.min(255, value * steepness) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   }
   const pixels = context.createImageData(SIDE, SIDE);
   const words = new Uint32Array(pixels.data.buffer);
-  for (let at = 0; at < words.length; at++) words[at] = table[Math.round(open.full[at])];
+  for (let at = 0; at < words.length; at++) words[at] = table[Math.round(values[at])];
   context.putImageData(pixels, 0, 0);
 }
 
@@ -226,12 +229,14 @@ function setWindow() {
   picture.style.filter = width === 255 && level === 128 ? "" : "url(#window-level)";
 }
 
-const TOGGLES = { t: "truth", p: "prediction", h: "heat", f: "fill", o: "other" };
+const TOGGLES = { t: "truth", p: "prediction", h: "heat", g: "cam", f: "fill", o: "other" };
 
 function toggle(name) {
   if (!part(`show-${name}`)) return;
   show[name] = !show[name];
-  if (name === "other" && open) judgeCase(); else paint();
+  if (name === "heat") show.cam = false; // one map over the other shows neither
+  if (name === "cam") show.heat = false;
+  if (["other", "cam"].includes(name) && open) judgeCase(); else paint();
 }
 
 for (const name of Object.keys(show)) {
