@@ -5,13 +5,13 @@ The workspace is a small file system in memory (tmpfs), which only root may moun
 
 import os
 import random
-import subprocess
 from collections import Counter
 from pathlib import Path
 
 from tests.campaign.contents import differences, find_leftovers
 from tests.campaign.forks import CPU_SECONDS
 from tests.campaign.kills import KillPart, Undisturbed, kind_of, view_faults
+from tests.campaign.memory_disks import mounted, resize
 from tests.campaign.record import Batch
 from tests.campaign.stages import Stage
 
@@ -30,11 +30,8 @@ class DiskPart(KillPart):
         """Run some cases on a file system of their own."""
         root = self.stage.root
         root.mkdir(parents=True, exist_ok=True)
-        _mount("-t", "tmpfs", "-o", f"size={_ROOM}", "none", str(root))
-        try:
+        with mounted(root, _ROOM):
             return super().run(numbers, folder)
-        finally:
-            subprocess.run(["umount", "--lazy", str(root)], check=True)
 
     def undisturbed(self, *, replacing: bool) -> Undisturbed:
         """Return the undisturbed command, and note how many bytes it adds."""
@@ -42,7 +39,7 @@ class DiskPart(KillPart):
             self.stage.begin(replacing=replacing)
             before = _used(self.stage.root)
             self._undisturbed[replacing] = Undisturbed(self.stage, replacing=replacing)
-            self._needed[replacing] = max(_used(self.stage.root) - before, 0) + 16 * _PAGE
+            self._needed[replacing] = max(_used(self.stage.root) - before, 0) + 4 * _PAGE
         return self._undisturbed[replacing]
 
     def _case(self, number: int, batch: Batch) -> None:
@@ -52,10 +49,10 @@ class DiskPart(KillPart):
         root = self.stage.root
         self.stage.begin(replacing=replacing)
         limit = wanted.ended.cpu_seconds + CPU_SECONDS
-        free = dice.randrange(0, self._needed[replacing] * 5 // 4, _PAGE)
-        _mount("-o", f"remount,size={_used(root) + free}", str(root))
+        free = dice.randrange(0, self._needed[replacing], _PAGE)
+        resize(root, _used(root) + free)
         ended = self.stage.run(None, limit)
-        _mount("-o", f"remount,size={_ROOM}", str(root))
+        resize(root, _ROOM)
         faults = ended.faults() + view_faults(self.stage, wanted)
         batch.outcomes += Counter(["enough" if ended.code == 0 else "full"])
         again = self.stage.run(None, limit)
@@ -66,21 +63,6 @@ class DiskPart(KillPart):
             batch.outcomes += Counter([f"left {kind_of(left[0])}"])
         batch.peak_mb = max(batch.peak_mb, ended.peak_mb, again.peak_mb)
         batch.faults += [(number, f"{free} bytes free: {fault}") for fault in faults]
-
-
-def can_mount(folder: Path) -> bool:
-    """Return whether this process may mount file systems."""
-    place = folder / "mount-test"
-    place.mkdir(parents=True, exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", "size=4096", "none", str(place)]
-    if subprocess.run(words, check=False, capture_output=True).returncode:
-        return False
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-    return True
-
-
-def _mount(*words: str) -> None:
-    subprocess.run(["mount", *words], check=True, capture_output=True)
 
 
 def _used(root: Path) -> int:
