@@ -117,7 +117,7 @@ test: install ## run all tests
 test-fast: install ## run the tests that train nothing and take a moment
 	$(PYTEST) -m "not slow" $(ARGS)
 
-campaign: install ## kill commands, fill disks and mutate files for hours; goes on where it stopped: ARGS="--scale 0.01"
+campaign: install ## kill commands, fill disks and mutate files for hours; goes on where it stopped: ARGS=--help
 	PYTHONPATH=. $(BIN)/python -m tests.campaign $(ARGS)
 
 # The constraints are the tested set of Python 3.11; here each Python gets the newest that setup.py allows.
