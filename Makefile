@@ -22,7 +22,7 @@ NOTEBOOK = $(KERNEL) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
 .PHONY: segment export publish score leaderboard kernels push kernel-status kernel-output kernels-deps quota
-.PHONY: test test-fast matrix lint docs benchmarks clean
+.PHONY: test test-fast campaign matrix lint docs benchmarks clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -120,6 +120,9 @@ test: install ## run all tests
 
 test-fast: install ## run the tests that train nothing and take a moment
 	$(PYTEST) -m "not slow" $(ARGS)
+
+campaign: install ## kill commands, fill disks and mutate files for hours; goes on where it stopped: ARGS=--help
+	PYTHONPATH=. $(BIN)/python -m tests.campaign $(ARGS)
 
 # The constraints are the tested set of Python 3.11; here each Python gets the newest that setup.py allows.
 PYTHONS ?= python3.12 python3.13

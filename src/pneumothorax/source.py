@@ -28,7 +28,7 @@ AT_HOME = (
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
 LAYERS = (
-    *("__init__", "errors", "closed_pipe", "interrupts", "loss_text", "locks", "legs"),
+    *("__init__", "errors", "closed_pipe", "interrupts", "loss_text", "locks", "leftovers", "legs"),
     *("recipe_fields", "recipe_checks", "recipe", "workspace"),
     *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),

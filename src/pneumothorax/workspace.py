@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumothorax.errors import UserError
+from pneumothorax.leftovers import clear_leftovers
 from pneumothorax.locks import hold_lock, make_mark
 
 
@@ -73,7 +74,8 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` once the block ends without an error.
 
     A killed or failed command leaves the old file or the new one, never a half. The temporary name keeps
-    the suffix, because writers such as Keras' judge a format by it. Of a link the target is replaced.
+    the suffix, because writers such as Keras' judge a format by it; one that a killed command left goes
+    after a day (see `leftovers`). Of a link the target is replaced.
 
     Raises:
         UserError: `path` is a device or a pipe, and would be lost.
@@ -82,6 +84,7 @@ def atomic(path: Path) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is no ordinary file", "the path of a new file, or of one to replace")
     path.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(path)
     handle, name = tempfile.mkstemp(prefix=".", suffix="." + path.name, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

@@ -73,6 +73,7 @@ def test_header_without_rows_is_an_empty_table(tmp_path):
         pytest.param("Id,EncodedPixels\na,1 2\n", "the columns ImageId", id="no ImageId"),
         pytest.param("x,y,z\na,1 2,3\n", "the columns ImageId and EncodedPixels", id="neither"),
         pytest.param("ImageId;EncodedPixels\na;1 2\n", "the columns ImageId and", id="semicolons"),
+        pytest.param(f"{'x' * 9999},y\na,1 2\n", r"csv has the columns \['x{60}', 'y'\]", id="a long name"),
         pytest.param("", "is not a CSV", id="0 bytes"),
         pytest.param("\n\n", "is not a CSV", id="blank"),
         pytest.param(b"\x89PNG\r\n\x1a\n\x00\xff\xfe" * 9, "is not a CSV", id="an image"),

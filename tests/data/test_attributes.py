@@ -50,6 +50,21 @@ def test_codes_are_in_capitals_without_their_padding():
     assert words(made, "PatientSex") == []
 
 
+def test_a_sequence_in_a_values_place_is_named_and_not_shown():
+    deep = dataset(PatientID="p1")
+    for _ in range(400):
+        outer = pydicom.Dataset()
+        outer.add_new("RequestAttributesSequence", "SQ", [deep])
+        deep = outer
+    made = pydicom.Dataset()
+    for keyword in ("Rows", "PhotometricInterpretation"):
+        made.add_new(keyword, "SQ", [deep])
+    with pytest.raises(ValueError, match=r"^Rows is a sequence, not a number$"):
+        number(made, "Rows")
+    with pytest.raises(ValueError, match=r"^PhotometricInterpretation is a sequence$"):
+        words(made, "PhotometricInterpretation")
+
+
 def test_a_parsers_tag_has_its_name():
     assert explain(KeyError("bad value in (0028,0010)")) == "Rows cannot be parsed"
     assert explain(EOFError()) == "the file ends early, within an attribute"

@@ -165,6 +165,15 @@ def test_unchanged_inputs_are_skipped_and_no_file_is_written(few, tmp_path, monk
     assert again.studies["ImageId"].tolist() == few["ImageId"].tolist()
 
 
+def test_a_change_of_the_current_folder_is_none_of_the_inputs(few, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = cache_build.digest_studies(few)
+    assert (few["mask_path"] == "").any()
+    (tmp_path / "new").mkdir()
+    os.utime(tmp_path, ns=(1, 1))
+    assert cache_build.digest_studies(few) == before
+
+
 def rewrite_image(few: pd.DataFrame) -> None:
     shutil.copyfile(few["path"][5], few["path"][0])
 

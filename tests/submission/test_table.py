@@ -48,6 +48,19 @@ def test_a_submission_has_the_samples_order(tmp_path, sample):
     assert list(find_faults(path, sample)) == []
 
 
+def test_a_kill_leaves_no_submission_without_its_record(tmp_path, sample):
+    path, seen = tmp_path / "out.csv", []
+
+    def note(whole):
+        seen.append((whole.read_text(), path.exists()))
+        raise KeyboardInterrupt  # stands for the kill
+
+    with pytest.raises(KeyboardInterrupt):
+        write_submission(path, [("a", "5 2"), ("b", "-1"), ("c", "0 1")], sample, note)
+    assert seen == [(HEADER + "c,0 1\na,5 2\nb,-1\n", False)]
+    write_submission(path, [("a", "5 2"), ("b", "-1"), ("c", "0 1")], sample)
+
+
 def test_an_old_submission_is_never_overwritten_nor_worked_for(tmp_path, sample):
     path = write(tmp_path / "out.csv", "old")
     worked = iter([("a", "-1"), ("b", "-1"), ("c", "-1")])

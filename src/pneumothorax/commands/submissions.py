@@ -92,7 +92,6 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
     recipe = _origin(run, predictions)
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out: Path = options.out or workspace.submissions / f"{time}-{run.name}.csv"
-    table.write_submission(out, deciding.encode_all(predictions, decision.rule), _sample(options))
     rule = str(decision.rule)
     score = "" if decision.score is None else f"{decision.score:.4f}"
     record = ledger.Record(
@@ -102,7 +101,8 @@ def _write(workspace: Workspace, options: Namespace) -> Path:
         local_score=score,
         commit=find_commit(),
     )
-    ledger.write_record(out, record)
+    rows = deciding.encode_all(predictions, decision.rule)
+    table.write_submission(out, rows, _sample(options), lambda whole: ledger.write_record(out, record, whole))
     empty = sum(code == rle.EMPTY for code in read_annotations(out)["EncodedPixels"])
     print(f"{out}: {len(predictions.studies):,} rows, valid, {empty:,} empty ({rule})")
     return out

@@ -43,7 +43,8 @@ def read_annotations(path: Path) -> pd.DataFrame:
     elif len(header) == 2 and _is_code(header[1]):
         names = [*SUBMITTED]
     if missing := [name for name in SUBMITTED if name not in names]:
-        raise UserError(f"{path} has the columns {header[:5]}", f"the columns {' and '.join(missing)}")
+        shown = [cell[:60] for cell in header[:5]]
+        raise UserError(f"{path} has the columns {shown}", f"the columns {' and '.join(missing)}")
     if longer := next((row for row in rows if len(row) > len(names)), None):
         cells = ",".join(longer)[:60]
         raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells!r})", ",".join(SUBMITTED))

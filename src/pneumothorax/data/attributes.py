@@ -77,6 +77,8 @@ def words(dataset: pydicom.Dataset, keyword: str) -> list[str]:
         value = dataset.get(keyword)
     except Exception:  # pydicom converts only now, and raises many kinds
         raise ValueError(f"{keyword} is {_shown(dataset, keyword)}") from None
+    if isinstance(value, pydicom.Sequence):
+        raise ValueError(f"{keyword} is {_shown(dataset, keyword)}")
     found = value if isinstance(value, list | pydicom.multival.MultiValue) else [value]
     return [word for one in found if one is not None and (word := str(one).strip(" \0").upper())]
 
@@ -104,6 +106,8 @@ def _shown(dataset: pydicom.Dataset, keyword: str) -> str:
     try:
         element = dataset.get_item(tag_for_keyword(keyword) or 0)
         value = element.value if element is not None else ""
+        if isinstance(value, pydicom.Sequence):  # a deep one would be minutes and gigabytes of text
+            return "a sequence"
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     except Exception:  # its raw text is unreadable
         return "unreadable"

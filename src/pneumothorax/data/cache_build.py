@@ -39,6 +39,9 @@ def digest_studies(table: pd.DataFrame) -> list[str]:
 
 
 def _state(path: str) -> tuple[int, int] | None:
+    """Return a file's size and time of change; None without a path, which would be the current folder."""
+    if not path:
+        return None
     try:
         state = Path(path).stat()
     except OSError:  # reading it will say why

@@ -175,9 +175,15 @@ def _add(before: Entry | None, line: Entry) -> Entry:
     return replace(before, **{**given, "time": before.time, "note": line.note})
 
 
-def write_record(csv_path: Path, record: Record) -> None:
-    """Write the origin of a CSV next to it; the inverse of `read_record`."""
-    text = json.dumps({"sha256": digest(csv_path), **asdict(record)}, indent=2) + "\n"
+def write_record(csv_path: Path, record: Record, content: Path | None = None) -> None:
+    """Write the origin of a CSV next to it; the inverse of `read_record`.
+
+    Args:
+        csv_path: The CSV.
+        record: Its origin.
+        content: The file that is about to become the CSV, if it is not yet there.
+    """
+    text = json.dumps({"sha256": digest(content or csv_path), **asdict(record)}, indent=2) + "\n"
     write_text(csv_path.with_suffix(".json"), text)
 
 

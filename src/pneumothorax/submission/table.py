@@ -4,7 +4,7 @@ One row for each id of the sample submission, in its order; ``-1`` for an empty 
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +39,20 @@ class Score:
     positives: int
 
 
-def write_submission(path: Path, rows: Iterable[tuple[str, str]], sample: Path) -> None:
+def write_submission(
+    path: Path,
+    rows: Iterable[tuple[str, str]],
+    sample: Path,
+    note: Callable[[Path], object] = lambda whole: None,
+) -> None:
     """Write a submission in the order of the sample submission; it appears when complete and valid.
 
     Args:
         path: The new file.
         rows: ImageId and run-length text of every image, in any order.
         sample: The sample submission.
+        note: Called with the complete file just before it gets its name, to write its record: a kill then
+            leaves no submission without one, which the same command would refuse to replace.
 
     Raises:
         UserError: The file exists, or an image is missing, unknown or there twice.
@@ -68,6 +75,7 @@ def write_submission(path: Path, rows: Iterable[tuple[str, str]], sample: Path) 
                 f"the new submission is not valid ({faults[0]})", "a valid one", "please report this"
             )
         _refuse_old(path)  # another command may have been faster
+        note(temporary)
 
 
 def _refuse_old(path: Path) -> None:
