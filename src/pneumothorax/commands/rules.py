@@ -4,6 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.decision import Decision, read_decision
@@ -21,18 +22,36 @@ def chosen_decision(run: Path, options: Namespace) -> Decision:
     Raises:
         UserError: A flag is out of range, or the top threshold and the threshold do not go together.
     """
-    given = {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
     path = run / "decision.json"
-    if not path.is_file() and not given.keys() >= {"threshold", "min_area"}:
+    if not path.is_file() and not _given(options).keys() >= {"threshold", "min_area"}:
         warn(f"no {path}; the rule is not tuned: run `pneumothorax tune {run.name}` for a better one")
-    decision = read_decision(path)
+    return change_decision(read_decision(path), path if path.is_file() else None, options)
+
+
+def change_decision(decision: Decision, path: Path | None, options: Namespace) -> Decision:
+    """Return a decision with the flags that were given.
+
+    Args:
+        decision: The decision.
+        path: The file that it is from; None for the default.
+        options: The flags.
+
+    Raises:
+        UserError: A flag is out of range, or the top threshold and the threshold do not go together.
+    """
+    given = _given(options)
     _check_top(path, decision.rule, given)
     changed = replace(decision.rule, **given)
     # A rule chosen by hand has earned no score.
     return decision if changed == decision.rule else Decision(changed)
 
 
-def _check_top(path: Path, rule: Rule, given: dict[str, float]) -> None:
+def _given(options: Namespace) -> dict[str, Any]:
+    """Return the parts of the rule that flags set."""
+    return {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
+
+
+def _check_top(path: Path | None, rule: Rule, given: dict[str, float]) -> None:
     """Refuse a top threshold below the threshold, where a flag meets the tuned rule."""
     values = {name: given.get(name, getattr(rule, name)) for name in ("threshold", "top_threshold")}
     if values["top_threshold"] is None or not 0 <= values["top_threshold"] < values["threshold"] <= 1:
@@ -41,7 +60,7 @@ def _check_top(path: Path, rule: Rule, given: dict[str, float]) -> None:
         f"--{name.replace('_', '-')} {value:g}"
         if name in given
         else f"the {name.replace('_', ' ')} {value:g} of {path}"
-        if path.is_file()
+        if path is not None
         else f"the default {name} {value:g}"
         for name, value in values.items()
     )

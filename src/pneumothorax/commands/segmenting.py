@@ -2,25 +2,19 @@
 
 from argparse import Namespace
 
-from pneumothorax.commands.rules import chosen_decision, warn_if_older
-from pneumothorax.commands.runs import run_folder
-from pneumothorax.inference.plan import Trained, make_plan
+from pneumothorax.commands.networks import chosen_networks
 from pneumothorax.segmentation import results
 from pneumothorax.segmentation.pipeline import check_rows, segment_images
 
 
 def segment(options: Namespace) -> int:
     """Find and outline a pneumothorax in a file or a folder of radiographs."""
-    run = run_folder(options)
-    plan, rule = make_plan(run), chosen_decision(run, options).rule
-    if isinstance(plan, Trained):
-        warn_if_older(run / "decision.json", plan.folds, "tune")
+    networks, decision = chosen_networks(options)
     rows = segment_images(
         options.images,
-        plan,
-        rule,
+        networks,
+        decision.rule,
         options.out,
-        run=run.name,
         objects=[kind for kind in ("dicom_seg", "dicom_sc") if getattr(options, kind)],
         identify=options.identify,
         skip_bad=options.skip_bad,

@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pneumothorax import __version__
 from pneumothorax.inference.decision import Decision
+from pneumothorax.inference.model_file import KIND
 from pneumothorax.inference.plan import Trained
 from pneumothorax.inference.rule import EXPLAINED
 from pneumothorax.recipe import to_json
 from pneumothorax.training.provenance import digest_folds
 
-KIND = "pneumothorax export 1"
 _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "tf2onnx", "onnx", "onnxruntime")
 _NAMES = {"bilinear": "INTER_LINEAR", "bicubic": "INTER_CUBIC", "area": "INTER_AREA"}
 
@@ -37,7 +37,10 @@ class Export:
 
 
 def describe(export: Export) -> dict[str, str]:
-    """Return the metadata: texts by their names, those of several values as JSON."""
+    """Return the metadata: texts by their names, other values as JSON.
+
+    `inference.model_file.read_model_file` reads them back from an ONNX file.
+    """
     plan = export.plan
     return {
         "kind": KIND,
@@ -46,6 +49,8 @@ def describe(export: Export) -> dict[str, str]:
         "folds": json.dumps(digest_folds(fold.weights for fold in plan.folds)),
         "mirror_images": json.dumps(plan.recipe.flip_tta),
         "size": str(plan.recipe.size),
+        "interpolation": plan.recipe.interpolation,
+        "classification_head": json.dumps(plan.recipe.classification_head),
         "rule": json.dumps(asdict(export.decision.rule)),
         "decision": json.dumps(asdict(export.decision)),
         "recipe": json.dumps(json.loads(to_json(plan.recipe))),

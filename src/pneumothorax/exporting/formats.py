@@ -16,7 +16,8 @@ import keras
 import numpy as np
 
 from pneumothorax.errors import UserError
-from pneumothorax.exporting.graph import INPUT
+from pneumothorax.inference.model_file import seal
+from pneumothorax.inference.onnx_networks import INPUT
 from pneumothorax.inference.predictions import Maps
 from pneumothorax.workspace import atomic, replace_folder, write_text
 
@@ -102,6 +103,7 @@ def _write_onnx(model: keras.Model, metadata: Mapping[str, str], path: Path) -> 
         onnx.helper.set_model_props(proto, dict(metadata))
         onnx.checker.check_model(proto, full_check=True)
         onnx.save(proto, temporary)
+        seal(temporary)
 
 
 @contextlib.contextmanager
@@ -188,7 +190,7 @@ def run_model(model: keras.Model, images: Maps) -> Outputs:
 
 def _to_json(metadata: Mapping[str, str]) -> str:
     """Write the metadata as one JSON object, its values as such instead of as texts."""
-    texts = ("kind", "card", "run")
+    texts = ("kind", "card", "run", "interpolation")
     values = {name: text if name in texts else json.loads(text) for name, text in metadata.items()}
     return json.dumps(values, indent=2) + "\n"
 

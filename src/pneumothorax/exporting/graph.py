@@ -7,11 +7,10 @@ import numpy as np
 
 from pneumothorax.errors import UserError
 from pneumothorax.exporting.resizing import Resize
+from pneumothorax.inference.onnx_networks import IMAGE_LEVEL, INPUT, MAP
 from pneumothorax.inference.plan import Trained
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training.fold_folder import REMEDY, FoldFolder
-
-INPUT, MAP, IMAGE_LEVEL = "images", "probability", "image_probability"
 
 
 def build_graph(plan: Trained, *, any_size: bool) -> keras.Model:

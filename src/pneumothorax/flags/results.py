@@ -81,6 +81,23 @@ def rule(command: argparse.ArgumentParser) -> None:
         )
 
 
+def networks(command: argparse.ArgumentParser) -> None:
+    """Add --run and --model, of which one can be given."""
+    source = command.add_mutually_exclusive_group()
+    source.add_argument(
+        "--run",
+        type=flag_types.run_or_address,
+        help="run below ROOT/runs (default: seed), or a published one: kaggle://OWNER/MODEL/keras/VARIATION, "
+        "hf://OWNER/NAME, or the path of its folder",
+    )
+    source.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE.onnx",
+        help="file of `export` instead of a run: by onnxruntime, without Keras",
+    )
+
+
 def segment(command: argparse.ArgumentParser) -> None:
     """Add the flags of `segment`."""
     command.add_argument(
@@ -89,12 +106,7 @@ def segment(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, required=True, help="folder of the results: new, empty or an older one"
     )
-    command.add_argument(
-        "--run",
-        type=flag_types.run_or_address,
-        help="run below ROOT/runs (default: seed), or a published one: kaggle://OWNER/MODEL/keras/VARIATION, "
-        "hf://OWNER/NAME, or the path of its folder",
-    )
+    networks(command)
     rule(command)
     command.add_argument(
         "--dicom-seg",

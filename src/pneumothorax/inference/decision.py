@@ -184,9 +184,20 @@ def read_decision(path: Path) -> Decision:
     if not path.is_file():
         return Decision()
     with reading(path, "decision", "tune", f"run `pneumothorax tune {path.parent.name}` again"):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or "rule" not in values:
-            raise UserError("no rule in it")
-        values.pop("made_of", None)  # `training.provenance.read_note` reads it
-        decision = Decision(Rule(**values.pop("rule")), **values)
+        decision = parse_decision(path.read_text(encoding="utf-8"))
     return decision
+
+
+def parse_decision(text: str) -> Decision:
+    """Read a decision from JSON text.
+
+    Raises:
+        UserError: There is no rule in it, or a value is out of its range.
+        ValueError: It is no JSON.
+        TypeError: A field is not of this version.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict) or not isinstance(values.get("rule"), dict):
+        raise UserError("no rule in it")
+    values.pop("made_of", None)  # `training.provenance.read_note` reads it
+    return Decision(Rule(**values.pop("rule")), **values)

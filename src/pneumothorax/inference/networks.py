@@ -4,23 +4,18 @@ Carries out an `inference.plan`: each network sees an image at its own size and 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
 from pneumothorax.inference.averaging import mean_map
+from pneumothorax.inference.batching import MOST_AT_ONCE, Key, Views, predict_batches
 from pneumothorax.inference.fold_networks import Networks, load_folds
 from pneumothorax.inference.plan import Ensemble, Look, Plan, size_of, trained_of
 from pneumothorax.inference.predict import see
 from pneumothorax.inference.predictions import Floats, Maps
 from pneumothorax.model.memory import images_at_once
 
-MOST_AT_ONCE = 8  # images: more make a network on a CPU no faster, and let the threads beside it wait
-
-Views = Mapping[Look, Maps]  # one image as each network wants it, uint8 of shape (S, S)
 Models = Mapping[str, Networks]  # of all folds, by the name of the run
-Key = TypeVar("Key")
 
 
 def load_networks(plan: Plan) -> Models:
@@ -36,10 +31,7 @@ def load_networks(plan: Plan) -> Models:
 def predict_views(
     plan: Plan, models: Models, images: Iterable[tuple[Key, Views]], expected: int
 ) -> Iterator[tuple[Key, Maps, float | None]]:
-    """Yield each image's map, and its image-level probability where all networks have one, in their order.
-
-    Every batch has the same number of images, so that an image's map does not depend on how many others are
-    left to do.
+    """Predict each image's map, and its image-level probability where all networks have one, in their order.
 
     Args:
         plan: Which networks, and how they count.
@@ -47,18 +39,12 @@ def predict_views(
         images: Each with a key of its own, which is handed through.
         expected: How many there are in all, those of an earlier try included.
 
-    Yields:
-        Key, uint8 array of shape (S, S) with values 255 p, and the image-level probability or None.
+    Returns:
+        An iterator over key, uint8 array of shape (S, S) with values 255 p, and the image-level probability
+        or None.
     """
     number = max(1, min(MOST_AT_ONCE, expected, *(images_at_once(one.model) for one in models.values())))
-    stream = iter(images)
-    while batch := list(islice(stream, number)):
-        views = [view for _, view in batch]
-        full = [*views, *[views[-1]] * (number - len(views))]
-        stacked = {look: np.stack([view[look] for view in full]) for look in views[0]}
-        maps, image_probability = _see(plan, models, stacked)
-        values = [None] * len(batch) if image_probability is None else image_probability.tolist()
-        yield from ((key, one, value) for (key, _), one, value in zip(batch, maps, values, strict=False))
+    return predict_batches(lambda views: _see(plan, models, views), images, number)
 
 
 def _see(plan: Plan, models: Models, images: Mapping[Look, Maps]) -> tuple[Maps, Floats | None]:

@@ -18,8 +18,10 @@ from pneumothorax import __version__, interrupts
 from pneumothorax.data.cache import shrink
 from pneumothorax.data.dicom import Radiograph, read_radiograph
 from pneumothorax.errors import UserError, warn
-from pneumothorax.inference import plan as planning
+from pneumothorax.inference.batching import Views
+from pneumothorax.inference.plan import Look
 from pneumothorax.inference.predictions import Maps
+from pneumothorax.inference.predictor import Predictor
 from pneumothorax.inference.rule import Rule
 from pneumothorax.report.page_text import printable
 from pneumothorax.segmentation import log, results
@@ -34,11 +36,10 @@ AHEAD = 16  # images read ahead of the network, or waiting to be written
 
 def segment_images(
     images: Path,
-    plan: planning.Plan,
+    networks: Predictor,
     rule: Rule,
     out: Path,
     *,
-    run: str,
     objects: Sequence[str] = (),
     identify: bool = False,
     skip_bad: bool = False,
@@ -47,10 +48,9 @@ def segment_images(
 
     Args:
         images: The file, or the folder.
-        plan: Networks, and the input size of each.
+        networks: Networks of a run or of an exported file.
         rule: Rule from probability to mask.
         out: Folder of the results: new, empty, or an older one of the same images.
-        run: Name of the run, for the table.
         objects: DICOM objects to write besides: 'dicom_seg', 'dicom_sc' or both.
         identify: Whether results name the patient.
         skip_bad: Whether unreadable folders are left out.
@@ -61,7 +61,7 @@ def segment_images(
     Raises:
         UserError: The rule does not suit the networks, or images or folder cannot be used.
     """
-    check_rule(plan, rule)
+    check_rule(networks, rule)
     if objects:
         need_highdicom()
     found = find_inputs(images, log.LOG, skip_bad=skip_bad)
@@ -73,18 +73,18 @@ def segment_images(
         read_radiograph(images)  # a single broken file is one line, at once
     check_out(out)
     names = [one.name for one in found.images]
-    made_by = f"{planning.digest_plan(plan)} {rule!r}"
+    made_by = f"{networks.digest} {rule!r}"
     task = Task(
         out=out,
         source=log.digest_source(images),
-        plan=plan,
+        networks=networks,
         rule=rule,
         paths=results.plan_files(names),
         objects=list(objects),
         identify=identify,
         made_by=made_by,
     )
-    about = {"run": run, "rule": str(rule), "pneumothorax": __version__}
+    about = {"run": networks.name, "rule": str(rule), "pneumothorax": __version__}
     with alone(out):
         done = _all_rows(found.images, task)
         rows = [done[name] for name in names]
@@ -151,14 +151,12 @@ def _work(
 
     `begin` deletes earlier results as late as possible, just before the first new ones.
     """
-    looks = planning.looks_of(task.plan)
+    looks = task.networks.looks
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         reading = deque((one, pool.submit(_read, one, looks)) for one in todo[:AHEAD])
         waiting = iter(todo[AHEAD:])
-        from pneumothorax.inference.networks import Views, load_networks, predict_views
-
-        models = load_networks(task.plan)
+        predict = task.networks.load()
         make_room(task)
         begin()
         writing: deque[tuple[str, Future[Row]]] = deque()
@@ -176,9 +174,7 @@ def _work(
                 else:
                     yield (one, radiograph), views
 
-        for (one, radiograph), probability, image_probability in predict_views(
-            task.plan, models, readable(), expected
-        ):
+        for (one, radiograph), probability, image_probability in predict(readable(), expected):
             writing.append(
                 (one.name, pool.submit(_write, one, radiograph, probability, image_probability, task))
             )
@@ -193,7 +189,7 @@ def _work(
         pool.shutdown(cancel_futures=True)
 
 
-def _read(one: Input, looks: list[planning.Look]) -> tuple[Radiograph, dict[planning.Look, Maps]]:
+def _read(one: Input, looks: list[Look]) -> tuple[Radiograph, dict[Look, Maps]]:
     """Read an image, and resize it for each network."""
     radiograph = read_radiograph(one.path)
     return radiograph, {look: shrink(radiograph.pixels, *look) for look in looks}

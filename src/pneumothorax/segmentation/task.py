@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumothorax.errors import UserError
-from pneumothorax.inference import plan as planning
+from pneumothorax.inference.predictor import Predictor
 from pneumothorax.inference.rule import Rule
 from pneumothorax.locks import LOCK_NAME
 from pneumothorax.segmentation import log, results
@@ -20,7 +20,7 @@ class Task:
     Attributes:
         out: The folder of results.
         source: Digest of the input (see `log.digest_source`).
-        plan: The networks.
+        networks: The networks.
         rule: Rule from probability to mask.
         paths: Path of each image's files, by its name.
         objects: Requested DICOM objects, 'dicom_seg' and 'dicom_sc'.
@@ -30,7 +30,7 @@ class Task:
 
     out: Path
     source: str
-    plan: planning.Plan
+    networks: Predictor
     rule: Rule
     paths: dict[str, str]
     objects: list[str]
@@ -38,12 +38,12 @@ class Task:
     made_by: str
 
 
-def check_rule(plan: planning.Plan, rule: Rule) -> None:
+def check_rule(networks: Predictor, rule: Rule) -> None:
     """Refuse a classification threshold where a network has no classification head."""
-    silent = planning.silent_runs(plan)
-    if silent and rule.classification_threshold:
+    if networks.silent and rule.classification_threshold:
+        silent = ", ".join(networks.silent)
         raise UserError(
-            f"classification threshold {rule.classification_threshold:g} for {', '.join(silent)}, which has "
+            f"classification threshold {rule.classification_threshold:g} for {silent}, which has "
             "no classification head",
             "networks with a classification head",
             "use --classification-threshold 0, or tune again",
