@@ -5,7 +5,6 @@ import sys
 import time
 
 import pytest
-from tests.kaggle.standin import Quota
 from tests.kaggle.standin_kit import Program
 
 from pneumothorax.errors import UserError
@@ -34,18 +33,16 @@ def program(standin, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_report_names_versions_machine_inputs_and_quota(program, standin, tmp_path):
-    standin.quota = Quota(gpu_used_seconds=3600 * 10.5, gpu_allowed_seconds=3600 * 30)
+def test_the_report_names_versions_machine_and_inputs(program, tmp_path):
     (tmp_path / "input" / "competitions" / "siim-acr").mkdir(parents=True)
     ended = program('session.begin("cpu")')
     assert ended.code == 0, ended.stderr
-    said = dict(re.split(r"\s{2,}|(?<=left) ", line, maxsplit=1) for line in ended.stdout.splitlines())
+    said = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in ended.stdout.splitlines())
     assert said["Python"] == sys.version.split()[0]
     assert re.fullmatch(r"2\.\d+\.\d+", said["TensorFlow"])
     assert said["Keras"].startswith("3.")
     assert said["GPU"] == "none"
     assert "GB in " + str(tmp_path / "working") in said["free disk"]
-    assert said["GPU quota left"].strip() == "19.5 hours"
     assert said["inputs"] == "competitions/siim-acr"
 
 
@@ -53,19 +50,11 @@ def test_the_report_names_versions_machine_inputs_and_quota(program, standin, tm
 def test_without_a_gpu_the_report_is_printed_and_the_session_ended(program):
     ended = program('session.begin("gpu")', KAGGLE_USERNAME=None, KAGGLE_KEY=None)
     assert ended.code == 1
-    assert re.search(r"GPU quota left +unknown\n", ended.stdout)
     assert re.search(r"inputs +none\n", ended.stdout)
     assert ended.stderr.strip().splitlines()[-1] == (
         "pneumothorax.errors.UserError: TensorFlow sees no GPU in this session; expected the accelerator GPU "
         "T4 x2; choose GPU T4 x2 in the notebook's settings, or set ACCELERATOR to 'cpu' for a try"
     )
-
-
-@pytest.mark.parametrize("faults", [{"status": 500}, {"status": 401}, {"reset": True}])
-def test_a_quota_that_cannot_be_had_is_unknown(program, standin, faults):
-    standin.fail("GetAcceleratorQuotaStatistics", **faults)
-    ended = program("print(session._quota())")
-    assert (ended.code, ended.stdout) == (0, "unknown\n")
 
 
 def test_another_accelerator_is_refused():
@@ -80,8 +69,7 @@ EIGHT_CORES = (
 
 
 @pytest.mark.slow
-def test_a_session_with_a_tpu_runs_keras_on_jax_and_names_the_cores(program, standin):
-    standin.quota = Quota(tpu_used_seconds=3600 * 5)
+def test_a_session_with_a_tpu_runs_keras_on_jax_and_names_the_cores(program):
     ended = program(
         f"{EIGHT_CORES} session.begin('tpu'); import keras; print(keras.backend.backend())",
         KERAS_BACKEND="tensorflow",
@@ -89,7 +77,6 @@ def test_a_session_with_a_tpu_runs_keras_on_jax_and_names_the_cores(program, sta
     assert ended.code == 0, ended.stderr
     assert re.search(r"^JAX +0\.", ended.stdout, re.MULTILINE)
     assert re.search(r"^TPU +8 x TPU v5 lite$", ended.stdout, re.MULTILINE)
-    assert re.search(r"^TPU quota left +15\.0 hours$", ended.stdout, re.MULTILINE)
     assert ended.stdout.endswith("\njax\n")
 
 

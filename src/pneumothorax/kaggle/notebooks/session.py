@@ -1,7 +1,5 @@
-"""Begin a Kaggle session: choose Keras' backend, report the machine and the quota, count the hours."""
+"""Begin a Kaggle session: choose Keras' backend, report the machine, count the hours."""
 
-import contextlib
-import io
 import os
 import shutil
 import sys
@@ -20,7 +18,7 @@ BEGAN = time.monotonic()  # imported at a notebook's start, so about when the se
 
 
 def begin(accelerator: str) -> None:
-    """Choose Keras' backend; print versions, devices, free disk and the quota that is left.
+    """Choose Keras' backend; print versions, devices, free disk and inputs.
 
     Keras runs on JAX for a TPU, since TensorFlow has CPU support alone in Kaggle's TPU image. With 'cpu' it
     runs on TensorFlow, or as KERAS_BACKEND says.
@@ -49,7 +47,6 @@ def begin(accelerator: str) -> None:
         "Keras": keras.__version__,
         kind: ", ".join(f"{count} x {name}" for name, count in Counter(names).items()) or "none",
         "free disk": ", ".join(free),
-        f"{kind} quota left": _quota(kind.lower()),
         "inputs": ", ".join(path.relative_to(root).as_posix() for path in mounts.list_mounts()) or "none",
     }.items():
         print(f"{name:<15} {value}")
@@ -133,15 +130,3 @@ def _list_devices(backend: str, kind: str) -> tuple[str, list[str], str]:
         details(one).get("device_name", one.name) for one in tf.config.list_physical_devices(kind.upper())
     ]
     return tf.__version__, devices, ""
-
-
-def _quota(accelerator: str = "gpu") -> str:
-    """Describe the GPU or TPU hours left this week; 'unknown' without internet or credentials."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the client prints its help where it has no token
-            from pneumothorax.kaggle.client import connect
-
-            hours, _ = connect(timeout_seconds=10, tries=1).quota().hours(accelerator)
-    except (Exception, SystemExit):
-        return "unknown"
-    return "unknown" if hours is None else f"{hours:.1f} hours"
