@@ -189,7 +189,6 @@ def test_ctrl_c_at_any_moment_ends_training_and_it_resumes_exactly(
     assert_equal_runs(straight, fold)
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_a_run_stopped_by_the_time_limit_and_resumed_equals_the_uninterrupted_one(
     straight, discs, tiny, tmp_path, monkeypatch
 ):
