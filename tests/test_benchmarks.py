@@ -107,6 +107,7 @@ def test_the_table_holds_what_each_trained_row_reached_on_the_same_images(made, 
         assert cv2.imread(str(made / "overlays" / f"{name}.png")).std() > 5
 
 
+@pytest.mark.slow
 def test_the_best_cut_is_the_one_that_gives_positives_the_highest_dice(made):
     fold = real.fold_of(real.parse(arguments(made), ROWS), ROWS[0])
     result = real.measure(ROWS[0], fold)

@@ -73,6 +73,7 @@ def test_every_file_of_the_package_is_listed_once():
     assert files[-1] == Path("cli.py")
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_the_layers():
     """Each module that is imported at the top of another, of a lower layer or its own, stands before it."""
     files = [path for path in source.list_files() if path.suffix == ".py" and path.stem != "__init__"]

@@ -56,6 +56,7 @@ def test_what_is_no_chest_does_not_pass(name):
     assert not looks_like_chest(OTHERS[name])
 
 
+@pytest.mark.slow
 def test_chests_on_their_side_on_their_head_and_in_negative_do_not_pass(chests):
     for change in (
         lambda chest: np.rot90(chest),

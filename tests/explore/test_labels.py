@@ -19,6 +19,8 @@ from pneumothorax.inference.predictions import read_predictions, write_predictio
 from pneumothorax.training.provenance import digest_folds
 from pneumothorax.training.run import find_folds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path):

@@ -23,6 +23,8 @@ from pneumothorax.model.unet import build_model, save_weights
 from pneumothorax.recipe import from_json, to_json
 from pneumothorax.training.state import State, save_state
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("--to", "kaggle", "--dry-run", "--no-onnx")
 FILES = {"README.md", "decision.json", "fold0/recipe.json", "fold0/environment.json"}
 FILES |= {"fold0/best.weights.h5", NAME}
@@ -172,7 +174,6 @@ def test_folds_of_different_recipes_and_ensembles_are_refused(tmp_path, echo, ca
     assert "was trained by another recipe" in fails(capsys, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     any(find_spec(name) is None for name in ("onnx", "onnxruntime", "tf2onnx")),
     reason="onnx, onnxruntime or tf2onnx is not installed: pip install -e '.[onnx]'",

@@ -9,6 +9,8 @@ from tests.kaggle.outcomes import assert_refused
 from tests.kaggle.standin_kit import KIT, Program
 from tests.publishing.runs import files_of, secrets_of
 
+pytestmark = pytest.mark.slow
+
 needs_hub = pytest.mark.skipif(
     find_spec("huggingface_hub") is None,
     reason="huggingface_hub is not installed: pip install -e '.[huggingface]'",

@@ -17,6 +17,8 @@ from pneumothorax.inference.rule import Rule
 from pneumothorax.model.unet import build_model, save_weights
 from pneumothorax.training.provenance import digest_folds, write_note
 
+pytestmark = pytest.mark.slow
+
 NAME = f"{USER}/pneumothorax-strong"
 VARIATION = "MODEL_FRAMEWORK_KERAS/resnet18-32"
 REFERENCE = f"kaggle://{NAME}/keras/resnet18-32"
@@ -120,7 +122,6 @@ def test_names_of_others_and_tokens_that_may_not_write_are_refused(kit, standin,
     assert len(standin.calls("CreateModelInstanceVersion")) == 0
 
 
-@pytest.mark.slow
 def test_a_published_run_segments_as_the_run_itself(kit, standin, tmp_path):
     recipe = replace(PLAIN, encoder="efficientnetlite0", decoder_filters=(8,) * 5, precision="float32")
     run = make_published_run(tmp_path, recipe=recipe)

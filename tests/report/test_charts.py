@@ -40,6 +40,7 @@ def test_every_run_is_named_as_it_is(runs, draw):
         assert name in text
 
 
+@pytest.mark.slow
 def test_two_runs_and_groups_are_named_as_they_are(runs):
     order = comparison.align(runs)[1]
     text = to_svg(comparison.draw_pairs(runs, 1, order, runs[0].positive | True)[0], "pairs", "")

@@ -32,6 +32,8 @@ from pneumothorax.report.explanations import ALIKE, explain_cases
 from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 FAR = 30  # pixels of 64 by which predictions lie beside the truth
 
 
@@ -157,7 +159,6 @@ def wrong_cases(browser, page):
     )
 
 
-@pytest.mark.slow
 def test_a_wrong_case_shows_the_most_alike_with_labels_and_outlines(browser, page):
     name = wrong_cases(browser, page)[0]
     open_case(browser, page, name)
@@ -187,7 +188,6 @@ def test_a_wrong_case_shows_the_most_alike_with_labels_and_outlines(browser, pag
     )
 
 
-@pytest.mark.slow
 def test_a_picture_grows_on_demand_and_leads_to_its_case(browser, page):
     open_case(browser, page, wrong_cases(browser, page)[0])
     button = browser.find_element(By.CSS_SELECTOR, ".alike button")
@@ -203,7 +203,6 @@ def test_a_picture_grows_on_demand_and_leads_to_its_case(browser, page):
     wait(browser, lambda: browser.find_element(By.ID, "viewer-title").text == name)
 
 
-@pytest.mark.slow
 def test_a_right_case_shows_none(browser, page):
     wrong = wrong_cases(browser, page)
     right = run_script(browser, "report.id.find((id) => !arguments[0].includes(id))", wrong)
@@ -211,7 +210,6 @@ def test_a_right_case_shows_none(browser, page):
     assert not browser.find_element(By.ID, "viewer-alike").is_displayed()
 
 
-@pytest.mark.slow
 def test_grad_cam_is_painted_in_place_of_the_heat_map(browser, page):
     open_case(browser, page, "image-100-5")
     button, canvas = (browser.find_element(By.ID, f"viewer-{name}") for name in ("show-cam", "cam"))
@@ -233,7 +231,6 @@ def test_grad_cam_is_painted_in_place_of_the_heat_map(browser, page):
     assert browser.find_element(By.ID, "viewer-heat").is_displayed()
 
 
-@pytest.mark.slow
 def test_a_map_without_evidence_says_so(browser, page):
     open_case(browser, page, "image-100-0")
     browser.find_element(By.ID, "viewer-show-cam").click()
@@ -242,7 +239,6 @@ def test_a_map_without_evidence_says_so(browser, page):
     assert not browser.find_element(By.ID, "viewer-cam").is_displayed()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["headless", "plain"])
 @pytest.mark.usefixtures("without_charts")
 def test_the_page_offers_only_what_there_is(browser, root, name):
@@ -254,7 +250,6 @@ def test_the_page_offers_only_what_there_is(browser, root, name):
     assert run_script(browser, "viewer.open")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
 def test_of_two_runs_the_chosen_one_is_explained(browser, root):
     assert main(["report", "seen", "plain", "--root", str(root)]) == 0
@@ -272,7 +267,6 @@ def test_of_two_runs_the_chosen_one_is_explained(browser, root):
     assert not browser.find_element(By.ID, "viewer-alike").is_displayed()
 
 
-@pytest.mark.slow
 def test_it_fits_a_phone(browser, page):
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -284,7 +278,6 @@ def test_it_fits_a_phone(browser, page):
     assert run_script(browser, "viewer.scrollWidth") == 360
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
 def test_hostile_names_of_training_images_are_text(browser, tmp_path):
     names = [f"{HOSTILE}{at}" for at in range(8)]
@@ -329,7 +322,6 @@ def case_data(page):
     return [json.loads(text) for text in texts]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
 def test_explain_computes_once_and_later_reports_show_it(trained, monkeypatch, capsys):
     words = ["report", "tiny", "--root", str(trained)]
@@ -349,7 +341,6 @@ def test_explain_computes_once_and_later_reports_show_it(trained, monkeypatch, c
         assert case_data(page) == found
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("without_charts")
 def test_new_weights_are_explained_again(trained, capsys):
     words = ["report", "tiny", "--explain", "--root", str(trained)]

@@ -141,6 +141,7 @@ def test_what_a_run_lacks_is_told(tmp_path, missing, message):
         draw_run(run)
 
 
+@pytest.mark.slow
 def test_images_that_were_moved_are_told(tmp_path):
     run = make_run(tmp_path)
     (tmp_path / "images0").rename(tmp_path / "moved")

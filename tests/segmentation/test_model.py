@@ -136,6 +136,7 @@ def allowed_modules():
     )
 
 
+@pytest.mark.slow
 def test_the_list_of_packages_is_enough_and_no_network_library_is_imported(file, images, tmp_path):
     code = (
         "import sys\n"

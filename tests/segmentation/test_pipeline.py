@@ -457,6 +457,7 @@ def test_a_try_with_another_rule_that_was_interrupted_leaves_nothing_untrue(
     assert masks_are_as_told(out) == areas
 
 
+@pytest.mark.slow
 def test_files_that_no_row_names_any_longer_go(root, images, capsys):
     for name in ("a", "b", "c"):
         write_dicom(images / f"{name}.dcm", image_of(MASK), PatientID="P")
