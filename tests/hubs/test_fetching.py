@@ -3,7 +3,9 @@
 import hashlib
 import json
 
+import h5py
 import pytest
+from tests.inference.echo import PLAIN, build_echo
 from tests.kaggle.outcomes import assert_refused
 from tests.kaggle.standin import Model, Version
 from tests.kaggle.standin_kit import Program
@@ -11,6 +13,7 @@ from tests.kaggle.standin_kit import Program
 from pneumothorax.errors import UserError
 from pneumothorax.hubs.fetching import find_run
 from pneumothorax.hubs.manifest import NAME
+from pneumothorax.model.unet import load_weights
 from pneumothorax.workspace import Workspace
 
 # The command's way into this module, without the network library that `segment` loads.
@@ -163,3 +166,24 @@ def test_a_folder_is_taken_as_it_is_and_a_published_one_is_checked(tmp_path):
     assert find_run(str(folder), workspace) == folder
     with pytest.raises(UserError, match="no folder"):
         find_run(str(tmp_path / "nothing"), workspace)
+
+
+@pytest.mark.parametrize("kind", ["link", "storage"])
+def test_weights_that_lead_to_a_file_of_the_users_are_refused(tmp_path, kind):
+    model = build_echo(PLAIN)
+    theirs, own = tmp_path / "theirs.weights.h5", tmp_path / "own.weights.h5"
+    model.save_weights(own)
+    model.save_weights(theirs)
+    with h5py.File(theirs, "a") as file:
+        names = []
+        file.visititems(lambda name, part: names.append(name) if isinstance(part, h5py.Dataset) else None)
+        for name in names:
+            shape = file[name].shape
+            del file[name]
+            if kind == "link":
+                file[name] = h5py.ExternalLink(own, name)
+            else:
+                file.create_dataset(name, shape, "float32", external=[(str(own), 0, 4)])
+    with pytest.raises(UserError, match="do not fit"):
+        load_weights(model, theirs)
+    load_weights(model, own)

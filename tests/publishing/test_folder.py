@@ -14,12 +14,14 @@ from tests.inference.echo import PLAIN, headed, make_ensemble
 from tests.publishing.runs import SCORED, files_of, make_published_run, secrets_of
 
 from pneumothorax.cli import main
+from pneumothorax.flags import results
 from pneumothorax.hubs.manifest import NAME, check_files, read_manifest
 from pneumothorax.inference.decision import Decision, decide, read_decision, write_decision
 from pneumothorax.inference.fold_networks import load_folds
 from pneumothorax.inference.plan import make_plan
 from pneumothorax.inference.predict import see
 from pneumothorax.model.unet import build_model, save_weights
+from pneumothorax.publishing import about
 from pneumothorax.recipe import from_json, to_json
 from pneumothorax.training.state import State, save_state
 
@@ -143,6 +145,11 @@ def test_the_card_of_drawn_radiographs_says_so_and_compares_with_nobody(tmp_path
     assert "the 1st place" not in card
     assert dry_run(tmp_path, *WORDS, "--data", "Films of <b>ours</b>, free for research.") == 0
     assert "Films of" in (run / "published" / "kaggle" / "README.md").read_text()
+
+
+def test_the_command_knows_every_hub_and_licence():
+    assert tuple(about.HUBS) == results.HUBS
+    assert tuple(about.LICENSES) == results.LICENSES
 
 
 def test_a_run_that_is_not_ready_is_one_line(tmp_path, run, capsys):

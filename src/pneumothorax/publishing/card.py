@@ -71,7 +71,7 @@ def write_card(
         _summary(run, plan),
         "## Data and their terms",
         about.terms,
-        f"The weights are licensed under `{about.license}`. {escape('The terms of the data apply besides.')}",
+        f"The weights are licensed under `{about.license}`; the terms of the data apply besides.",
         "## Scores",
         write_scores(run, about),
         "## How it fails",
