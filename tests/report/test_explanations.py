@@ -27,8 +27,9 @@ from pneumothorax.inference import encoding
 from pneumothorax.inference.features import features_folder
 from pneumothorax.inference.predictions import write_predictions
 from pneumothorax.recipes import RECIPES
+from pneumothorax.report import pictures
 from pneumothorax.report.evaluation import evaluate_run, open_run
-from pneumothorax.report.explanations import ALIKE, explain_cases
+from pneumothorax.report.explanations import ALIKE, SHARE, explain_cases
 from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import Workspace
 
@@ -105,6 +106,14 @@ def test_networks_without_a_head_have_neighbours_alone_and_others_nothing(root):
     assert found.notes == []
     _, plain = explain(root, "plain")
     assert (plain.images, plain.bytes) == ([], 0)
+
+
+def test_pictures_of_alike_images_take_a_share_of_the_page(root, monkeypatch):
+    _, large = explain(root, "headless")
+    monkeypatch.setattr(pictures, "LIMIT_BYTES", 400_000)
+    _, small = explain(root, "headless")
+    assert small.bytes < SHARE * 400_000 < large.bytes
+    assert [one["id"] for one in small.images] == [one["id"] for one in large.images]
 
 
 def test_features_of_other_weights_are_left_out_with_a_note(tmp_path):
