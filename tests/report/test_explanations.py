@@ -19,6 +19,7 @@ from tests.report.runs import HISTORY, make_run
 from tests.report.test_run_page import HOSTILE, open_case, report, run_script, wait, without_charts  # noqa: F401
 
 from pneumothorax.cli import main
+from pneumothorax.commands import processes
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.columns import read_studies
 from pneumothorax.data.folds import divide
@@ -26,9 +27,11 @@ from pneumothorax.errors import UserError
 from pneumothorax.inference import encoding
 from pneumothorax.inference.features import features_folder
 from pneumothorax.inference.predictions import write_predictions
+from pneumothorax.model.nvidia import Card
 from pneumothorax.recipes import RECIPES
+from pneumothorax.report import pictures
 from pneumothorax.report.evaluation import evaluate_run, open_run
-from pneumothorax.report.explanations import ALIKE, explain_cases
+from pneumothorax.report.explanations import ALIKE, SHARE, explain_cases
 from pneumothorax.training.run import find_folds
 from pneumothorax.workspace import Workspace
 
@@ -107,6 +110,14 @@ def test_networks_without_a_head_have_neighbours_alone_and_others_nothing(root):
     assert found.notes == []
     _, plain = explain(root, "plain")
     assert (plain.images, plain.bytes) == ([], 0)
+
+
+def test_pictures_of_alike_images_take_a_share_of_the_page(root, monkeypatch):
+    _, large = explain(root, "headless")
+    monkeypatch.setattr(pictures, "LIMIT_BYTES", 400_000)
+    _, small = explain(root, "headless")
+    assert small.bytes < SHARE * 400_000 < large.bytes
+    assert [one["id"] for one in small.images] == [one["id"] for one in large.images]
 
 
 def test_features_of_other_weights_are_left_out_with_a_note(tmp_path):
@@ -386,3 +397,11 @@ def test_a_backend_that_is_missing_is_one_line(trained, monkeypatch, capsys):
     monkeypatch.setattr("pneumothorax.model.backend.check_backend", refuse)
     assert main(["report", "tiny", "--explain", "--root", str(trained)]) == 2
     assert "is not installed" in capsys.readouterr().err
+
+
+def test_a_gpu_that_keras_does_not_see_is_one_line_with_a_way_out(trained, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "list_cards", lambda: [Card(0, "GPU-0", "Tesla T4")])
+    assert main(["report", "tiny", "--explain", "--root", str(trained)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nvidia-smi lists GPU 0 (Tesla T4)" in line
+    assert line.endswith("CUDA_VISIBLE_DEVICES=-1 computes on the CPU all the same")

@@ -602,7 +602,7 @@ def test_a_page_holds_no_number_that_json_does_not_know(tmp_path, monkeypatch, w
 def test_pictures_shrink_until_they_fit(monkeypatch, tmp_path, without_charts):
     make_run(tmp_path)
     large = report(tmp_path, "hand").stat().st_size
-    monkeypatch.setattr(pictures.pack, "__defaults__", (100_000,))
+    monkeypatch.setattr(pictures, "LIMIT_BYTES", 100_000)
     small = report(tmp_path, "hand").stat().st_size
     assert small < large - 100_000
 

@@ -121,8 +121,11 @@ def predict_parts(
     return 0
 
 
-def check_gpus() -> None:
+def check_gpus(remedy: str = "--devices cpu computes on the CPU all the same") -> None:
     """Check that Keras' backend sees a GPU where the driver lists one.
+
+    Args:
+        remedy: Of the message, how to compute without it.
 
     Raises:
         UserError: It sees none.
@@ -138,7 +141,7 @@ def check_gpus() -> None:
     raise UserError(
         f"nvidia-smi lists {', '.join(map(str, cards))}, but Keras on {os.environ['KERAS_BACKEND']} sees no "
         f"GPU: {_cause(tensorflow=on_tensorflow())}",
-        remedy="--devices cpu computes on the CPU all the same",
+        remedy=remedy,
     )
 
 

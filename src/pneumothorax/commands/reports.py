@@ -60,7 +60,7 @@ def explain(workspace: Workspace, run: Path) -> None:
     from pneumothorax.inference.encoding import compute_features
     from pneumothorax.training.hardware import share_batches
 
-    processes.check_gpus()
+    processes.check_gpus("CUDA_VISIBLE_DEVICES=-1 computes on the CPU all the same")
     share_batches()
     names = ", ".join(fold.path.name for fold in compute_features(folds, cache))
     print(f"{run}: features of {len(cache.studies):,} images by {names}")
