@@ -37,6 +37,8 @@ def main() -> int:
     lengths = {name: _length(part, options.scale) for name, part in all_parts().items()}
     chosen = {name: lengths[name] for name in options.part or lengths}
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.again:
+        record.forget_faults(options.folder)
     if not can_mount(options.folder / "mount"):
         print("not root here, or no tmpfs: nothing is tried on full disks", file=sys.stderr)
         chosen = {name: length for name, length in chosen.items() if not name.startswith("disk-")}
@@ -57,6 +59,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--part", action="append", choices=[*all_parts()], help="only this part; repeatable")
     parser.add_argument("--case", help="repeat one case, as kill-train:17")
     parser.add_argument("--folder", type=Path, default=Path("build/campaign"), help="results and work")
+    parser.add_argument(
+        "--again", action="store_true", help="run batches with faults once more, after a mend"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="parts at a time")
     parser.add_argument("--minutes", type=float, default=1e6, help="start no batch after so many")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pneumothorax.workspace import write_text
+
 FILE = "results.jsonl"
 
 
@@ -56,6 +58,13 @@ def read(folder: Path) -> list[Batch]:
         values["faults"] = [tuple(fault) for fault in values["faults"]]
         batches.append(Batch(**values))
     return batches
+
+
+def forget_faults(folder: Path) -> None:
+    """Take out the batches with faults, which are then run again."""
+    kept = [batch for batch in read(folder) if not batch.faults]
+    if (folder / FILE).is_file():
+        write_text(folder / FILE, "".join(json.dumps(vars(batch)) + "\n" for batch in kept))
 
 
 def summary(batches: list[Batch], lengths: dict[str, int]) -> str:

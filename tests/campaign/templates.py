@@ -9,6 +9,7 @@ from tests.campaign import forks
 from tests.training.conftest import _build_small, _make_discs
 
 from pneumothorax.commands import exporting, runs, segmenting, submissions  # noqa: F401  for the forks
+from pneumothorax.data.cache import Cache
 from pneumothorax.inference import fold_networks, held_out, networks, predict  # noqa: F401
 from pneumothorax.phantom import make_competition
 from pneumothorax.report import run_figures, run_page  # noqa: F401
@@ -43,11 +44,23 @@ def make_templates(folder: Path) -> Path:
     with locked(folder, "another process makes the templates"):
         if not templates.is_dir():
             with replace_folder(templates) as build:
-                _make_discs(build / "discs" / PART / "train", IMAGES)
-                _make_discs(build / "discs" / PART / "test", TEST_IMAGES, seed=1)
+                for number, (part, count) in enumerate({"train": IMAGES, "test": TEST_IMAGES}.items()):
+                    cache = _make_discs(build / "discs" / PART / part, count, seed=number)
+                    _make_pictures(cache, build / "pictures" / part, templates / "pictures" / part)
                 _make_raw(build)
                 _make_trained(build)
     return templates
+
+
+def _make_pictures(cache: Cache, folder: Path, last: Path) -> None:
+    """Make a radiograph at full size of each cached image, where the table says that it will be."""
+    folder.mkdir(parents=True)
+    paths = []
+    for name, image in zip(cache.studies["ImageId"], cache.images, strict=True):
+        full = cv2.resize(image, (1024, 1024), interpolation=cv2.INTER_NEAREST)
+        (folder / f"{name}.png").write_bytes(cv2.imencode(".png", full)[1].tobytes())
+        paths.append(str(last / f"{name}.png"))
+    cache.studies.assign(path=paths).to_csv(cache.folder / "studies.csv", index=False)
 
 
 def _command(root: Path, *words: str) -> None:

@@ -84,6 +84,17 @@ def test_a_class_that_nobody_knows_is_told_as_what_it_is(tmp_path):
     assert note == "no DICOM object: highdicom does not know '1.2.3.4' (its class is 1.2.3.4)"
 
 
+def test_a_header_that_cannot_be_parsed_is_one_note(tmp_path):
+    source = write(tmp_path / "a.dcm", **IDS)
+    content = source.read_bytes()
+    columns = content.index(b"\x28\x00\x11\x00US")
+    source.write_bytes(content[: columns + 4] + b"FD" + content[columns + 6 :])
+    made, (note,) = make(source, tmp_path)
+    assert made == {}
+    assert note.startswith("no DICOM object: ")
+    assert len(note) < 250
+
+
 def test_a_library_s_warning_that_is_an_error_is_one_note(tmp_path, monkeypatch):
     def warn(*_, **__):
         raise UserWarning("too long")

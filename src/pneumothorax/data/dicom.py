@@ -11,11 +11,11 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -165,6 +165,7 @@ def _competition_elements(data: bytes) -> dict[int, Any]:
 
 def _parse(data: bytes) -> pydicom.Dataset:
     """Parse DICOM, with or without its preamble, into a data set with pixels and a transfer syntax."""
+    _check_meta(BytesIO(data))
     try:
         dataset = pydicom.dcmread(BytesIO(data))
     except InvalidDicomError:
@@ -181,6 +182,22 @@ def _parse(data: bytes) -> pydicom.Dataset:
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+def _check_meta(file: BinaryIO) -> None:
+    """Check that the file's meta information holds no sequence, and leave the file at its start.
+
+    pydicom writes out one that stands in the place of its length: minutes and gigabytes, if it is deep.
+    """
+    kinds = set()
+    with suppress(Exception):  # the parser will say
+        read_preamble(file, force=True)
+        elements = data_element_generator(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        for element in elements:
+            kinds.add(element.VR)
+    file.seek(0)
+    if "SQ" in kinds:
+        raise ValueError("a sequence in the file meta information")
 
 
 def _rendered(dataset: pydicom.Dataset) -> dict[str, Any]:
@@ -208,7 +225,9 @@ def read_header(path: Path) -> pydicom.Dataset | None:
         return None
     with quiet():
         try:
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=not start.endswith(_MAGIC))
+            with path.open("rb") as file:
+                _check_meta(file)
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=not start.endswith(_MAGIC))
             return dataset if "Rows" in dataset else None
         except Exception:  # any exception of the parser
             return None

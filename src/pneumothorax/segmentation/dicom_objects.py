@@ -5,6 +5,7 @@ series of their own. An empty mask has no Segmentation: the standard allows none
 segment that says "pneumothorax" about an image without one would be misread.
 """
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from highdicom.sr.coding import CodedConcept
 
 from pneumothorax import __version__
+from pneumothorax.data.attributes import explain
 from pneumothorax.data.dicom import quiet
 from pneumothorax.segmentation.reference import Reference, read_reference
 from pneumothorax.segmentation.results import NOTE
@@ -50,7 +52,10 @@ def write_objects(
     Returns:
         The kinds written, and notes for the user.
     """
-    reference = read_reference(source)
+    try:
+        reference = read_reference(source)
+    except Exception as error:  # pydicom converts values only now, and raises nearly anything
+        return set(), [f"no DICOM object: {textwrap.shorten(explain(error), 200, placeholder=' ...')}"]
     if reference is None:
         return set(), ["no DICOM object: the image is no DICOM file"]
     names = ", ".join(reference.made_up)
