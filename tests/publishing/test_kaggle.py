@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from tests.inference.echo import PLAIN
 from tests.kaggle.outcomes import assert_refused
@@ -140,8 +141,9 @@ def test_a_published_run_segments_as_the_run_itself(kit, standin, tmp_path):
         result = kit("segment", "chest.png", "--run", named, "--out", f"out{number}")
         assert result.code == 0, result
         assert "warning: no" not in result.stderr
-        masks.append(files_of(tmp_path / f"out{number}" / "masks"))
-    assert len(masks[0]) == 1
+        rows = pd.read_csv(tmp_path / f"out{number}" / "results.csv")
+        masks.append((files_of(tmp_path / f"out{number}" / "masks"), rows["probability"].to_list()))
+    assert masks[0][1][0] > 0
     assert masks[0] == masks[1] == masks[2]
 
 

@@ -17,6 +17,7 @@ from pneumothorax.hubs.manifest import (
     CARD,
     DECISION,
     ENCODER,
+    KIND,
     ONNX,
     Manifest,
     check_files,
@@ -150,6 +151,7 @@ def _write_networks(build: Path, plan: Trained, model: Model) -> None:
 def _digest_networks(model: Model) -> str:
     """Digest everything that encoder and ONNX file depend on."""
     values = {
+        "kind": KIND,
         "folds": digest_folds(fold.weights for fold in model.plan.folds),
         "recipe": json.loads(to_json(publishable(model.plan.recipe))),
         "decision": asdict(model.decision),
