@@ -1,5 +1,6 @@
 """Suspicious labels: by the most alike images and by probabilities, out of fold, and on the page."""
 
+import json
 import shutil
 
 import numpy as np
@@ -90,6 +91,29 @@ def test_features_of_other_weights_do_not_count(run):
     labels = judge_labels(run)
     assert labels.lacking == ["fold1"]
     assert labels.table["other_share"].isna().sum() == 12
+
+
+def test_the_papers_test_part_is_judged_too(run):
+    see_inside(run)
+    fold = find_folds(run)[0]
+    part = read_predictions(fold.out_of_fold)
+    names = [f"test {name}" for name in part.studies["ImageId"]]
+    write_predictions(fold.test, [part.probabilities], part.studies.assign(ImageId=names), 64)
+    labels = judge_labels(run)
+    assert len(labels.table) == 48
+    assert set(names) <= set(labels.table["ImageId"])
+
+
+def test_an_ensemble_is_judged_by_its_probabilities(run):
+    see_inside(run)
+    both = run.with_name("both")
+    shutil.copytree(run / "fold0" / "out_of_fold", both / "out_of_fold")
+    member = {"run": "one", "weight": 1.0, "recipe": ""}
+    (both / "ensemble.json").write_text(json.dumps({"members": [member]}))
+    labels = judge_labels(both)
+    assert len(labels.table) == 12
+    assert not labels.compared
+    assert labels.lacking == []  # there is nothing to compute
 
 
 # The page

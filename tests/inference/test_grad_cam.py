@@ -17,7 +17,7 @@ from pneumothorax.recipes import RECIPES
 HEADED = replace(
     RECIPES["smoke"], size=32, classification_head=True, loss="bce + classification", encoder="mobilenetv2"
 )
-# The gradient of the head's logit by the backend's own differentiation, in a process for each backend.
+# The gradient of the head's logit by the backend's own differentiation.
 AGAINST_GRADIENT = """
 import keras, numpy as np
 from dataclasses import replace
@@ -75,18 +75,23 @@ def test_a_map_computed_by_hand():
     np.testing.assert_allclose(seen["feature"], [[0.3, 0.6, 0.1]], atol=1e-6)
 
 
+def test_the_map_is_that_of_the_gradient(eagerly):
+    exec(AGAINST_GRADIENT, {})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_the_map_is_that_of_the_gradient(backend):
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+def test_the_map_is_that_of_the_gradient_under_jax():
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
     command = [sys.executable, "-c", AGAINST_GRADIENT]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert (result.returncode, result.stdout) == (0, f"{backend}\n"), result.stderr
+    assert (result.returncode, result.stdout) == (0, "jax\n"), result.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["unet", "fpn", "linknet", "pspnet"])
-@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [("unet", False), ("unet", True), ("fpn", True), ("linknet", True), ("pspnet", True)],
+)
 def test_every_architecture_is_seen_without_its_decoder(eagerly, architecture, head):
     recipe = replace(RECIPES["smoke"], encoder="mobilenetv2", architecture=architecture, size=96)
     recipe = replace(recipe, classification_head=True, loss="bce + classification") if head else recipe
