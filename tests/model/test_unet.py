@@ -1,4 +1,5 @@
 import functools
+import resource
 import warnings
 from dataclasses import replace
 
@@ -121,6 +122,24 @@ def test_weights_of_another_network_are_refused(other, tmp_path):
     save_weights(build_model(replace(TINY, **other)), tmp_path / "a.weights.h5")
     with pytest.raises(UserError, match="do not fit"):
         load_weights(build_model(TINY), tmp_path / "a.weights.h5")
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file become longer than two blocks, as where the disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_the_old_weights_stay_and_hdf5_is_not_asked(tmp_path, small_disk):
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(b"old")
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(256)])
+    with pytest.raises(OSError, match="File too large"):
+        save_weights(model, path)
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"old"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", None])

@@ -1,6 +1,7 @@
 """build_model: a recipe -> its network; the network scales its own input."""
 
 import contextlib
+import io
 import math
 import os
 import warnings
@@ -104,15 +105,26 @@ def input_scale(encoder: str) -> tuple[np.ndarray, np.ndarray]:
     return -black / slope, 1 / slope
 
 
+class _WeightsInMemory(io.BytesIO):
+    """A file of weights in memory; Keras judges it by the end of its name."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
+
+
 def save_weights(model: keras.Model, path: Path) -> None:
     """Write the weights in one step; the inverse of `load_weights`.
+
+    They are put together in memory: on a full disk HDF5 prints tracebacks, and may crash the process.
 
     Args:
         model: The network.
         path: A file name ending in ``.weights.h5``.
     """
+    whole = _WeightsInMemory()
+    model.save_weights(whole)
     with atomic(path) as temporary:
-        model.save_weights(temporary)
+        temporary.write_bytes(whole.getbuffer())
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

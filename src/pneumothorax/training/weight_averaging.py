@@ -1,7 +1,7 @@
 """Average weights files, and choose the epochs whose weights are averaged."""
 
+import io
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -53,20 +53,17 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
     """
     import h5py
 
-    with atomic(target) as mean:
-        shutil.copy(paths[0], mean)
-        others = [h5py.File(path) for path in paths[1:]]
-        try:
-            with h5py.File(mean, "r+") as file:
-                names: list[str] = []
-                file.visititems(
-                    lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-                )
-                for name in names:
-                    if np.issubdtype(file[name].dtype, np.floating):
-                        file[name][...] = np.mean(
-                            [each[name][...] for each in (file, *others)], 0, np.float64
-                        )
-        finally:
-            for other in others:
-                other.close()
+    mean = io.BytesIO(paths[0].read_bytes())  # in memory: HDF5 may crash on a full disk
+    others = [h5py.File(path) for path in paths[1:]]
+    try:
+        with h5py.File(mean, "r+") as file:
+            names: list[str] = []
+            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+            for name in names:
+                if np.issubdtype(file[name].dtype, np.floating):
+                    file[name][...] = np.mean([each[name][...] for each in (file, *others)], 0, np.float64)
+    finally:
+        for other in others:
+            other.close()
+    with atomic(target) as temporary:
+        temporary.write_bytes(mean.getbuffer())
