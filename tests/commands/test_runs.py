@@ -1,6 +1,7 @@
 """Tuning, predicting and submitting what several folds left, where they do not go together."""
 
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -205,3 +206,12 @@ def test_a_flag_that_does_not_go_with_the_rule_is_told_with_both_and_the_flag_to
     assert re.search(found.format(path=re.escape(str(path))), line)
     assert remedy in line
     assert submit(classified, "--threshold=0.9", "--top-threshold=0.9")[0] == 0
+
+
+def test_an_address_of_weights_in_a_notebook_is_one_line_with_the_way_out(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pneumothorax.hubs.fetching", None)  # as where it was left at home
+    words = ["--recipe=smoke", "--encoder-weights=kaggle://me/model/keras/one/1", f"--root={tmp_path}"]
+    assert main(["train", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "kaggle://me/model/keras/one/1 in a notebook" in line
+    assert "Add Input, Models" in line

@@ -191,11 +191,21 @@ def run_folder(options: Namespace) -> Path:
 
 
 def _with_published_weights(recipe: Recipe, workspace: Workspace) -> Recipe:
-    """Download the encoder that a recipe names by the address of a published model."""
+    """Download the encoder that a recipe names by the address of a published model.
+
+    Raises:
+        UserError: It cannot be downloaded, or this is a notebook.
+    """
     if "://" not in (address := recipe.encoder_weights):
         return recipe
-    from pneumothorax.hubs.fetching import fetch_encoder  # notebooks leave it at home
-
+    try:
+        from pneumothorax.hubs.fetching import fetch_encoder
+    except ModuleNotFoundError:  # notebooks leave it at home
+        raise UserError(
+            f"encoder weights {address} in a notebook",
+            "the folder of an attached model",
+            "attach the model (Add Input, Models) and name its folder in --encoder-weights",
+        ) from None
     path = fetch_encoder(address, workspace)
     warn(
         f"the encoder of {address} may have seen the images that this run holds out; on the data that it was "
