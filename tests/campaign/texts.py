@@ -27,7 +27,7 @@ CODES = (
 )
 SIGNS = f"{SPACES}{DIGITS}{OTHER}\",;'\t\r\n\0\ufeff\\=@-"
 ENCODINGS = ("latin-1", "utf-16", "utf-32", "utf-16-le", "cp037", "utf-7")
-BOMB = 2e-6  # share of the archives that unpack to hundreds of megabytes
+BOMB = 4e-4  # share of the archives that unpack to hundreds of megabytes
 
 
 def sample_text() -> str:
@@ -134,8 +134,9 @@ def _mutate_bytes(dice: random.Random, content: bytes) -> bytes:
 
 def _pack(dice: random.Random, content: bytes) -> bytes:
     """Return an archive of the text, whole or damaged."""
-    if dice.random() < BOMB / 0.06:
-        content += bytes((dice.choice(b"0 ,\n"),)) * (700 << 20)
+    if dice.random() < BOMB:
+        unit = dice.choice(("0", " ", "0,", "\n", "a,-1\n", "\U0001f600", '"')).encode()
+        return gzip.compress(content, 1) + gzip.compress(unit * (1 << 18), 1) * dice.choice((700, 2500))
     if dice.random() < 0.5:
         packed = gzip.compress(content, 1)
     else:

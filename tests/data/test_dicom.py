@@ -542,19 +542,6 @@ def test_a_size_beyond_reason_is_refused_in_words(read, content):
     assert "OpenCV" not in str(caught.value)
 
 
-def test_a_deep_sequence_in_the_meta_information_is_refused_at_once(read, tmp_path):
-    inner = b"\x02\x00\x00\x00UL\x01\x00\x00"  # damaged, and so pydicom writes out each level twice
-    for _ in range(300):
-        item = b"\xfe\xff\x00\xe0" + len(inner).to_bytes(4, "little") + inner
-        inner = b"\x02\x00\x00\x00SQ\x00\x00" + len(item).to_bytes(4, "little") + item
-    content = written(dataset(GREY))
-    content = content[:132] + inner + content[144:]
-    with pytest.raises(UnreadableImageError, match="a sequence in the file meta information"):
-        read(content)
-    (tmp_path / "a.dcm").write_bytes(content)
-    assert dicom.read_header(tmp_path / "a.dcm") is None
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_pixels_that_are_no_numbers_are_refused(read, value):
     made = dataset(RAMP.astype(np.float32))

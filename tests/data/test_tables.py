@@ -64,6 +64,23 @@ def test_an_archive_that_unpacks_to_any_length_is_refused(tmp_path, monkeypatch)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("limit", "content", "message"),
+    [
+        ("MOST_LINES", b"a,b\n" * 30, "more than 20 lines"),
+        ("MOST_LINES", b"\n" * 30, "more than 20 lines"),
+        ("MOST_OF_LINE", b"a,b\n" + b"a," * 30, "more than 20 characters in a line"),
+        ("MOST_BYTES", "é\n".encode() * 6, "more than 20 characters"),
+    ],
+)
+def test_many_lines_and_a_long_one_are_refused_before_they_fill_the_memory(
+    tmp_path, monkeypatch, limit, content, message
+):
+    monkeypatch.setattr(tables, limit, 20)
+    with pytest.raises(UserError, match=f"holds {message}"):
+        read(tmp_path / "one", gzip.compress(content))
+
+
+@pytest.mark.parametrize(
     "packed", [gzip.compress(CONTENT), zipped({"out.csv": CONTENT})], ids=["gzip", "zip"]
 )
 def test_a_packed_file_that_is_cut_or_changed_anywhere_is_one_line(tmp_path, packed):

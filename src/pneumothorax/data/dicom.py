@@ -11,11 +11,11 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from pneumothorax.data.attributes import explain
 from pneumothorax.data.codecs import JPEG, PNG, check_jpeg, decode
 from pneumothorax.data.coverage import COVER_TAGS, find_covered
 from pneumothorax.data.dicom_tags import read_facts, read_text
+from pneumothorax.data.meta_information import check_meta
 from pneumothorax.data.stored_pixels import decode_baseline, join_frame, read_stored
 from pneumothorax.data.windowing import SCALE_TAGS, Array, Image, grey_levels, is_inverted
 from pneumothorax.errors import UserError
@@ -165,7 +166,7 @@ def _competition_elements(data: bytes) -> dict[int, Any]:
 
 def _parse(data: bytes) -> pydicom.Dataset:
     """Parse DICOM, with or without its preamble, into a data set with pixels and a transfer syntax."""
-    _check_meta(BytesIO(data))
+    check_meta(BytesIO(data))
     try:
         dataset = pydicom.dcmread(BytesIO(data))
     except InvalidDicomError:
@@ -182,22 +183,6 @@ def _parse(data: bytes) -> pydicom.Dataset:
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     return dataset
-
-
-def _check_meta(file: BinaryIO) -> None:
-    """Check that the file's meta information holds no sequence, and leave the file at its start.
-
-    pydicom writes out one that stands in the place of its length: minutes and gigabytes, if it is deep.
-    """
-    kinds = set()
-    with suppress(Exception):  # the parser will say
-        read_preamble(file, force=True)
-        elements = data_element_generator(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-        for element in elements:
-            kinds.add(element.VR)
-    file.seek(0)
-    if "SQ" in kinds:
-        raise ValueError("a sequence in the file meta information")
 
 
 def _rendered(dataset: pydicom.Dataset) -> dict[str, Any]:
@@ -226,7 +211,7 @@ def read_header(path: Path) -> pydicom.Dataset | None:
     with quiet():
         try:
             with path.open("rb") as file:
-                _check_meta(file)
+                check_meta(file)
                 dataset = pydicom.dcmread(file, stop_before_pixels=True, force=not start.endswith(_MAGIC))
             return dataset if "Rows" in dataset else None
         except Exception:  # any exception of the parser

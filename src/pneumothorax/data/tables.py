@@ -17,7 +17,9 @@ from typing import IO, cast
 
 from pneumothorax.errors import UserError
 
-MOST_BYTES = 2**29  # of an unpacked file; the largest of the competition has 13 MB
+# Limits of an unpacked file, so that none takes gigabytes of memory. The largest of the competition has 13 MB
+# and 12,954 rows; the longest code of a mask, of a checkerboard, has 4 MB.
+MOST_BYTES, MOST_LINES, MOST_OF_LINE = 2**29, 2**20, 2**24
 
 csv.field_size_limit(2**31 - 1)  # the masks of an untrained network are longer than the usual 131,072
 
@@ -95,10 +97,19 @@ def _only_csv(archive: zipfile.ZipFile, path: Path) -> str:
 
 
 def _limited(text: IO[str], path: Path) -> Iterator[str]:
-    """Yield the lines of a text up to a limit; a small archive may unpack to any length."""
-    length = 0
-    while line := text.readline(MOST_BYTES):
-        length += len(line)
+    """Yield the lines of a text up to the limits; a small archive may unpack to any length."""
+    length = lines = 0
+    most = min(MOST_OF_LINE, MOST_BYTES)
+    while line := text.readline(most):
+        length += len(line) * (1 if line.isascii() else 4)  # bytes of memory
+        lines += 1
         if length >= MOST_BYTES:
-            raise UserError(f"{path} holds more than {MOST_BYTES:,} characters", "a CSV of the competition")
-        yield line
+            found = f"{MOST_BYTES:,} characters"
+        elif lines > MOST_LINES:
+            found = f"{MOST_LINES:,} lines"
+        elif len(line) == most:
+            found = f"{most:,} characters in a line"
+        else:
+            yield line
+            continue
+        raise UserError(f"{path} holds more than {found}", "a CSV of the competition")
