@@ -136,7 +136,7 @@ docs: install ## build the documentation site, build/docs/index.html, and check 
 	$(BIN)/python docs/make_pages.py
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict tune training feed download memory report segment; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict tune training feed download memory report segment onnx_speed; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

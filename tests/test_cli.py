@@ -38,6 +38,7 @@ COMMANDS = (
         "explore",
         "segment",
         "export",
+        "app",
         *ROAD,
     ),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),

@@ -23,7 +23,7 @@ DISK_ERRORS = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
 # Commands that compute with Keras, unless they have an exported file.
-_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export")
+_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "app", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,6 +172,9 @@ def build_parser() -> argparse.ArgumentParser:
         "find and outline a pneumothorax in radiographs of your own; research only, never a diagnosis",
         flags.segment,
         flags.skip_bad,
+    )
+    add(
+        "app", "app", "serve a page on this machine: drop radiographs, see findings; research only", flags.app
     )
     add("export", "exporting", "write a run's networks and its rule as one ONNX or Keras file", flags.export)
     add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)

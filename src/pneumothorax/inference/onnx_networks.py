@@ -51,8 +51,11 @@ def load_file(file: ModelFile) -> See:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # its notes on missing GPUs
+    settings = onnxruntime.SessionOptions()
+    # Threads that wait by spinning slow down whatever else runs, reading and drawing here included.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(file.path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file.path, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # it has a kind of its own for each cause
         raise UserError(
             f"onnxruntime {onnxruntime.__version__} cannot open {file.path} ({_first_line(error)})",
