@@ -21,7 +21,7 @@ ACCELERATOR ?=
 NOTEBOOK = $(KERNEL) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
-.PHONY: segment export score leaderboard kernels push kernel-status kernel-output kernels-deps quota
+.PHONY: segment app export score leaderboard kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast matrix lint docs benchmarks clean
 
 help: ## print this help
@@ -65,6 +65,9 @@ predict: install ## predict the test set, or a folder of radiographs
 
 segment: install ## outline what a run finds in radiographs of your own: IMAGES=folder RUN=strong OUT=folder
 	$(BIN)/pneumothorax $@ $(if $(IMAGES),"$(IMAGES)") $(OF_RUN) $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+app: install ## serve a page on this machine, to drop radiographs into: RUN=strong
+	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 export: install ## write a run's networks and its rule as one file: RUN=strong OUT=strong.onnx
 	$(BIN)/pneumothorax $@ $(or $(RUN),seed) $(if $(OUT),--out "$(OUT)") $(ARGS)

@@ -75,6 +75,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         except Exception:  # a library may have made its own error of the KeyboardInterrupt
             if options.debug or not interrupts.was_asked():
                 raise
+    if options.command == "app":  # Ctrl-C is its usual end
+        return 0
     print(interrupts.MESSAGE, file=sys.stderr)
     return interrupts.INTERRUPTED
 

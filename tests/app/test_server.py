@@ -91,7 +91,8 @@ def test_temporary_files_go_with_the_server():
     assert tempfile.tempdir == before
 
 
-def test_sigterm_ends_it_like_ctrl_c():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_it_like_ctrl_c(number):
     with pytest.raises(SystemExit) as caught, server._terminable():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert caught.value.code == 128 + signal.SIGTERM
+        os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number

@@ -77,7 +77,9 @@ def make_page(desk: Desk, title: str, card: str, uploads: Path, *, local: bool) 
         name, address = gr.Textbox(visible=False), gr.Textbox(visible=False)
 
         def take(paths: list[str] | None, at: float, request: gr.Request) -> list[Any]:
-            cases, lines = desk.take(_key(request), [Path(path) for path in paths or []])
+            # Gradio lets no other path through; these files are deleted, so it is asked twice.
+            own = [path for path in map(Path, paths or []) if path.resolve().is_relative_to(uploads)]
+            cases, lines = desk.take(_key(request), own)
             _sweep(uploads)
             shown = _show(desk, cases, 0, at) if cases else empty
             return [None, html.show_messages(lines), _pick(desk, cases, 0, at), shown, *_buttons(cases, 0)]

@@ -111,7 +111,7 @@ def serve(
                 pwa=False,
                 theme=make_theme(),
                 css=CSS.read_text(encoding="utf-8"),
-                app_kwargs={"middleware": _guards(), "docs_url": None, "redoc_url": None} if local else {},
+                app_kwargs={"middleware": _guards()} if local else {},
             )
             print(f"http://{host}:{port}  research use only, not a diagnosis; Ctrl-C ends it", flush=True)
             if share:
@@ -130,23 +130,24 @@ def _own_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pneumothorax-app-", ignore_cleanup_errors=True) as name:
         tempfile.tempdir = name
         try:
-            yield Path(name)
+            yield Path(name).resolve()
         finally:
             tempfile.tempdir = before
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a SIGTERM end the process as Ctrl-C does, so that the folder is removed."""
+    """Let the end of the terminal, or SIGTERM, end the process as Ctrl-C does, so that the folder goes."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _set_environment(folder: Path) -> None:

@@ -15,9 +15,9 @@ from pneumothorax.inference.model_file import ModelFile, read_model_file
 from pneumothorax.workspace import atomic, replace_folder, write_text
 
 MODEL, PACKAGE = "model.onnx", "pneumothorax"
-# Of requirements-segment.txt, and highdicom for DICOM objects; Gradio stands in the README's header.
+# Of requirements-segment.txt; and, if they are here, for DICOM objects and codecs. Gradio: see `_readme`.
 NEEDED = ("numpy", "matplotlib", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pydicom")
-ALSO = ("simplejpeg", "tqdm", "highdicom")
+ALSO = ("simplejpeg", "tqdm", "highdicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 KEPT = (".git", ".gitattributes", ".gitignore")  # of a folder that is pushed
 _MARK = "<!-- written by `pneumothorax app --build-space` -->"
 _APP = '''"""The page; a Space runs this file."""

@@ -1,8 +1,9 @@
 """An exported ONNX file -> the maps that `inference.networks` makes of its run, by onnxruntime.
 
-The one door to onnxruntime besides the export; no network library is imported.
+The one door to onnxruntime besides the export; no network library is imported. Its telemetry is off.
 """
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,9 @@ from pneumothorax.inference.predictions import Floats, Maps, quantise
 INPUT, MAP, IMAGE_LEVEL = "images", "probability", "image_probability"  # names in the graph
 PIXELS = 1 << 20  # in a batch, as `model.memory` has them on a CPU
 INSTALL = "pip install -e '.[onnxruntime]'"
+# By default onnxruntime reports its use to its maker, with an identifier that it keeps; it reads this as it
+# is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def check_onnxruntime() -> None:
