@@ -69,6 +69,7 @@ setup(
             JAX,
             LITE,
             *ONNX,
+            GRADIO,
             "highdicom>=0.27,<1",
             "hypothesis",
             "import-linter",

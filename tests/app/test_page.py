@@ -243,6 +243,7 @@ def test_the_page_asks_no_other_server_and_keeps_nothing_in_the_browser(served, 
 def test_other_addresses_and_files_are_refused(served, path, headers, code):
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(urllib.request.Request(served + path, headers=headers))
+    caught.value.close()
     assert caught.value.code == code
 
 
