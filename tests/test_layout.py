@@ -11,12 +11,14 @@ TESTS = Path(__file__).parent
 # Most are parts of one whole, whose tests are the behaviour that a user sees.
 ELSEWHERE = {
     # Commands and their flags: tests run the command line.
+    "commands/app.py": "app/test_server.py",
     "commands/data.py": "test_cli.py",
     "commands/exploring.py": "explore/test_page.py",
     "commands/exporting.py": "exporting/test_export.py",
     "exporting/card.py": "exporting/test_export.py",
     "exporting/formats.py": "exporting/test_export.py",
     "exporting/graph.py": "exporting/test_export.py",
+    "exporting/onnx_graph.py": "exporting/test_export.py",
     "commands/kernels.py": "kaggle/notebooks/test_kernels.py",
     "commands/publishing.py": "publishing/test_folder.py",
     "publishing/about.py": "publishing/test_folder.py",

@@ -71,6 +71,7 @@ def test_variables_become_the_commands_arguments(called):
     for target in ("tune", "predict", "figures", "submit"):
         assert called(target, "RUN=one", "ARGS=--debug") == [target, "one", "--debug"]
     assert called("submit", "ARGS=--file a.csv") == ["submit", "--file", "a.csv"]
+    assert called("app", "RUN=one") == ["app", "--run", "one"]
     words = called("segment", "IMAGES=some folder", "RUN=one", "OUT=there")
     assert words == ["segment", "some folder", "--run", "one", "--out", "there"]
     for target in ("push", "kernel-status", "kernel-output"):

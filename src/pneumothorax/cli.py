@@ -23,7 +23,7 @@ DISK_ERRORS = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG),
 )
 # Commands that compute with Keras, unless they have an exported file.
-_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "export", "publish")
+_ON_KERAS = ("demo", "augmentations", "train", "predict", "segment", "app", "export", "publish")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,6 +75,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         except Exception:  # a library may have made its own error of the KeyboardInterrupt
             if options.debug or not interrupts.was_asked():
                 raise
+    if options.command == "app":  # Ctrl-C is its usual end
+        return 0
     print(interrupts.MESSAGE, file=sys.stderr)
     return interrupts.INTERRUPTED
 
@@ -172,6 +174,9 @@ def build_parser() -> argparse.ArgumentParser:
         "find and outline a pneumothorax in radiographs of your own; research only, never a diagnosis",
         flags.segment,
         flags.skip_bad,
+    )
+    add(
+        "app", "app", "serve a page on this machine: drop radiographs, see findings; research only", flags.app
     )
     add("export", "exporting", "write a run's networks and its rule as one ONNX or Keras file", flags.export)
     add(

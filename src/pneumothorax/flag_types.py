@@ -83,6 +83,13 @@ def span(text: str) -> tuple[int, int]:
     return int(first), int(end)
 
 
+def port(text: str) -> int:
+    """Read the number of a port, 0 to 65535."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a port, 0 to 65535")
+    return int(text)
+
+
 def hours(text: str) -> float:
     """Read hours above 0."""
     if (hours := duration(text)) == 0:

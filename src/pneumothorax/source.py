@@ -17,14 +17,15 @@ SUFFIXES = (".py", ".html", ".css", ".js")  # Python, and the pages' own sources
 # Parts that no notebook runs, for Kaggle takes no large one: the artificial competition, pushing, and
 # the commands for one's own radiographs and for export.
 AT_HOME = (
-    *("phantom", "segmentation", "exporting", "kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
+    *("phantom", "segmentation", "exporting", "app", "hubs", "publishing", "library.py"),
+    *("kaggle/download", "kaggle/polling.py", "kaggle/submitting.py"),
     *("kaggle/notebooks/dependencies.py", "kaggle/notebooks/embedded_package.py"),
     *("kaggle/notebooks/kernels.py", "kaggle/notebooks/metadata.py", "kaggle/notebooks/needed.py"),
     *("kaggle/notebooks/notebook.py", "kaggle/notebooks/outputs.py", "kaggle/notebooks/preflight.py"),
-    *("commands/exporting.py", "commands/kernels.py", "commands/networks.py", "commands/segmenting.py"),
+    *("commands/app.py", "commands/exporting.py", "commands/kernels.py", "commands/networks.py"),
+    *("commands/publishing.py", "commands/segmenting.py"),
     *("inference/batching.py", "inference/model_file.py", "inference/networks.py", "inference/plan.py"),
-    *("inference/onnx_networks.py", "inference/predictor.py", "library.py", "exporting"),
-    *("commands/publishing.py", "hubs", "publishing"),
+    *("inference/onnx_networks.py", "inference/predictor.py"),
 )
 COMMIT_VARIABLE = "PNEUMOTHORAX_COMMIT"
 # The road that a newcomer walks; imports go up it only, never down (pyproject.toml has the contract).
@@ -33,7 +34,7 @@ LAYERS = (
     *("recipe_fields", "recipe_checks", "recipe", "workspace"),
     *("source", "mounts", "metric", "recipes"),
     *("data", "model", "training", "inference", "submission", "kaggle", "report"),
-    *("hubs", "phantom", "explore", "segmentation", "exporting", "library", "publishing"),
+    *("hubs", "phantom", "explore", "segmentation", "exporting", "app", "library", "publishing"),
     *("flag_types", "parser", "flags", "commands", "cli"),
 )
 

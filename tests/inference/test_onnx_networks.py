@@ -1,5 +1,7 @@
 """An exported file predicts what the network of its run does."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -75,6 +77,25 @@ def test_images_of_a_wrong_kind_are_one_line(run, tmp_path):
     file = read_model_file(export_echo(run, tmp_path / "a.onnx"))
     with pytest.raises(UserError, match="onnxruntime failed on 1 images of 32 pixels"):
         load_file(file)({file.look: np.ones((1, 32, 32), np.float64)})
+
+
+def test_onnxruntime_reports_its_use_to_nobody(run, tmp_path):
+    """Its telemetry would keep an identifier in the home folder, and a session among temporary files."""
+    file = export_echo(run, tmp_path / "a.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from pneumothorax.inference.model_file import read_model_file\n"
+        "from pneumothorax.inference.onnx_networks import load_file\n"
+        "load_file(read_model_file(Path(sys.argv[1])))\n"
+    )
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("XDG", "ORT"))}
+    environment |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": os.pathsep.join(sys.path[1:])}
+    subprocess.run([sys.executable, "-c", code, file], env=environment, check=True)
+    # matplotlib keeps what it knows of fonts.
+    assert [path for path in home.rglob("*") if path.is_file() and "matplotlib" not in str(path)] == []
 
 
 def test_a_missing_onnxruntime_names_the_command(run, tmp_path, monkeypatch):

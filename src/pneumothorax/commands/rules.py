@@ -48,7 +48,8 @@ def change_decision(decision: Decision, path: Path | None, options: Namespace) -
 
 def _given(options: Namespace) -> dict[str, Any]:
     """Return the parts of the rule that flags set."""
-    return {name: getattr(options, name) for name in RULE if getattr(options, name) is not None}
+    values = {name: getattr(options, name, None) for name in RULE}  # `app` has no such flags
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_top(path: Path | None, rule: Rule, given: dict[str, float]) -> None:

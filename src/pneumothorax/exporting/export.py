@@ -10,7 +10,7 @@ import numpy as np
 from pneumothorax.errors import UserError
 from pneumothorax.exporting.card import Export, describe
 from pneumothorax.exporting.formats import Outputs, Run, check_format, check_length, run_model
-from pneumothorax.exporting.graph import build_graph, count_bytes
+from pneumothorax.exporting.graph import build_graphs, count_bytes
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.plan import Trained
 from pneumothorax.inference.predictions import Maps
@@ -47,11 +47,11 @@ def export_run(plan: Trained, decision: Decision, name: str, out: Path) -> Expor
             too large, or the file differs from Keras; it is then removed.
     """
     form = check_format(name, out)
-    model = build_graph(plan, any_size=form.any_size)
-    check_length(name, count_bytes(model))
+    graphs = build_graphs(plan, any_size=form.any_size)
+    check_length(name, count_bytes(graphs.whole))
     batches = make_images(plan.recipe.size, any_size=form.any_size)
-    expected = [run_model(model, images) for images in batches]  # Keras exports what has been called
-    form.write(model, describe(Export(plan, decision, form.any_size)), out)
+    expected = [run_model(graphs.whole, images) for images in batches]  # Keras exports what has been called
+    form.write(graphs, describe(Export(plan, decision, form.any_size)), out)
     try:
         difference = _compare(form.open(out), batches, expected)
         if not difference <= TOLERANCE:

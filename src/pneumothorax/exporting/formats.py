@@ -1,9 +1,11 @@
 """The formats of an export: each is written with its metadata, opened again by its own library, and run."""
 
 import contextlib
+import gc
 import json
 import logging
 import os
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +18,7 @@ import keras
 import numpy as np
 
 from pneumothorax.errors import UserError
-from pneumothorax.inference.model_file import seal
+from pneumothorax.exporting.graph import Graphs
 from pneumothorax.inference.onnx_networks import INPUT
 from pneumothorax.inference.predictions import Maps
 from pneumothorax.workspace import atomic, replace_folder, write_text
@@ -38,14 +40,14 @@ class Format:
         suffix: Of the file's name; empty for a folder.
         packages: Names that are imported besides Keras.
         any_size: Whether it takes images of any size.
-        write: Writes a model and its metadata to a path that is not there yet.
+        write: Writes networks and their metadata to a path that is not there yet.
         open: Opens what was written, by the format's own library.
     """
 
     suffix: str
     packages: tuple[str, ...]
     any_size: bool
-    write: Callable[[keras.Model, Mapping[str, str], Path], None]
+    write: Callable[[Graphs, Mapping[str, str], Path], None]
     open: Callable[[Path], Run]
 
 
@@ -90,20 +92,22 @@ def check_length(name: str, size: int) -> None:
         )
 
 
-def _write_onnx(model: keras.Model, metadata: Mapping[str, str], path: Path) -> None:
+def _write_onnx(graphs: Graphs, metadata: Mapping[str, str], path: Path) -> None:
     import onnx
 
-    with atomic(path) as temporary:
-        with _quiet("tf2onnx"), _without_copies():
-            model.export(temporary, format="onnx", opset_version=OPSET, verbose=False)
-        proto = onnx.load(temporary)
-        proto.graph.name, proto.doc_string = "pneumothorax", metadata["card"]
-        proto.producer_name = f"pneumothorax with {proto.producer_name}"
-        _name_axes(proto.graph)
-        onnx.helper.set_model_props(proto, dict(metadata))
-        onnx.checker.check_model(proto, full_check=True)
-        onnx.save(proto, temporary)
-        seal(temporary)
+    from pneumothorax.exporting.onnx_graph import average, finish
+
+    def convert(folder: str) -> Iterator[onnx.ModelProto]:
+        part = Path(folder, "part.onnx")
+        for model in graphs.each():
+            with _quiet("tf2onnx"), _without_copies():
+                model.export(part, format="onnx", opset_version=OPSET, verbose=False)
+            del model
+            gc.collect()  # TensorFlow's graph holds all weights, and refers to itself
+            yield onnx.load(part)
+
+    with atomic(path) as temporary, tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        finish(average(convert(folder)), metadata, temporary)
 
 
 @contextlib.contextmanager
@@ -118,14 +122,6 @@ def _without_copies() -> Iterator[None]:
         os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
-def _name_axes(graph: Any) -> None:
-    """Name the axes of unknown length, in place of numbers that tf2onnx gives them."""
-    for value in (*graph.input, *graph.output):
-        for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "height", "width"), strict=False):
-            if not axis.HasField("dim_value"):
-                axis.dim_param = name
-
-
 def _open_onnx(path: Path) -> Run:
     import onnxruntime
 
@@ -134,10 +130,10 @@ def _open_onnx(path: Path) -> Run:
     return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
 
 
-def _write_saved_model(model: keras.Model, metadata: Mapping[str, str], path: Path) -> None:
+def _write_saved_model(graphs: Graphs, metadata: Mapping[str, str], path: Path) -> None:
     with replace_folder(path) as folder:
         with _quiet("tensorflow"):
-            model.export(folder, format="tf_saved_model", verbose=False)
+            graphs.whole.export(folder, format="tf_saved_model", verbose=False)
         write_text(folder / EXTRA / README, metadata["card"])
         write_text(folder / EXTRA / METADATA, _to_json(metadata))
 
@@ -149,7 +145,8 @@ def _open_saved_model(path: Path) -> Run:
     return lambda images: {name: value.numpy() for name, value in loaded.serve(images).items()}
 
 
-def _write_keras(model: keras.Model, metadata: Mapping[str, str], path: Path) -> None:
+def _write_keras(graphs: Graphs, metadata: Mapping[str, str], path: Path) -> None:
+    model = graphs.whole
     _check_layers(model.get_config(), model.name)
     with atomic(path) as temporary:
         model.save(temporary)

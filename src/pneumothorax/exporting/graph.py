@@ -1,6 +1,7 @@
 """The folds of a run as one Keras model: their mean, and that of the mirror images, from one uint8 input."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -11,6 +12,33 @@ from pneumothorax.inference.onnx_networks import IMAGE_LEVEL, INPUT, MAP
 from pneumothorax.inference.plan import Trained
 from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training.fold_folder import REMEDY, FoldFolder
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The networks of a run, together and one by one.
+
+    Attributes:
+        whole: The mean of all folds, as one model.
+        each: Builds the model of each fold alone, one after the other.
+    """
+
+    whole: keras.Model
+    each: Callable[[], Iterator[keras.Model]]
+
+
+def build_graphs(plan: Trained, *, any_size: bool) -> Graphs:
+    """Build the networks that a file holds; see `build_graph`."""
+
+    def each() -> Iterator[keras.Model]:
+        for fold in plan.folds:
+            model = build_graph(replace(plan, folds=[fold]), any_size=any_size)
+            size = plan.recipe.size
+            model(np.zeros((1, size, size, 1), np.uint8))  # Keras exports only a model that was called
+            yield model
+            del model
+
+    return Graphs(build_graph(plan, any_size=any_size), each)
 
 
 def build_graph(plan: Trained, *, any_size: bool) -> keras.Model:

@@ -3,6 +3,7 @@
 from pneumothorax.flags.common import ROOT_VARIABLE, data, devices, new_run, run, shared, skip_bad, workers
 from pneumothorax.flags.kaggle import connection, download, kernel, kernel_output, kernels_deps, push
 from pneumothorax.flags.results import (
+    app,
     ensemble,
     export,
     predict,
@@ -18,6 +19,7 @@ from pneumothorax.flags.training import augmentations, demo, explore, phantom, r
 
 __all__ = [
     "ROOT_VARIABLE",
+    "app",
     "augmentations",
     "connection",
     "data",

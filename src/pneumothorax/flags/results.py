@@ -121,6 +121,35 @@ def segment(command: argparse.ArgumentParser) -> None:
     command.add_argument("--identify", action="store_true", help="add the patient's id to the results")
 
 
+def app(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `app`."""
+    networks(command)
+    command.add_argument(
+        "--port",
+        type=flag_types.port,
+        default=7860,
+        help="port on 127.0.0.1; 0: any free one (default: %(default)s)",
+    )
+    command.add_argument(
+        "--max-mb",
+        type=flag_types.positive,
+        default=50,
+        metavar="MB",
+        help="refuse larger files (default: %(default)s)",
+    )
+    command.add_argument(
+        "--share",
+        action="store_true",
+        help="let Gradio open a public address: others can then use the page, and images leave this machine",
+    )
+    command.add_argument(
+        "--build-space",
+        type=Path,
+        metavar="FOLDER",
+        help="write the page as a Hugging Face Space into a new folder instead, with --model",
+    )
+
+
 def export(command: argparse.ArgumentParser) -> None:
     """Add the flags of `export`."""
     run(command, flag_types.run_or_address)

@@ -1,8 +1,9 @@
 """An exported ONNX file -> the maps that `inference.networks` makes of its run, by onnxruntime.
 
-The one door to onnxruntime besides the export; no network library is imported.
+The one door to onnxruntime besides the export; no network library is imported. Its telemetry is off.
 """
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,9 @@ from pneumothorax.inference.predictions import Floats, Maps, quantise
 INPUT, MAP, IMAGE_LEVEL = "images", "probability", "image_probability"  # names in the graph
 PIXELS = 1 << 20  # in a batch, as `model.memory` has them on a CPU
 INSTALL = "pip install -e '.[onnxruntime]'"
+# By default onnxruntime reports its use to its maker, with an identifier that it keeps; it reads this as it
+# is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def check_onnxruntime() -> None:
@@ -51,8 +55,11 @@ def load_file(file: ModelFile) -> See:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # its notes on missing GPUs
+    settings = onnxruntime.SessionOptions()
+    # Threads that wait by spinning slow down whatever else runs, reading and drawing here included.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(file.path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file.path, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # it has a kind of its own for each cause
         raise UserError(
             f"onnxruntime {onnxruntime.__version__} cannot open {file.path} ({_first_line(error)})",
