@@ -118,7 +118,9 @@ def test_a_leg_of_the_same_size_that_spoils_the_network_does_not_lose_the_better
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("epoch", range(1, 6))
+@pytest.mark.parametrize(
+    "epoch", [1, 2, 5, *(pytest.param(epoch, marks=pytest.mark.thorough) for epoch in (3, 4))]
+)
 def test_a_run_interrupted_in_any_leg_and_resumed_equals_the_uninterrupted_one(
     epoch, straight, train, staged, tmp_path, monkeypatch
 ):
@@ -146,7 +148,7 @@ def test_a_run_interrupted_in_any_leg_and_resumed_equals_the_uninterrupted_one(
     assert_equal_runs(straight, fold)
 
 
-@pytest.mark.parametrize("average", [1, 2])
+@pytest.mark.parametrize("average", [1, pytest.param(2, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("step", ["write_history", "save_state", "settle_weights"])
 def test_a_kill_between_two_legs_loses_nothing(
     step, average, find_straight, train, staged, tmp_path, monkeypatch
