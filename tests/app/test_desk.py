@@ -74,6 +74,20 @@ def test_files_become_cases_and_are_deleted_and_bad_ones_are_a_line_each(desk, u
     assert desk.cases("one") == []
 
 
+def test_a_page_that_is_closed_while_it_waits_leaves_no_case(desk, uploads, monkeypatch):
+    predict = desk._predict
+
+    def close_first(*words):
+        desk.forget("one")
+        return predict(*words)
+
+    monkeypatch.setattr(desk, "_predict", close_first)
+    assert desk.take("one", [uploads / "b.png"]) == ([], [])
+    assert desk.cases("one") == []
+    monkeypatch.setattr(desk, "_predict", predict)  # the page was only out of reach for a moment
+    assert len(desk.take("one", [uploads / "a.dcm"])[0]) == 1
+
+
 def test_nothing_readable_leaves_the_earlier_cases(desk, uploads):
     first, _ = desk.take("one", paths_of(uploads)[:2])
     cases, lines = desk.take("one", paths_of(uploads))

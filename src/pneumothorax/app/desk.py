@@ -42,6 +42,7 @@ class Desk:
         self._predict = networks.load()
         self._predicting, self._looking_up = threading.Lock(), threading.Lock()
         self._sessions: OrderedDict[str, list[Case]] = OrderedDict()
+        self._waiting: set[str] = set()  # sessions whose files are under way; a page may be closed meanwhile
         self._reader = Reader()
 
     def rule(self, threshold: float) -> Rule:
@@ -59,6 +60,8 @@ class Desk:
             The session's cases, and a line for each file that could not be taken.
         """
         cases, lines = [], []
+        with self._looking_up:
+            self._waiting.add(session)
         try:
             if len(paths) > MOST_FILES:
                 return self.cases(session), [f"{len(paths)} files; drop {MOST_FILES} at most"]
@@ -72,11 +75,12 @@ class Desk:
         finally:
             for path in paths:
                 path.unlink(missing_ok=True)
-        if cases:
-            with self._looking_up:
+        with self._looking_up:
+            if cases and session in self._waiting:
                 self._sessions[session] = cases
                 while len(self._sessions) > MOST_SESSIONS:
                     self._sessions.popitem(last=False)
+            self._waiting.discard(session)
         return self.cases(session), lines
 
     def cases(self, session: str) -> list[Case]:
@@ -88,8 +92,9 @@ class Desk:
             return self._sessions[session]
 
     def forget(self, session: str) -> None:
-        """Drop a session's cases."""
+        """Drop a session's cases, those that are still under way included."""
         with self._looking_up:
+            self._waiting.discard(session)
             self._sessions.pop(session, None)
 
     def mask_file(self, case: Case, threshold: float) -> tuple[str, str]:
