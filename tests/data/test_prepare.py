@@ -524,7 +524,7 @@ def test_a_build_of_another_number_of_studies_is_begun_anew(few, tmp_path):
     assert content(tmp_path / "cache") == content(tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("where", ["keep_rows", "write_text", "swap_folder"])
+@pytest.mark.parametrize("where", ["keep_rows", "write_text", "swap_folder", "_clear_notes"])
 def test_a_kill_at_any_moment_of_the_end_is_mended_by_the_same_command(few, tmp_path, monkeypatch, where):
     """An exception stands for the kill: nothing that `finish` does comes after it."""
     run(few, tmp_path / "cache")

@@ -82,6 +82,7 @@ def find_current(
         cache.studies["path"] = kept["path"].tolist()
         with suppress(OSError):  # Kaggle mounts a notebook's inputs read-only
             write_text(folder / "studies.csv", cache.studies.to_csv(index=False))
+    _clear_notes(folder)  # where `finish` was killed
     return cache
 
 
@@ -141,5 +142,11 @@ def finish(
     skipped = [str(table["ImageId"].iloc[row]) for row in range(len(table)) if "error" in records[row]]
     write_text(build / "cache.json", json.dumps({"fingerprint": fingerprint, "skipped": skipped}, indent=2))
     swap_folder(build, folder)
-    for name in (MARK, LOG):  # last of all: with them a killed run finishes at once
-        (folder / name).unlink(missing_ok=True)
+    _clear_notes(folder)  # last of all: with them a killed run finishes at once
+
+
+def _clear_notes(folder: Path) -> None:
+    """Remove from a finished cache the files by which its build was resumed."""
+    for name in (MARK, LOG):
+        with suppress(OSError):  # Kaggle mounts a notebook's inputs read-only
+            (folder / name).unlink(missing_ok=True)
