@@ -21,6 +21,7 @@ from pneumothorax.exporting import export, formats
 from pneumothorax.flags.results import FORMATS
 from pneumothorax.inference.decision import Decision, Rule, write_decision
 from pneumothorax.inference.fold_networks import load_folds
+from pneumothorax.inference.model_file import read_model_file
 from pneumothorax.inference.plan import make_plan
 from pneumothorax.inference.predict import see
 from pneumothorax.inference.predictions import STEPS
@@ -138,6 +139,9 @@ def test_an_onnx_file_carries_rule_recipe_and_card_and_needs_no_keras(exported):
     assert json.loads(metadata["recipe"])["encoder"] == "mobilenet"
     assert {"keras", "tensorflow", "onnx"} <= set(json.loads(metadata["versions"]))
     assert "no diagnosis" in metadata["card"]
+    file = read_model_file(out)  # as `segment --model` reads it, its digest included
+    assert (file.run, file.look, file.classification_head) == ("two", (32, "area"), True)
+    assert file.decision.rule == RULE
 
 
 @pytest.mark.usefixtures("echo")
