@@ -30,6 +30,7 @@ ELSEWHERE = {
     "hubs/huggingface.py": "publishing/test_huggingface.py",
     "hubs/huggingface_source.py": "publishing/test_huggingface.py",
     "hubs/kaggle.py": "hubs/test_fetching.py",
+    "commands/run_folders.py": "hubs/test_fetching.py",
     "commands/networks.py": "segmentation/test_model.py",
     "commands/reports.py": "report/test_run_page.py",
     "commands/rules.py": "commands/test_runs.py",

@@ -175,17 +175,9 @@ def build_parser() -> argparse.ArgumentParser:
         flags.segment,
         flags.skip_bad,
     )
-    add(
-        "app", "app", "serve a page on this machine: drop radiographs, see findings; research only", flags.app
-    )
+    add("app", "app", "serve a page on radiographs of your own; research only", flags.app)
     add("export", "exporting", "write a run's networks and its rule as one ONNX or Keras file", flags.export)
-    add(
-        "publish",
-        "publishing",
-        "publish a run on Kaggle Models or Hugging Face: card, weights, ONNX file, rule",
-        flags.publish,
-        kaggle,
-    )
+    add("publish", "publishing", "publish a run on Kaggle Models or Hugging Face", flags.publish, kaggle)
     add("ensemble", "ensembles", "average the probabilities of several runs into a new run", flags.ensemble)
     add("figures", "runs", "draw curves, histogram and overlays of a run", flags.run)
     add("report", "reports", "write one HTML page on a run, or on several side by side", flags.report)

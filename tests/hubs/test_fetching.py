@@ -19,17 +19,17 @@ from pneumothorax.workspace import Workspace
 # The command's way into this module, without the network library that `segment` loads.
 FETCH = (
     "-c",
-    "import pneumothorax.cli as cli, pneumothorax.commands.runs as runs\n"
-    "cli._find = lambda options: lambda options: print(runs.run_folder(options)) or 0\n"
+    "import pneumothorax.cli as cli, pneumothorax.commands.run_folders as folders\n"
+    "cli._find = lambda options: lambda options: print(folders.run_folder(options)) or 0\n"
     "raise SystemExit(cli.main())",
 )
 ENCODER = (
     "-c",
     "import sys, pathlib\n"
     "from pneumothorax import recipe, workspace\n"
-    "from pneumothorax.commands import runs\n"
+    "from pneumothorax.commands import run_folders\n"
     "asked = recipe.Recipe(encoder_weights=sys.argv[1])\n"
-    "found = runs._with_published_weights(asked, workspace.Workspace(pathlib.Path('.')))\n"
+    "found = run_folders.with_published_weights(asked, workspace.Workspace(pathlib.Path('.')))\n"
     "print(found.encoder_weights)\n",
 )
 ADDRESS = "kaggle://somebody/model-of-theirs/keras/small"

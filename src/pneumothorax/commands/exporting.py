@@ -4,7 +4,7 @@ from argparse import Namespace
 from dataclasses import replace
 
 from pneumothorax.commands.rules import warn_if_older, warn_if_useless
-from pneumothorax.commands.runs import run_folder
+from pneumothorax.commands.run_folders import run_folder
 from pneumothorax.errors import UserError, warn
 from pneumothorax.inference.decision import read_decision
 from pneumothorax.inference.plan import Trained, make_plan

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from pneumothorax.commands.rules import change_decision, chosen_decision, warn_if_older
-from pneumothorax.commands.runs import run_folder
+from pneumothorax.commands.run_folders import run_folder
 from pneumothorax.errors import warn
 from pneumothorax.inference.decision import Decision
 from pneumothorax.inference.model_file import read_model_file

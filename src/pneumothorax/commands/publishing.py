@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumothorax.commands.rules import warn_if_useless
-from pneumothorax.commands.runs import run_folder
+from pneumothorax.commands.run_folders import run_folder
 from pneumothorax.errors import UserError
 from pneumothorax.inference.decision import Decision, read_decision
 from pneumothorax.inference.plan import Trained, make_plan

@@ -11,6 +11,7 @@ import numpy as np
 from pneumothorax.commands import processes
 from pneumothorax.commands.data import chosen_recipe, open_prepared, prepare_rows
 from pneumothorax.commands.rules import warn_if_useless
+from pneumothorax.commands.run_folders import run_folder, with_published_weights
 from pneumothorax.data import folds
 from pneumothorax.data import studies as found
 from pneumothorax.data.cache import digest_studies
@@ -23,13 +24,12 @@ from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import tune as find_rule
 from pneumothorax.legs import last_leg, legs_of
-from pneumothorax.recipe import Recipe
 from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.host_place import find_place
 from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
-from pneumothorax.training.run import check_exists, check_run, common_recipe, find_folds
+from pneumothorax.training.run import check_run, common_recipe, find_folds
 from pneumothorax.training.tracking import Tracking, check_trackers
 from pneumothorax.workspace import Workspace
 
@@ -38,7 +38,7 @@ from pneumothorax.workspace import Workspace
 def train(options: Namespace) -> int:
     """Train folds, then store and score their held-out probabilities."""
     workspace = Workspace(options.root)
-    recipe = _with_published_weights(chosen_recipe(options), workspace)
+    recipe = with_published_weights(chosen_recipe(options), workspace)
     check_trackers(options.track)
     run = workspace.runs / (options.run or recipe.name)
     legs = legs_of(recipe)
@@ -174,44 +174,6 @@ def figures(options: Namespace) -> int:
     for path in draw_run(run_folder(options)):
         print(path)
     return 0
-
-
-def run_folder(options: Namespace) -> Path:
-    """Return the folder of the run that the command names, or of a published model, downloaded if need be.
-
-    Raises:
-        UserError: It is not there, or cannot be downloaded.
-    """
-    workspace, named = Workspace(options.root), options.run or "seed"
-    if "/" not in named:
-        return check_exists(workspace.runs / named)
-    from pneumothorax.hubs.fetching import find_run  # notebooks leave it at home
-
-    return find_run(named, workspace)
-
-
-def _with_published_weights(recipe: Recipe, workspace: Workspace) -> Recipe:
-    """Download the encoder that a recipe names by the address of a published model.
-
-    Raises:
-        UserError: It cannot be downloaded, or this is a notebook.
-    """
-    if "://" not in (address := recipe.encoder_weights):
-        return recipe
-    try:
-        from pneumothorax.hubs.fetching import fetch_encoder
-    except ModuleNotFoundError:  # notebooks leave it at home
-        raise UserError(
-            f"encoder weights {address} in a notebook",
-            "the folder of an attached model",
-            "attach the model (Add Input, Models) and name its folder in --encoder-weights",
-        ) from None
-    path = fetch_encoder(address, workspace)
-    warn(
-        f"the encoder of {address} may have seen the images that this run holds out; on the data that it was "
-        "trained on, held-out scores would be too high"
-    )
-    return replace(recipe, encoder_weights=str(path))
 
 
 def _made_of(run: Path) -> Digests | None:

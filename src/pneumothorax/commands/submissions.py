@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pneumothorax.commands.rules import RULE, chosen_decision, warn_if_older, warn_if_useless
-from pneumothorax.commands.runs import run_folder
+from pneumothorax.commands.run_folders import run_folder
 from pneumothorax.data import rle
 from pneumothorax.data import studies as found
 from pneumothorax.data.annotations import read_annotations
