@@ -325,6 +325,15 @@ def test_mistakes_are_one_line_and_leave_nothing(root, images, capsys, change, t
     assert everything_below(root.parent) == before
 
 
+def test_a_call_that_was_killed_before_its_first_result_is_no_obstacle(root, images):
+    write_png(images / "a.png")
+    out = root.parent / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / f".abcdefgh.{LOG}").touch()
+    assert segment(root, images)[0] == 0
+    assert (out / "masks" / "a.png.png").is_file()
+
+
 def test_the_folder_of_images_is_never_that_of_results(root, images, capsys):
     write_png(images / "a.png")
     assert segment(root, images, out=images)[0] == 2

@@ -26,6 +26,8 @@ def test_a_fold_of_an_earlier_version_or_with_a_damaged_file_has_no_sessions(tmp
     assert read_sessions(fold) == []
     (tmp_path / sessions.NAME).write_text('[{"epoch"')
     assert read_sessions(fold) == []
+    (tmp_path / sessions.NAME).write_text("[" * 100_000)
+    assert read_sessions(fold) == []
     (tmp_path / sessions.NAME).write_text('[{"epoch": 1}]')
     assert read_sessions(fold) == []
     values = {"began": "", "epoch": 1, "commit": "", **COUNTS}

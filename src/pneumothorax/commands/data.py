@@ -42,6 +42,7 @@ def download(options: Namespace) -> int:
     from pneumothorax.kaggle.download import competition as fetching
 
     workspace, source = Workspace(options.root), options.source
+    fetching.clear_archives(workspace, source)
     if fetching.is_complete(workspace, source):
         print(f"{workspace.raw}: nothing to download; delete a folder in it to fetch that again")
     else:

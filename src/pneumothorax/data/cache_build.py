@@ -117,7 +117,7 @@ def read_log(build: Path, digests: list[str]) -> dict[int, dict[str, Any]]:
     last: dict[int, dict[str, Any] | None] = {}  # content of the array rows
     path = build / LOG
     for line in path.read_bytes().splitlines() if path.is_file() else ():
-        with suppress(ValueError, TypeError, LookupError):
+        with suppress(ValueError, TypeError, LookupError, RecursionError):
             record = json.loads(line)
             row, same = record["row"], record["digest"] == digests[record["row"]]
             known = {name: value for name, value in record.items() if name not in ("row", "digest")}

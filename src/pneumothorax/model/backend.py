@@ -104,7 +104,7 @@ def _check_file() -> None:
         values: Any = json.loads(path.read_text())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})", "Keras' settings", remedy) from None
-    except ValueError:  # Keras ignores it
+    except (ValueError, RecursionError):  # Keras ignores it
         return
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no settings by name", "Keras' settings", remedy)

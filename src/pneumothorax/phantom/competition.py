@@ -128,7 +128,7 @@ def _is_made(folder: Path, wanted: dict[str, float]) -> bool:
     if stamp.is_file():
         try:
             found = json.loads(stamp.read_text())
-        except ValueError:
+        except (ValueError, RecursionError):
             found = "unreadable text"
         if found == wanted:
             return raw.exists()

@@ -74,7 +74,7 @@ def read_log(out: Path) -> Log:
                 source = str(found["source"])
             else:
                 last[found["row"]["file"]] = Entry(found["digest"], found["row"])
-        except (ValueError, KeyError, TypeError):  # cut short by a kill
+        except (ValueError, KeyError, TypeError, RecursionError):  # cut short by a kill
             continue
     return Log(source, last)
 

@@ -67,11 +67,20 @@ def check_out(out: Path) -> None:
     """Check that the folder of results is new, empty or an older one: nothing else is overwritten."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "a folder for the results", "choose another --out")
-    others = out.is_dir() and any(not path.name.startswith(LOCK_NAME) for path in out.iterdir())
+    others = out.is_dir() and not all(map(_is_begun, out.iterdir()))
     if others and not (out / log.LOG).is_file():
         raise UserError(
             f"{out} holds other files", "a new folder, or results of `segment`", "choose another --out"
         )
+
+
+def _is_begun(path: Path) -> bool:
+    """Return whether a call that was killed before it had written a result may have left something."""
+    if path.name in results.FILES.values():
+        return path.is_dir() and not any(path.iterdir())
+    return path.name.startswith(LOCK_NAME) or (
+        path.name.startswith(".") and path.name.endswith(f".{log.LOG}")
+    )
 
 
 @contextmanager

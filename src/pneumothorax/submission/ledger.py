@@ -193,7 +193,7 @@ def read_record(csv_path: Path) -> Record:
     path = plain.with_suffix(".json")
     try:
         values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return Record()
     if not isinstance(values, dict) or values.pop("sha256", None) != digest(csv_path):
         return Record()

@@ -43,7 +43,7 @@ def read_note(path: Path) -> Digests | None:
     within = path.name.endswith(".json")
     try:
         values: Any = json.loads((path if within else path.with_name(NOTE)).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if within:
         values = values.get("made_of") if isinstance(values, dict) else None

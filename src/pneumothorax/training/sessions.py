@@ -62,7 +62,7 @@ def read_sessions(fold: FoldFolder) -> list[Session]:
     path = fold.path / NAME
     try:
         return [Session(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, TypeError, ValueError):
+    except (OSError, TypeError, ValueError, RecursionError):  # the last of a list in lists, very deep
         return []
 
 

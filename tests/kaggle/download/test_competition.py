@@ -197,6 +197,17 @@ def test_a_stopped_download_goes_on_in_the_next_command(
     assert ranges(standin) == [None, None, f"bytes={3 * PIECE}-"]
 
 
+def test_an_archive_that_a_kill_left_beside_its_content_is_removed(kit: Program, standin: StandIn) -> None:
+    assert kit(*ONLY_TEST, "1").code == 0
+    left = kit.workspace / "data" / "downloads" / f"{COMPETITION}.zip"
+    other = left.with_name("other.zip")
+    for path in (left, other):
+        path.write_bytes(b"archive")
+    asked = len(standin.requests)
+    assert kit(*ONLY_TEST, "1").code == 0
+    assert (left.exists(), other.exists(), len(standin.requests)) == (False, True, asked)
+
+
 def test_a_download_killed_while_it_unpacks_is_not_fetched_again(kit: Program, standin: StandIn) -> None:
     files = {f"{number}.bin": bytes(4 << 20) for number in range(8)}
     standin.competitions[COMPETITION].files = {**competition_files(), **files}

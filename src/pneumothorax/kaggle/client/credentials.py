@@ -88,7 +88,7 @@ def _check_key(path: Path) -> None:
     text = _decode_marked(content)
     try:
         values = json.loads(content if text is None else text)
-    except ValueError:  # the client refuses it, unless it is a token alone
+    except (ValueError, RecursionError):  # the client refuses it, unless it is a token alone
         _refuse_token((text or content.decode(errors="replace")).strip(), str(path), "delete that file")
         return
     if not isinstance(values, dict):

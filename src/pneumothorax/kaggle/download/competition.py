@@ -59,6 +59,17 @@ def download(workspace: Workspace, source: str, client: "Client") -> None:
                 _unpack(archive, workspace.raw / slug, {}, MOST_EXPANSION * archive.stat().st_size)
 
 
+def clear_archives(workspace: Workspace, source: str) -> None:
+    """Remove archives whose content is there: a kill came between the two."""
+    left = [
+        workspace.downloads / f"{slug}.zip" for slug in _slugs(source) if _has_files(workspace.raw / slug)
+    ]
+    if any(path.is_file() for path in left):
+        with locked(workspace.downloads, f"another download writes to {workspace.downloads}"):
+            for path in left:
+                path.unlink(missing_ok=True)
+
+
 def check_counts(raw: Path, *, with_training: bool) -> tuple[dict[str, int], list[str]]:
     """Count the files.
 
@@ -82,8 +93,7 @@ def check_counts(raw: Path, *, with_training: bool) -> tuple[dict[str, int], lis
 
 def _lacking(workspace: Workspace, source: str) -> list[str]:
     """Name the archives whose content is not below data/raw."""
-    slugs = [COMPETITION] + ([] if source == "none" else [_folder(source)])
-    lacking = [slug for slug in slugs if not _has_files(workspace.raw / slug)]
+    lacking = [slug for slug in _slugs(source) if not _has_files(workspace.raw / slug)]
     if not lacking or not _has_files(workspace.raw):
         return lacking
     try:
@@ -94,6 +104,11 @@ def _lacking(workspace: Workspace, source: str) -> list[str]:
     has_competition = counts["test"] >= TEST_IMAGES and rows >= ANNOTATED
     has_training = counts["annotated"] >= ANNOTATED
     return [slug for slug in lacking if not (has_competition if slug == COMPETITION else has_training)]
+
+
+def _slugs(source: str) -> list[str]:
+    """Name the archives that belong to the data, by their folders below data/raw."""
+    return [COMPETITION] + ([] if source == "none" else [_folder(source)])
 
 
 def _folder(source: str) -> str:

@@ -58,7 +58,7 @@ def read(folder: Path) -> Metadata:
         raise UserError(f"no {path}", "the metadata of a kernel", "see kernels/train for an example")
     try:
         metadata = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error})") from None
     if not isinstance(metadata, dict):
         raise UserError(f"{path} holds a {type(metadata).__name__}", "a JSON object")

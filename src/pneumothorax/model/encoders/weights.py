@@ -145,7 +145,7 @@ def read_note(folder: Path) -> dict[str, Any]:
     """Read the origin of a fold's encoder weights; empty if the note is missing or damaged."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
 
