@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pneumothorax.errors import UserError
-from pneumothorax.workspace import Workspace, atomic, replace_folder, restore_folder, write_text
+from pneumothorax.workspace import Workspace, atomic, reading, replace_folder, restore_folder, write_text
 
 
 @pytest.fixture
@@ -146,6 +146,15 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
     write_text(path, "new")
     assert path.read_text() == "new"
+
+
+def test_a_pipe_is_no_file_to_read_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with (
+        pytest.raises(UserError, match=r"a\.json is no decision \(a pipe\)"),
+        reading(tmp_path / "a.json", "decision", "tune", "") as path,
+    ):
+        path.read_text()
 
 
 def fill(folder, text):

@@ -214,6 +214,8 @@ def reading(path: Path, kind: str, command: str, remedy: str) -> Iterator[Path]:
         UserError: The block raised any error.
     """
     try:
+        if path.is_fifo():  # nobody may ever write into it
+            raise ValueError("a pipe")
         yield path
     except Exception as error:  # damaged bytes make zipfile, NumPy, pandas and json raise many kinds
         cause = error if isinstance(error, UserError) else UserError(str(error) or type(error).__name__)

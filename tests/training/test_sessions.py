@@ -1,6 +1,7 @@
 """What is noted of each session of training."""
 
 import json
+import os
 
 from pneumothorax.training import sessions
 from pneumothorax.training.fold_folder import FoldFolder
@@ -34,4 +35,7 @@ def test_a_fold_of_an_earlier_version_or_with_a_damaged_file_has_no_sessions(tmp
     for odd in ({"epoch": "x"}, {"machine": None}, {"patients": [1]}, {"images": True}):
         (tmp_path / sessions.NAME).write_text(json.dumps([values | odd]))
         assert read_sessions(fold) == []
+    (tmp_path / sessions.NAME).unlink()
+    os.mkfifo(tmp_path / sessions.NAME)
+    assert read_sessions(fold) == []
     assert resumed_epochs([]) == []

@@ -41,8 +41,11 @@ def read_note(path: Path) -> Digests | None:
         path: ``studies.csv`` of a folder of probabilities, or ``decision.json``.
     """
     within = path.name.endswith(".json")
+    file = path if within else path.with_name(NOTE)
+    if not file.is_file():  # a pipe would be waited for
+        return None
     try:
-        values: Any = json.loads((path if within else path.with_name(NOTE)).read_text(encoding="utf-8"))
+        values: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     if within:

@@ -60,6 +60,8 @@ def record_session(
 def read_sessions(fold: FoldFolder) -> list[Session]:
     """Read the sessions of a fold; none if an earlier version trained it, or the file is damaged."""
     path = fold.path / NAME
+    if not path.is_file():  # a pipe would be waited for
+        return []
     try:
         return [Session(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, TypeError, ValueError, RecursionError):  # the last of a list in lists, very deep

@@ -143,6 +143,8 @@ def note_weights(folder: Path, origin: Origin) -> None:
 
 def read_note(folder: Path) -> dict[str, Any]:
     """Read the origin of a fold's encoder weights; empty if the note is missing or damaged."""
+    if not (folder / NOTE).is_file():  # a pipe would be waited for
+        return {}
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
