@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.hookimpl(optionalhook=True)  # also where pytest runs without pytest-xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes test side by side: three on two cores, as many wait for another program.
 

@@ -17,6 +17,8 @@ from pneumothorax.recipes import RECIPES
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import find_folds
 
+pytestmark = pytest.mark.slow
+
 NUMBER, SIDE = 6, 32
 
 
@@ -79,7 +81,6 @@ def refused(capsys, root, *words):
     return next(line for line in err.splitlines() if "error:" in line)
 
 
-@pytest.mark.slow
 def test_an_ensemble_is_tuned_submitted_and_drawn_as_a_run_is(capsys, root):
     assert call(root, "ensemble", "one", "two=0.5", "--run", "both") == 0
     assert "1 x one, 0.5 x two; images: 6 out of fold, 6 of test" in capsys.readouterr().out
@@ -211,7 +212,6 @@ def test_a_folder_that_is_both_ensemble_and_trained_run_is_refused(capsys, root)
     assert "holds trained folds" in refused(capsys, root, "ensemble", "one", "two", "--run", "both")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

@@ -12,6 +12,8 @@ from pneumothorax.recipe import Recipe, to_json
 from pneumothorax.report import run_figures
 from pneumothorax.report.run_figures import draw_run
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 NAMES = ["curves.png", "histogram.png", "cases.png"]
 
@@ -58,7 +60,6 @@ def make_run(root, positives=4, folds=1, part="out_of_fold", positives_only=Fals
     return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("positives", "folds"), [(1, 1), (2, 3)])
 def test_a_run_is_drawn(tmp_path, positives, folds):
     run = make_run(tmp_path, positives, folds)
@@ -73,7 +74,6 @@ def test_a_run_without_positives_has_curves_alone(tmp_path):
     assert [path.name for path in draw_run(make_run(tmp_path, positives=0))] == NAMES[:1]
 
 
-@pytest.mark.slow
 def test_every_case_is_drawn_once_with_its_own_truth_prediction_and_dice(tmp_path, monkeypatch):
     run = make_run(tmp_path, positives=3, folds=2)
     write_decision(run / "decision.json", Decision(Rule(0.3, min_area=100)))
@@ -141,7 +141,6 @@ def test_what_a_run_lacks_is_told(tmp_path, missing, message):
         draw_run(run)
 
 
-@pytest.mark.slow
 def test_images_that_were_moved_are_told(tmp_path):
     run = make_run(tmp_path)
     (tmp_path / "images0").rename(tmp_path / "moved")

@@ -24,6 +24,8 @@ from pneumothorax.segmentation import pipeline, task
 from pneumothorax.segmentation.log import LOG
 from pneumothorax.workspace import atomic
 
+pytestmark = pytest.mark.slow
+
 GROUND, LESION = 15, 240  # a cut at 0.5 lies midway, so an edge comes back to its pixel
 SHAPE = (320, 640)
 MASK = np.zeros(SHAPE, bool)
@@ -439,7 +441,6 @@ def masks_are_as_told(out):
     return {name: row["area_pixels"] for name, row in rows_of(out).items()}
 
 
-@pytest.mark.slow
 def test_a_try_with_another_rule_that_was_interrupted_leaves_nothing_untrue(
     root, images, monkeypatch, capsys
 ):
@@ -466,7 +467,6 @@ def test_a_try_with_another_rule_that_was_interrupted_leaves_nothing_untrue(
     assert masks_are_as_told(out) == areas
 
 
-@pytest.mark.slow
 def test_files_that_no_row_names_any_longer_go(root, images, capsys):
     for name in ("a", "b", "c"):
         write_dicom(images / f"{name}.dcm", image_of(MASK), PatientID="P")
@@ -631,7 +631,6 @@ def test_folds_are_averaged(root, images):
     assert rows_of(out)["a.png"]["probability"] == pytest.approx(0.6 * LESION / 255, abs=0.003)
 
 
-@pytest.mark.slow
 def test_an_ensemble_of_two_sizes_sees_as_one(root, images, capsys):
     make_run(root, "large", gains=(0.4,), recipe=replace(PLAIN, size=64))
     write_decision(make_ensemble(root, {"echo": 1, "large": 3}) / "decision.json", Decision(Rule(0.275)))

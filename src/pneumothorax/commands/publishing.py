@@ -44,7 +44,7 @@ def publish(options: Namespace) -> int:
         manifest = write_folder(folder, Model(plan, evaluation, decision, about, export))
         if hub is None:
             for name in (*manifest.files, NAME):
-                print(f"{folder / name}: {(folder / name).stat().st_size / 1e6:.3f} MB")
+                print(f"{folder / name}: {(folder / name).stat().st_size:,} bytes")
             print(f"{folder}: would be {about.reference}; nothing was uploaded")
             return 0
         print(hub.publish(folder, manifest, about))
