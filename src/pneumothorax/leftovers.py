@@ -1,6 +1,6 @@
 """Temporary files that killed commands left: `workspace.atomic` removes those of a file that it writes again.
 
-A lock would tell at once whether a writer lives, but HDF5 takes locks of its own on the files that it writes.
+A lock would show at once whether a writer lives, but HDF5 takes locks of its own on the files that it writes.
 """
 
 import os

@@ -6,7 +6,7 @@ from pathlib import Path
 from pneumothorax.commands import processes
 from pneumothorax.commands.data import open_prepared
 from pneumothorax.errors import UserError, warn
-from pneumothorax.inference.ensemble import read_ensemble
+from pneumothorax.inference.ensemble import refuse_ensemble
 from pneumothorax.inference.features import is_current
 from pneumothorax.legs import last_leg
 from pneumothorax.model import backend
@@ -45,12 +45,7 @@ def explain(workspace: Workspace, run: Path) -> None:
     Raises:
         UserError: The run is an ensemble or not complete, its images are not prepared, or Keras cannot run.
     """
-    if members := read_ensemble(run):
-        raise UserError(
-            f"{run} is an ensemble of {', '.join(one.run for one in members)}",
-            "a trained run for --explain",
-            "explain each of those in a report of its own",
-        )
+    refuse_ensemble(run, "a trained run for --explain", "explain each of those in a report of its own")
     folds = find_folds(run)
     recipe = last_leg(common_recipe(folds))
     if all(map(is_current, folds)):

@@ -19,7 +19,7 @@ from pneumothorax.errors import UserError, warn
 from pneumothorax.flag_types import AUTO
 from pneumothorax.inference import decision as deciding
 from pneumothorax.inference.classification import Screening, describe
-from pneumothorax.inference.ensemble import OUT_OF_FOLD, out_of_fold_parts, read_ensemble
+from pneumothorax.inference.ensemble import OUT_OF_FOLD, out_of_fold_parts, read_ensemble, refuse_ensemble
 from pneumothorax.inference.parts import part_folder
 from pneumothorax.inference.predictions import Predictions
 from pneumothorax.inference.tuning import tune as find_rule
@@ -46,8 +46,7 @@ def train(options: Namespace) -> int:
         open_prepared(workspace, leg, "train", options.recipe)
         for leg in {leg.size: leg for leg in legs}.values()
     )
-    if read_ensemble(run) is not None:
-        raise UserError(f"{run} is an ensemble of other runs", "a run of its own", "choose another --run")
+    refuse_ensemble(run, "a run of its own", "choose another --run")
     numbers = folds.fold_numbers(recipe) if options.fold is None else options.fold
     splits = {number: folds.divide(cache.studies, recipe, number) for number in numbers}
     if recipe.split == "paper":
@@ -129,12 +128,7 @@ def tune(options: Namespace) -> int:
 def predict(options: Namespace) -> int:
     """Predict a set of images by the mean of a run's folds."""
     workspace, run = Workspace(options.root), run_folder(options)
-    if members := read_ensemble(run):
-        raise UserError(
-            f"{run} is an ensemble of {', '.join(one.run for one in members)}",
-            "a trained run",
-            "let each of those predict, and run `pneumothorax ensemble` again",
-        )
+    refuse_ensemble(run, "a trained run", "let each of those predict, and run `pneumothorax ensemble` again")
     fold_folders = find_folds(run)
     recipe = last_leg(common_recipe(fold_folders))
     if not options.rows:  # a process of several leaves that to the one that started it

@@ -68,6 +68,17 @@ def read_ensemble(run: Path) -> list[Member] | None:
     return members
 
 
+def refuse_ensemble(run: Path, expected: str, remedy: str) -> None:
+    """Make sure that a folder is no ensemble of other runs.
+
+    Raises:
+        UserError: It is one.
+    """
+    if members := read_ensemble(run):
+        names = ", ".join(one.run for one in members)
+        raise UserError(f"{run} is an ensemble of {names}", expected, remedy)
+
+
 def out_of_fold_parts(run: Path) -> list[Predictions]:
     """Open the out-of-fold probabilities of a run: of each fold, or of an ensemble in one part.
 
