@@ -119,7 +119,7 @@ def _missing(folder: Path, name: str, until: int) -> list[int]:
 def _work(part: Part, options: argparse.Namespace) -> int:
     """Run a part's missing cases, batch by batch."""
     missing = _missing(options.folder, part.name, options.until)
-    deadline, told, faults = time.monotonic() + 60 * options.minutes, 0.0, 0
+    deadline, printed, faults = time.monotonic() + 60 * options.minutes, 0.0, 0
     with part.opened(options.folder) as run:
         while missing and time.monotonic() < deadline:
             first, count = missing[0], 1
@@ -133,8 +133,8 @@ def _work(part: Part, options: argparse.Namespace) -> int:
             faults += len(batch.faults)
             for number, text in batch.faults:
                 print(f"{part.name}:{number}: {text}", flush=True)
-            if time.monotonic() - told > LINE_SECONDS or not missing:
-                told = time.monotonic()
+            if time.monotonic() - printed > LINE_SECONDS or not missing:
+                printed = time.monotonic()
                 print(f"{part.name}: {first + count:,} of {options.until:,}, {faults} faults", flush=True)
     return 0
 

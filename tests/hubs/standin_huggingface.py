@@ -12,10 +12,9 @@ import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from tests.kaggle.standin_wire import Answer, Fault, Recorded, Server
+from tests.kaggle.standin_wire import Answer, Fault, Recorded, Served, Server
 
 USER, TOKEN, READER = "phantom-user", "hf_5ca1ab1e0000cafe", "hf_readonly0000facade"
 LFS = (".h5", ".onnx")
@@ -41,7 +40,7 @@ class Repo:
         return known.get(revision)
 
 
-class HubStandIn:
+class HubStandIn(Served):
     """Hugging Face on this machine; a context manager.
 
     `models` has the models by 'owner/name', `objects` the large files that were uploaded, by their SHA-256.
@@ -54,20 +53,6 @@ class HubStandIn:
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
         self._server = Server(self)
-
-    def __enter__(self) -> "HubStandIn":
-        self._server.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.stop()
-        if error is None and self._server.faults:
-            raise RuntimeError("the stand-in itself failed") from self._server.faults[0]
 
     @property
     def host(self) -> str:

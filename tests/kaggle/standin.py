@@ -10,7 +10,6 @@ import json
 import os
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tests.kaggle import standin_competitions, standin_datasets, standin_kernels, standin_models
@@ -34,7 +33,7 @@ from tests.kaggle.standin_state import (
 )
 from tests.kaggle.standin_storage import HOST as STORAGE
 from tests.kaggle.standin_storage import Storage
-from tests.kaggle.standin_wire import Answer, Fault, Recorded, Server
+from tests.kaggle.standin_wire import Answer, Fault, Recorded, Served, Server
 
 __all__ = [
     "KEY",
@@ -66,7 +65,7 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _HTML = "<!doctype html><html><body><h1>{status}</h1>the server had a problem</body></html>"
 
 
-class StandIn(Kaggle):
+class StandIn(Served, Kaggle):
     """Kaggle on this machine; a context manager.
 
     Its state (`competitions`, `datasets`, `kernels`, `quota`, ...) is plain data, see `standin_state`;
@@ -85,20 +84,6 @@ class StandIn(Kaggle):
     def port(self) -> int:
         """Where it listens on 127.0.0.1."""
         return self._server.server_address[1]
-
-    def __enter__(self) -> "StandIn":
-        self._server.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.stop()
-        if error is None and self._server.faults:
-            raise RuntimeError("the stand-in itself failed") from self._server.faults[0]
 
     def environment(self, home: Path) -> dict[str, str]:
         """Return the whole environment of a child process, whose home is `home` (made if need be)."""

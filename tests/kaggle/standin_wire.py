@@ -14,7 +14,8 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.waiting import HANG_SECONDS
@@ -132,6 +133,26 @@ class Server(ThreadingHTTPServer):
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError | TimeoutError):
             self.faults.append(error)
+
+
+class Served:
+    """A stand-in that answers within its `with` block; a fault of its own then fails the test."""
+
+    _server: Server
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.stop()
+        if error is None and self._server.faults:
+            raise RuntimeError("the stand-in itself failed") from self._server.faults[0]
 
 
 class _Handler(BaseHTTPRequestHandler):
