@@ -30,7 +30,7 @@ def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float
     import pandas as pd
 
     from pneumothorax.data.cache import Cache
-    from pneumothorax.model.devices import count_gpus, on_tensorflow
+    from pneumothorax.model.devices import on_tensorflow
     from pneumothorax.model.losses import find_losses
     from pneumothorax.model.metrics import find_metrics
     from pneumothorax.recipes import RECIPES
@@ -52,7 +52,7 @@ def make_sides(size: int, number: int) -> dict[str, Callable[[], dict[str, float
     plain.compile(
         loss=find_losses(recipe),
         weighted_metrics=find_metrics(recipe),
-        jit_compile=not on_tensorflow() or count_gpus() == 1,
+        jit_compile=not on_tensorflow(),
     )
     sides = {"with": measuring, "without": plain}
     return {name: partial(model.evaluate, feed, verbose=0, return_dict=True) for name, model in sides.items()}

@@ -8,10 +8,9 @@ side runs in a process of its own, all on one GPU; sides that are compared take 
 the figures are medians. Images are random unless `--cache` names prepared ones.
 
 Rows come by their worth, quick sides first: XLA may compile for minutes. A side takes a first burst as soon
-as it is ready, and the row 'whole' imports and traces during the first row; its bare steps are those of
-tf-xla. A side that is not ready within `--patience` is skipped and says how far it came, a row that the time
-ends leaves what it has, and those that `--budget` has no time for are skipped. The JSON file always has what
-was measured until then.
+as it is ready, and the row 'whole' imports and traces during the first row. A side that is not ready within
+`--patience` is skipped and says how far it came, a row that the time ends leaves what it has, and those that
+`--budget` has no time for are skipped. The JSON file always has what was measured until then.
 
 "First step" is the time from the start of a process to the end of its first step, without the time in which
 it waited for other sides to compile; but these import and trace at the same time. `--quick --device cpu`
@@ -28,11 +27,14 @@ from gpu_process import WANTS, Answer, Side, SkippedError, wait_until_ready
 from gpu_session import NEEDED, Session, add_flag, parse
 from gpu_table import LARGER
 
-QUICK = ("torch", "tf-plain", "tf-exact", "tf-xla-quick")
-SLOW = ("torch", "torch-compiled", "jax", "tf-xla", "tf-exact-xla")
-LARGE, SMALL = ("torch", "tf-plain", "torch-compiled", "jax", "tf-xla"), SLOW[:4]
-BEST = ("torch", "jax", "tf-xla")
+QUICK = ("torch", "tf", "tf-persistent", "tf-plain", "tf-exact")
+SLOW = ("torch", "torch-compiled", "jax", "tf-xla")
+LARGE = SMALL = ("torch", "tf", "torch-compiled", "jax")
+BEST = ("torch", "tf", "jax")
 BURSTS_SECONDS = 20  # that are left for bursts when a row waits no longer
+SLOWER = (
+    10  # times the quickest side's burst: such a side keeps its first one, for it would eat the others' time
+)
 ENOUGH = 1.03  # a larger batch must be so much faster an image
 
 
@@ -90,8 +92,10 @@ def measure_steps(
             lambda side, reason: results.skip(row, names[side], reason),
             try_out,
         )
+        quickest = min((seconds for (seconds,) in early.values()), default=0.0)
+        steady = [side for side in asked if side in early and early[side][0] <= SLOWER * quickest]
         for _ in range(options.rounds):
-            for side in list(asked):
+            for side in [side for side in steady if side in asked]:
                 if answer := ask(side, do="burst", steps=options.steps):
                     bursts[side].append(answer["seconds"])
         for side in list(asked):
@@ -169,11 +173,9 @@ def measure_whole(session: Session, name: str) -> None:
             f"seconds to the first step: {list_parts(found['first_step'])}"
         )
         results.add_other("whole epochs", name, text, {**ready, **found})
-        if found["xla"]:  # else another side measures the like
-            ours = "jax" if name == "jax" else "tf-xla"
-            more = {**ready, "first_step": found["first_step"], "peak": found["peak"]}
-            counts = session.count("strong", size)
-            results.add_step(f"strong {size} px", ours, options.batch, found["bare_steps"], more, counts)
+        more = {**ready, "first_step": found["first_step"], "peak": found["peak"]}
+        counts = session.count("strong", size)
+        results.add_step(f"strong {size} px, whole", name, options.batch, found["bare_steps"], more, counts)
         found = side.ask(session.deadline, do="predict")
         text = (
             f"{found['images'] / found['seconds']:.1f} images/s, batch {found['batch']}; forward pass "
@@ -235,9 +237,7 @@ def measure(session: Session) -> None:
         "whole": lambda: measure_whole(session, "tf"),
         "small": lambda: measure_steps(session, "seed", small, SMALL),
         "caches": lambda: measure_caches(session),
-        "eight": lambda: measure_steps(
-            session, "strong", middle, ("tf-xla", "tf-xla-8"), ", eight steps a call"
-        ),
+        "eight": lambda: measure_steps(session, "strong", middle, ("tf", "tf-8"), ", eight steps a call"),
         "best": lambda: [measure_best(session, size) for size in (middle, large)],
         "whole-jax": lambda: measure_whole(session, "jax"),
     }

@@ -26,7 +26,7 @@ def count(recipe: str, size: int, precision: str) -> Answer:
     from pneumothorax.model.memory import estimate_training, list_layers
     from pneumothorax.recipes import find_recipe
 
-    unet.on_one_cpu = lambda: False  # plain Keras' layers, which a GPU gets
+    unet.on_one_device = lambda: False  # the counts are of plain Keras' layers
     chosen = find_recipe(recipe, size=size, encoder_weights="none", legs="")
     memory = estimate_training(chosen, precision)
     forward = 0

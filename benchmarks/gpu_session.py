@@ -16,8 +16,7 @@ from timing import describe_machine
 
 HERE = Path(__file__).parent
 # The quick ones first.
-SIDES = ("torch", "tf-plain", "tf-exact", "tf-xla-quick", "torch-compiled", "jax", "tf-xla", "tf-exact-xla")
-SIDES += ("tf-xla-8",)
+SIDES = ("torch", "tf", "tf-persistent", "tf-8", "tf-plain", "tf-exact", "torch-compiled", "jax", "tf-xla")
 # The rows, and the seconds that must be left for one to begin.
 NEEDED = {
     "middle": 40,
@@ -30,7 +29,7 @@ NEEDED = {
     "best": 60,
     "whole-jax": 80,
 }
-UNTUNED = "--xla_gpu_autotune_level=0"  # XLA takes the first kernel that fits instead of trying them out
+PERSISTENT = "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT"  # needs no other order of the axes
 SPARE = 8.0  # seconds of the budget that are left for ending
 
 
@@ -92,8 +91,8 @@ class Session:
         }
         if options.device == "cpu":
             variables |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-        if side == "tf-xla-quick":
-            variables["XLA_FLAGS"] = add_flag("XLA_FLAGS", UNTUNED)
+        if side == "tf-persistent":
+            variables[PERSISTENT] = "1"
         variables |= environment
         for change in changes:
             variable, _, value = change.partition("=")

@@ -24,18 +24,18 @@ from gpu_bare import (
 )
 from gpu_process import Answer, SkippedError, keep_stdout, report, serve
 
-# The recipe's `deterministic`, and whether XLA compiles; None leaves that to the package.
-OURS: dict[str, tuple[str, bool | None]] = {
-    "tf-xla": ("auto", None),
-    "tf-plain": ("false", False),
-    "tf-exact": ("true", None),
-    "tf-xla-quick": ("auto", None),  # without XLA's trials of kernels: see `Session.start`
-    "tf-exact-xla": ("true", True),
-    "tf-xla-8": ("auto", None),  # eight steps at a time, by Keras' steps_per_execution
-    "jax": ("auto", None),
+# The recipe's `deterministic`, whether XLA compiles, and whether the layers are those of `model/fast.py`.
+OURS: dict[str, tuple[str, bool, bool]] = {
+    "tf": ("auto", False, True),
+    "tf-8": ("auto", False, True),  # eight steps at a time, by Keras' steps_per_execution
+    "tf-persistent": ("auto", False, True),  # with other kernels of batch normalisation: see `Session.start`
+    "tf-plain": ("auto", False, False),
+    "tf-exact": ("true", False, True),
+    "tf-xla": ("auto", True, True),
+    "jax": ("auto", True, False),
 }
 PEERS = ("torch", "torch-compiled")
-UNTIMED = ("tf-exact", "tf-xla-quick")  # choose no kernel by its time, so need no device to themselves
+UNTIMED = ("tf-exact",)  # chooses no kernel by its time, so needs no device to itself
 
 
 def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
@@ -46,19 +46,20 @@ def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
     ready = start_keras(options)
     imported = time.time()
     report("building")
+    from pneumothorax.model import unet
     from pneumothorax.recipes import find_recipe
-    from pneumothorax.training import hardware
+    from pneumothorax.training import hardware, optimizer
     from pneumothorax.training.compiling import compile_model
     from pneumothorax.training.feed import make_batch
 
-    deterministic, xla = OURS[options.side]
+    deterministic, xla, fused = OURS[options.side]
     recipe = find_recipe(
         options.recipe, size=options.size, encoder_weights="none", legs="", deterministic=deterministic
     )
-    hardware.begin(recipe)
-    model = compile_model(recipe, find_precision(options))
-    if xla is not None:
-        model._jit_compile = xla  # the public setter drops XLA where operations are deterministic
+    if not fused:
+        unet.on_one_device = optimizer.on_one_device = lambda: False
+    hardware.begin(recipe, xla)
+    model = compile_model(recipe, find_precision(options), xla=xla)
     built = time.time()
     generator = np.random.default_rng(0)
 
@@ -74,7 +75,7 @@ def make_ours(options: argparse.Namespace) -> tuple[Answer, Bench]:
     model.train_on_batch(*batch[:2])
     done = time.time()
     report("warming up")
-    at_a_time = 8 if options.side == "tf-xla-8" else 1
+    at_a_time = 8 if options.side == "tf-8" else 1
     step, _, use = bare_steps(model, batch, at_a_time=at_a_time)
     for _ in range(WARM):
         float(step())

@@ -126,7 +126,7 @@ class Results:
             for one in self.steps:
                 if one["row"] in among:
                     speeds[one["side"]] = max(speeds.get(one["side"], 0.0), one["images_per_second"])
-            for ours in ("tf-xla", "jax"):
+            for ours in ("tf", "jax"):
                 for side in speeds:
                     if side != ours and ours in speeds and not side.startswith("jax"):
                         goal = "above 1.0" if side == "torch" else "-"

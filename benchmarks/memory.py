@@ -12,15 +12,14 @@ The estimate (`pneumothorax.model.memory`) counts the arrays present when the ba
 - the gradients of the one layer with the largest input and output, and the loss's maps in float32.
 
 It does not count workspace: cuDNN may take some hundred MB for a convolution, TensorFlow keeps freed blocks,
-and a CUDA context takes about 0.5 GB; the verdict leaves room for them. XLA, which the kit uses on one GPU,
-may need less: it joins element-wise operations and computes some again. The column 'unfused' is without XLA:
-Keras casts the input of a batch normalisation to float32, and that copy is then kept in place of the
-narrow one.
+and a CUDA context takes about 0.5 GB; the verdict leaves room for them. The column
+'unfused' is Keras' own layers: they cast the input of a batch normalisation to float32, and that copy is then
+kept in place of the narrow one. Several GPUs that share a batch get these.
 
 The check: the peak resident memory of a process that takes two steps, less its memory before it built the
 network. A constant part of that is TensorFlow's graph and threads; the growth from batch 4 to batch 8 is free
-of it and is the memory of the activations. The kit's CPU layers (`model/fast.py`) and those of plain Keras,
-which a GPU gets, are both measured; the largest growth over the estimate's is the factor by which the table
+of it and is the memory of the activations. The kit's layers (`model/fast.py`) and those of plain Keras
+are both measured; the largest growth over the estimate's is the factor by which the table
 multiplies everything that grows with the batch.
 """
 
@@ -40,13 +39,13 @@ from pneumothorax.model import unet
 from pneumothorax.model.memory import estimate_training
 from pneumothorax.recipe import Recipe
 from pneumothorax.recipes import find_recipe
-from pneumothorax.training import compiling
+from pneumothorax.training import compiling, optimizer
 from timing import describe_machine, print_ratio
 
 GB = 1024**3
 T4 = 14.5  # GB of 1024**3 bytes: the 15,360 MiB that the driver reports, less a CUDA context
 WORKSPACE = 1.0  # GB kept free for cuDNN's workspace and the allocator's fragments
-# Size, precision, and layers: the kit's CPU layers, or plain Keras' for the column 'unfused'.
+# Size, precision, and layers: the kit's layers, or plain Keras' for the column 'unfused'.
 CHECKS = (
     (128, "float32", "fast"),
     (256, "float32", "fast"),
@@ -58,14 +57,13 @@ CHECKS = (
 def measure(recipe: Recipe, batch: int, precision: str, side: str) -> None:
     """Take two steps, and print the growth of this process's peak memory in bytes."""
     if side == "plain":
-        unet.on_one_cpu = compiling.on_one_cpu = lambda: False
+        unet.on_one_device = optimizer.on_one_device = lambda: False
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (batch, recipe.size, recipe.size, 1), dtype=np.uint8)
     masks = (generator.random(images.shape) < 0.1).astype(np.float32)
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     model = compiling.compile_model(recipe, precision)
-    model.jit_compile = False
-    truth = {"probability": masks, "image_probability": masks.max(axis=(1, 2))}
+    truth = {"probability": masks, "classification": masks.max(axis=(1, 2))}
     for _ in range(2):
         model.train_on_batch(images, truth if isinstance(model.output, dict) else masks)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)

@@ -27,14 +27,12 @@ def make_our_step(precision: str, *, fast: bool) -> Callable[[], float]:
 
     from pneumothorax.model import unet
     from pneumothorax.recipe import Recipe
-    from pneumothorax.training import compiling
+    from pneumothorax.training import compiling, optimizer
 
     if not fast:
-        unet.on_one_cpu = compiling.on_one_cpu = lambda: False
+        unet.on_one_device = optimizer.on_one_device = lambda: False
     recipe = Recipe(size=SIZE, encoder_weights="none")
     model = compiling.compile_model(recipe, precision)
-    if not fast:
-        model.jit_compile = False
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (BATCH, SIZE, SIZE, 1), dtype=np.uint8)
     masks = (generator.random(images.shape) < 0.1).astype(np.float32)
