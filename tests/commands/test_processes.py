@@ -100,9 +100,9 @@ def test_two_gpus_train_folds_in_processes_that_see_one_each(monkeypatch, root, 
 def test_each_process_gets_the_choice_of_xla(monkeypatch, root, tmp_path, show, capsys):
     pretend_cards(monkeypatch, tmp_path / "bin", T4, T4_TOO)
     (tmp_path / "show.py").write_text(SHOW.replace("options.fold", "options.xla"))
-    assert train(root, "--xla=false") == 0
+    assert train(root, "--xla") == 0
     shown = sorted(capsys.readouterr().out.splitlines())
-    assert shown == ["fold0 | GPU-aaaa-1 false", "fold1 | GPU-bbbb-2 false"]
+    assert shown == ["fold0 | GPU-aaaa-1 True", "fold1 | GPU-bbbb-2 True"]
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_fused_kernels_leave_each_architecture_what_it_is(architecture, encoder,
     quick = build_model(recipe)
     assert fast.BatchNormalization in {type(layer) for layer in inner(quick).layers}
     save_weights(quick, tmp_path / "a.weights.h5")
-    monkeypatch.setattr(unet, "on_one_cpu", lambda: False)
+    monkeypatch.setattr(unet, "on_one_device", lambda: False)
     plain = build_model(recipe, trained=True)
     assert fast.BatchNormalization not in {type(layer) for layer in inner(plain).layers}
     load_weights(plain, tmp_path / "a.weights.h5")

@@ -98,7 +98,7 @@ def test_weights_go_between_fast_and_plain_networks(encoder, tmp_path, monkeypat
     inner = next(layer for layer in quick.layers if isinstance(layer, keras.Model))
     assert {type(layer) for layer in inner.layers} >= {fast.BatchNormalization, fast.UpSampling2D}
     save_weights(quick, tmp_path / "a.weights.h5")
-    monkeypatch.setattr(unet, "on_one_cpu", lambda: False)
+    monkeypatch.setattr(unet, "on_one_device", lambda: False)
     plain = build_model(recipe, trained=True)
     load_weights(plain, tmp_path / "a.weights.h5")
     np.testing.assert_allclose(quick.predict_on_batch(images), plain.predict_on_batch(images), atol=1e-4)

@@ -83,7 +83,7 @@ def test_the_fused_adam_does_what_keras_own_does(options, tiny, monkeypatch):
     for fused in (True, False):
         with monkeypatch.context() as patch:
             if not fused:
-                patch.setattr(making, "on_one_cpu", lambda: False)
+                patch.setattr(making, "on_one_device", lambda: False)
             keras.utils.set_random_seed(3)
             model = compile_model(replace(tiny, **options), "float32", steps=STEPS)
         model.jit_compile = False

@@ -22,52 +22,49 @@ def pretend(monkeypatch, *, tensorflow=True, gpus=0):
 
 
 @pytest.mark.parametrize(
-    ("machine", "deterministic", "chosen", "used"),
+    ("machine", "deterministic", "asked", "used"),
     [
-        ({}, "auto", "auto", False),
-        ({}, "auto", "true", True),
-        ({"gpus": 1}, "auto", "auto", True),
-        ({"gpus": 1}, "auto", "false", False),
-        ({"gpus": 1}, "true", "auto", False),
-        ({"gpus": 2}, "auto", "auto", False),
-        ({"tensorflow": False}, "auto", "auto", True),
-        ({"tensorflow": False, "gpus": 1}, "true", "true", True),
+        ({}, "auto", False, False),
+        ({}, "auto", True, True),
+        ({"gpus": 1}, "auto", False, False),
+        ({"gpus": 1}, "auto", True, True),
+        ({"gpus": 2}, "true", False, False),
+        ({"tensorflow": False}, "auto", False, True),
+        ({"tensorflow": False, "gpus": 2}, "true", True, True),
     ],
 )
-def test_xla_is_for_one_gpu_unless_the_user_chooses(machine, deterministic, chosen, used, monkeypatch):
+def test_xla_compiles_where_it_is_asked_for_and_under_jax(machine, deterministic, asked, used, monkeypatch):
     pretend(monkeypatch, **machine)
-    recipe = Recipe(deterministic=deterministic)
-    xla.check_xla(recipe, chosen)
-    assert xla.uses_xla(recipe, chosen) == used
+    xla.check_xla(Recipe(deterministic=deterministic), asked)
+    assert xla.uses_xla(asked) == used
 
 
 @pytest.mark.parametrize(
-    ("machine", "deterministic", "chosen", "message"),
+    ("machine", "deterministic", "message"),
     [
-        ({"tensorflow": False}, "auto", "false", "--xla false with JAX"),
-        ({"gpus": 1}, "true", "true", "--xla true with --deterministic true"),
-        ({"gpus": 2}, "auto", "true", "--xla true for one fold on 2 GPUs"),
+        ({"gpus": 1}, "true", "--xla with --deterministic true"),
+        ({"gpus": 2}, "auto", "--xla for one fold on 2 GPUs"),
     ],
 )
-def test_what_xla_cannot_do_is_refused(machine, deterministic, chosen, message, monkeypatch):
+def test_what_xla_cannot_do_is_refused(machine, deterministic, message, monkeypatch):
     pretend(monkeypatch, **machine)
     with pytest.raises(UserError, match=message):
-        xla.check_xla(Recipe(deterministic=deterministic), chosen)
+        xla.check_xla(Recipe(deterministic=deterministic), True)
 
 
-@pytest.mark.parametrize(("chosen", "exact"), [("auto", True), ("false", True), ("true", False)])
-def test_operations_are_exact_on_a_cpu_unless_xla_is_asked_for(chosen, exact, monkeypatch):
-    asked = []
-    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: asked.append(1))
-    hardware.begin(Recipe(), chosen)
-    assert bool(asked) == exact
+@pytest.mark.parametrize("with_xla", [False, True])
+def test_operations_are_exact_on_a_cpu_unless_xla_is_asked_for(with_xla, monkeypatch):
+    exact = []
+    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: exact.append(1))
+    hardware.begin(Recipe(), with_xla)
+    assert bool(exact) != with_xla
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_network")
-@pytest.mark.parametrize(("chosen", "said"), [("auto", 2), ("false", 0)])
+@pytest.mark.parametrize("asked", [True, False])
 def test_each_leg_says_that_xla_compiles_before_its_first_step(
-    chosen, said, discs, tiny, tmp_path, monkeypatch, capsys
+    asked, discs, tiny, tmp_path, monkeypatch, capsys
 ):
     pretend(monkeypatch, gpus=1)
     monkeypatch.setattr(hardware, "describe_machine", lambda: "1 x GPU")
@@ -75,16 +72,16 @@ def test_each_leg_says_that_xla_compiles_before_its_first_step(
 
     def compile_without(*arguments, xla, **options):  # XLA is slow on a CPU
         compiled.append(xla)
-        return compile_model(*arguments, xla="false", **options)
+        return compile_model(*arguments, xla=False, **options)
 
     monkeypatch.setattr(fit_leg, "compile_model", compile_without)
     recipe = replace(tiny, epochs=1, legs="epochs=1")
     fold = FoldFolder(tmp_path / "fold0")
-    assert fit.fit_fold(recipe, discs, divide(discs.studies, recipe, 0), fold, xla=chosen)
-    assert compiled == [chosen, chosen]
-    assert capsys.readouterr().err.count(LINE.format("step")) == said
+    assert fit.fit_fold(recipe, discs, divide(discs.studies, recipe, 0), fold, xla=asked)
+    assert compiled == [asked, asked]
+    assert capsys.readouterr().err.count(LINE.format("step")) == 2 * asked
     noted = json.loads((fold.path / sessions.NAME).read_text())
-    assert [one["xla"] for one in noted] == ["true" if said else "false"]
+    assert [one["xla"] for one in noted] == ["true" if asked else "false"]
     assert [one.xla for one in sessions.read_sessions(fold)] == [one["xla"] for one in noted]
 
 

@@ -123,10 +123,8 @@ def train(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--xla",
-        choices=("auto", "true", "false"),
-        default="auto",
-        help="whether TensorFlow compiles its steps by XLA: auto (on a GPU, unless --deterministic true), "
-        "true, or false, for short runs: no step waits minutes for the compiler (default: %(default)s)",
+        action="store_true",
+        help="let XLA compile TensorFlow's steps, on one GPU: the first step waits for minutes",
     )
     command.add_argument(
         "--track",

@@ -20,7 +20,7 @@ from pneumothorax.model.unet import build_model, load_weights
 from pneumothorax.training import hardware
 from pneumothorax.training.fold_folder import REMEDY, FoldFolder
 from pneumothorax.training.run import common_recipe
-from pneumothorax.training.xla import AUTO, announce
+from pneumothorax.training.xla import announce, uses_xla
 
 
 class Networks:
@@ -53,6 +53,7 @@ class Networks:
         Args:
             model: Model whose weights are some of this one's, such as one with other outputs.
         """
+        model.jit_compile = self.model.jit_compile
         places = {id(weight): place for place, weight in enumerate(self.model.weights)}
         chosen = [places[id(weight)] for weight in model.weights]
         values = [[of_fold[place] for place in chosen] for of_fold in self._values]
@@ -102,12 +103,12 @@ class Networks:
         self._loaded = fold
 
 
-def load_folds(folds: Sequence[FoldFolder], xla: str = AUTO) -> Networks:
+def load_folds(folds: Sequence[FoldFolder], xla: bool = False) -> Networks:
     """Build the network of a run and load the best weights of some of its folds.
 
     Args:
         folds: Of one run.
-        xla: Whether XLA compiles the network: 'auto' leaves that to Keras, which does it on a GPU.
+        xla: Whether the user asks XLA to compile the network.
 
     Raises:
         UserError: A folder is incomplete, the folds were trained by several recipes, or weights are damaged
@@ -115,8 +116,7 @@ def load_folds(folds: Sequence[FoldFolder], xla: str = AUTO) -> Networks:
     """
     recipe = last_leg(common_recipe(folds))
     model = build_model(recipe, hardware.choose_precision(recipe.precision), trained=True)
-    if xla != AUTO:
-        model.jit_compile = xla == "true"
+    model.jit_compile = uses_xla(xla)
     if model.jit_compile:
         _announce()
     values = []

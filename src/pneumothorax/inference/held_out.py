@@ -15,11 +15,10 @@ from pneumothorax.recipe import Recipe
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import digest_folds, write_note
 from pneumothorax.training.run import is_newer
-from pneumothorax.training.xla import AUTO
 from pneumothorax.workspace import write_text
 
 
-def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla: str = AUTO) -> None:
+def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla: bool = False) -> None:
     """Store a fold's held-out probabilities and their scores, and print the paper's table for them.
 
     Args:
@@ -27,7 +26,7 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
         cache: Images of the size that was trained last.
         split: Rows that the fold held out.
         recipe: Of the last leg.
-        xla: Whether XLA compiles: 'auto', 'true' or 'false'.
+        xla: Whether the user asks for XLA.
 
     Raises:
         UserError: The folder holds probabilities of other images, or the device has too little memory.

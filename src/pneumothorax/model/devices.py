@@ -70,9 +70,9 @@ def name_cpu() -> str:
     return f"cpu:{jax.local_devices(backend='cpu')[0].id}"
 
 
-def on_one_cpu() -> bool:
-    """Return whether TensorFlow computes on one CPU alone."""
-    return on_tensorflow() and not count_gpus() and count_replicas() == 1
+def on_one_device() -> bool:
+    """Return whether TensorFlow computes a network's steps on one device alone, a CPU or a GPU."""
+    return on_tensorflow() and count_replicas() == 1
 
 
 def _count_jax_devices(platform: str) -> int:

@@ -1,8 +1,9 @@
-"""Keras' own layers and Adam on TensorFlow's fused CPU kernels: the same numbers in less time.
+"""Keras' own layers and Adam on TensorFlow's fused kernels: the same numbers in less time.
 
 Each class computes the same as the Keras class of its name and saves its weights under the same name,
-so that a network trained with them loads without them, and vice versa. They are for one CPU under
-TensorFlow: a GPU's XLA fuses by itself, and several devices need Keras' synchronised batch normalisation.
+so that a network trained with them loads without them, and vice versa. They are for one CPU or GPU under
+TensorFlow: several devices need Keras' synchronised batch normalisation. On a GPU they take the place of XLA,
+which would fuse Keras' own operations, but compiles for minutes.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import pneumothorax.model.devices  # noqa: F401  # pins Keras' settings
+from pneumothorax.model.devices import count_gpus
 
 Tensor = Any
 WIDE = 512  # input channels
@@ -88,16 +89,21 @@ class Conv2D(keras.layers.Conv2D):
 class Adam(keras.optimizers.Adam):
     """Adam by TensorFlow's one kernel for it: each variable is read and written once a step."""
 
+    def apply(self, grads: list[Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
+        """Update all variables; the powers of the betas are taken once for all, not for each."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._first_power, self._second_power = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         """Update one variable."""
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
             m=_handle(self._momentums[index]),
             v=_handle(self._velocities[index]),
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
+            beta1_power=self._first_power,
+            beta2_power=self._second_power,
             lr=tf.cast(learning_rate, tf.float32),
             beta1=self.beta_1,
             beta2=self.beta_2,
@@ -137,10 +143,10 @@ TWINS: dict[type, tuple[Any, Callable[[Any], bool]]] = {
 
 
 def _is_wide(layer: keras.layers.Conv2D) -> bool:
-    """Return whether matrix products beat oneDNN's gradient: in bfloat16, from 512 input channels on."""
+    """Return whether matrix products beat oneDNN's gradient: on CPUs, in bfloat16, from 512 channels on."""
     shape = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding, layer.groups)
     plain = shape == ((3, 3), (1, 1), (1, 1), "same", 1)
-    return plain and layer.compute_dtype == "bfloat16" and layer.kernel.shape[2] >= WIDE
+    return plain and layer.compute_dtype == "bfloat16" and not count_gpus() and layer.kernel.shape[2] >= WIDE
 
 
 @tf.custom_gradient

@@ -13,7 +13,7 @@ import numpy as np
 
 from pneumothorax.errors import UserError
 from pneumothorax.model.architectures import build_encoder, build_network, find_encoder, find_head
-from pneumothorax.model.devices import count_replicas, on_one_cpu
+from pneumothorax.model.devices import count_replicas, on_one_device
 from pneumothorax.model.encoders import lite
 from pneumothorax.model.encoders.table import check_encoder, load_library
 from pneumothorax.model.encoders.weights import find_weights, ways_out
@@ -177,8 +177,8 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def _fastest(network: keras.Model) -> keras.Model:
-    """Use TensorFlow's fused CPU kernels where they apply."""
-    if not on_one_cpu():
+    """Use TensorFlow's fused kernels where they apply."""
+    if not on_one_device():
         return network
     from pneumothorax.model.fast import speed_up
 

@@ -21,14 +21,14 @@ from pneumothorax.training.fold_folder import fold_folders, read_recipe
 MOST = 256  # images of a step: more fill no device better, and leave few steps an epoch
 
 
-def find_batch_size(recipe: Recipe, run: Path, images: int, xla: str = "auto") -> tuple[int, str]:
+def find_batch_size(recipe: Recipe, run: Path, images: int, xla: bool = False) -> tuple[int, str]:
     """Return the batch size of a run that the device is to choose, and a line that says why.
 
     Args:
         recipe: Training configuration; its own batch size is the most on a CPU.
         run: The run's folder. A recipe in it has the batch size already, so that the same command resumes.
         images: How many there are to train on.
-        xla: Whether XLA will compile the steps: 'auto', 'true' or 'false'.
+        xla: Whether the user asks XLA to compile the steps.
 
     Raises:
         UserError: Not one image trains on this device, or the trial failed.
@@ -62,7 +62,7 @@ def _start() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
 
 
-def _try_out(recipe: Recipe, most: int, xla: str) -> tuple[int, str]:
+def _try_out(recipe: Recipe, most: int, xla: bool) -> tuple[int, str]:
     """Return the batch size for this process's device, and why it is that one.
 
     Raises:
@@ -98,7 +98,7 @@ def _powers(most: int) -> list[int]:
     return [1 << power for power in reversed(range(max(most, 0).bit_length()))]
 
 
-def _trains(recipe: Recipe, precision: str, xla: str) -> bool:
+def _trains(recipe: Recipe, precision: str, xla: bool) -> bool:
     """Take real steps on random images; return whether they fit in the device's memory."""
     import keras
     import numpy as np

@@ -11,7 +11,7 @@ from pneumothorax.model.unet import build_model
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.feed import make_batch
 from pneumothorax.training.optimizer import freeze, make_optimizer
-from pneumothorax.training.xla import AUTO, uses_xla
+from pneumothorax.training.xla import uses_xla
 
 
 def compile_model(
@@ -20,7 +20,7 @@ def compile_model(
     *,
     steps: list[int] | None = None,
     trained: bool = False,
-    xla: str = AUTO,
+    xla: bool = False,
 ) -> keras.Model:
     """Build the recipe's network with its loss, metrics and Adam.
 
@@ -29,7 +29,7 @@ def compile_model(
         precision: A Keras dtype policy.
         steps: How many steps each planned epoch has; the schedule 'cosine' needs them.
         trained: Weights will be loaded into it, so the encoder's own are not fetched.
-        xla: Whether XLA compiles its steps: 'auto', 'true' or 'false'.
+        xla: Whether the user asks XLA to compile its steps.
     """
     network = build_model(recipe, precision, trained=trained)
     freeze(network, recipe)
@@ -40,7 +40,7 @@ def compile_model(
         make_optimizer(model, recipe, steps),
         loss=find_losses(recipe),
         weighted_metrics=find_metrics(recipe),
-        jit_compile=uses_xla(recipe, xla),
+        jit_compile=uses_xla(xla),
     )
     _make_variables(model, recipe)
     return model

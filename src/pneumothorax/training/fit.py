@@ -23,7 +23,7 @@ from pneumothorax.training.sessions import record_session
 from pneumothorax.training.state import State, load_state
 from pneumothorax.training.tracking import Tracking
 from pneumothorax.training.warm_start import find_beginning
-from pneumothorax.training.xla import AUTO, check_xla, uses_xla
+from pneumothorax.training.xla import check_xla, uses_xla
 
 
 def fit_fold(
@@ -34,7 +34,7 @@ def fit_fold(
     *,
     later: Sequence[Cache] = (),
     strategy: Any = None,
-    xla: str = AUTO,
+    xla: bool = False,
     tracking: Tracking | None = None,
     deadline: float | None = None,
 ) -> bool:
@@ -47,7 +47,7 @@ def fit_fold(
         fold: Folder of the results, new or from an earlier try.
         later: Caches of the same images at the other sizes of the recipe's legs.
         strategy: A `tf.distribute` strategy for several devices.
-        xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
+        xla: Whether the user asks XLA to compile the steps.
         tracking: The trackers to log to, or None.
         deadline: Latest end of the last epoch, by `time.monotonic`; None trains to the end.
 
@@ -57,7 +57,7 @@ def fit_fold(
     Raises:
         UserError: The folder belongs to another recipe, environment or data, a cache has another size or
             other images, the encoder's weights are unavailable, the loss is NaN, or the memory is full;
-            or XLA is unavailable, or required, against `xla`.
+            or XLA is asked for and unavailable.
     """
     legs = legs_of(recipe)
     caches = _by_size(legs, [cache, *later])
@@ -82,7 +82,7 @@ def fit_fold(
         if deadline is not None and hosts.of_first(partial(_is_late, deadline, leg.longest)):
             return False
         if not recorded:
-            hosts.of_first(partial(_record, fold, leg.before + leg.done, cache, split, uses_xla(recipe, xla)))
+            hosts.of_first(partial(_record, fold, leg.before + leg.done, cache, split, uses_xla(xla)))
             recorded = True
         fit_leg(
             leg,

@@ -27,7 +27,7 @@ from pneumothorax.training.state import State
 from pneumothorax.training.timing import Clock, Progress, TimeLimit
 from pneumothorax.training.trackers import Row
 from pneumothorax.training.warm_start import load_beginning
-from pneumothorax.training.xla import AUTO, announce, uses_xla
+from pneumothorax.training.xla import announce, uses_xla
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def fit_leg(
     begin_with: FoldFolder | None,
     precision: str,
     strategy: Any = None,
-    xla: str = AUTO,
+    xla: bool = False,
     log: Callable[[Sequence[Row]], None],
     deadline: float | None = None,
 ) -> None:
@@ -98,7 +98,7 @@ def fit_leg(
         begin_with: Fold whose weights the leg begins with, or None.
         precision: A Keras dtype policy.
         strategy: A `tf.distribute` strategy for several devices.
-        xla: Whether XLA compiles the steps: 'auto', 'true' or 'false'.
+        xla: Whether the user asks XLA to compile the steps.
         log: Called with the history after each epoch, once that is saved.
         deadline: Latest end of the last epoch, by `time.monotonic`, or None.
     """
@@ -120,7 +120,7 @@ def fit_leg(
     resume, callbacks = _callbacks(leg, feed, fold, clock, log)
     if deadline is not None:
         callbacks.append(TimeLimit(deadline, leg.longest, clock))
-    if uses_xla(recipe, xla):
+    if uses_xla(xla):
         announce("step")
     try:
         with interrupts.checked_loop(), training_memory(recipe), warnings.catch_warnings():

@@ -21,7 +21,6 @@ from pneumothorax.model.nvidia import has_fast_halves, list_cards
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.compiled_code import keep_compiled_code
 from pneumothorax.training.sessions import describe_processor
-from pneumothorax.training.xla import AUTO
 
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"  # read when JAX is first imported
 CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16")  # processor flags of bfloat16 arithmetic
@@ -40,7 +39,7 @@ def choose_precision(precision: str) -> str:
     return "mixed_bfloat16" if any(flag in words for flag in CPU_BFLOAT16) else "float32"
 
 
-def begin(recipe: Recipe, xla: str = AUTO) -> None:
+def begin(recipe: Recipe, xla: bool = False) -> None:
     """Seed everything, and ask for bit-equal operations where the recipe does.
 
     'auto' asks for them on CPUs alone: under TensorFlow they keep Keras from compiling by XLA, which a CPU
@@ -48,7 +47,7 @@ def begin(recipe: Recipe, xla: str = AUTO) -> None:
 
     Args:
         recipe: Training configuration.
-        xla: 'auto', 'true' or 'false' (see `xla`); with 'true', 'auto' does not ask for them on CPUs either.
+        xla: Whether the user asks for XLA; 'auto' then does not ask for them on CPUs either.
     """
     keras.utils.set_random_seed(recipe.seed)
     gpus, exact = count_gpus(), recipe.deterministic == "true"
@@ -57,12 +56,10 @@ def begin(recipe: Recipe, xla: str = AUTO) -> None:
             warn("JAX without a GPU or TPU: on a CPU TensorFlow trains several times as fast")
         elif exact and gpus and XLA_DETERMINISM not in os.environ.get("XLA_FLAGS", ""):
             warn(f"a resume may not be exact: JAX needs XLA_FLAGS={XLA_DETERMINISM} for it on a GPU")
-    elif exact or (recipe.deterministic == "auto" and not gpus and xla != "true"):
+    elif exact or (recipe.deterministic == "auto" and not gpus and not xla):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-        if gpus:
-            warn("--deterministic true: the GPU computes without XLA")
 
 
 def make_strategy(devices: list[str] | None = None) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from pneumothorax.model.architectures import find_encoder
-from pneumothorax.model.devices import on_one_cpu
+from pneumothorax.model.devices import on_one_device
 from pneumothorax.recipe import Recipe
 
 NO_DECAY = ["bias", "gamma", "beta"]  # names of variables
@@ -60,9 +60,9 @@ def _encoder_shares(model: keras.Model, recipe: Recipe) -> list[float] | None:
 
 
 def _find_adam(shares: list[float] | None) -> type[keras.optimizers.Adam]:
-    """Return Keras' Adam, or on one CPU its fused twin, with a share of the rate for each variable."""
+    """Return Keras' Adam, or for one device its fused twin, with a share of the rate for each variable."""
     kind = keras.optimizers.Adam
-    if on_one_cpu():
+    if on_one_device():
         from pneumothorax.model.fast import Adam
 
         kind = Adam

@@ -1,6 +1,8 @@
-"""Whether XLA compiles the training steps: `train --xla`, the recipe's `deterministic`, and the devices.
+"""Whether XLA compiles TensorFlow's steps: `train --xla`, the recipe's `deterministic`, and the devices.
 
-The first step on a GPU waits for minutes while XLA compiles it. Knows nothing of networks.
+It is off unless the user asks for it: on a GPU the first step then waits for minutes, and the fused kernels
+of `model/fast.py` do without it (docs/kaggle.md has figures). JAX always computes by XLA. Knows nothing of
+networks.
 """
 
 import sys
@@ -9,51 +11,35 @@ from pneumothorax.errors import UserError
 from pneumothorax.model.devices import count_gpus, on_tensorflow
 from pneumothorax.recipe import Recipe
 
-AUTO = "auto"  # the others are 'true' and 'false'
 
-
-def check_xla(recipe: Recipe, xla: str) -> None:
-    """Make sure that training can use XLA, or do without it, as the user chose.
+def check_xla(recipe: Recipe, xla: bool) -> None:
+    """Make sure that training can use XLA if the user asks for it.
 
     Args:
         recipe: Training configuration.
-        xla: 'auto', 'true' or 'false'.
+        xla: Whether the user does.
 
     Raises:
         UserError: It cannot.
     """
-    if not on_tensorflow():
-        if xla == "false":
-            raise UserError("--xla false with JAX, which computes by XLA alone", remedy="leave --xla out")
-    elif xla == "true":
-        if recipe.deterministic == "true":
-            raise UserError(
-                "--xla true with --deterministic true: Keras leaves XLA out where operations are exact",
-                remedy="leave one of them out",
-            )
-        if (gpus := count_gpus()) > 1:
-            raise UserError(
-                f"--xla true for one fold on {gpus} GPUs",
-                "one GPU for each fold",
-                "name one with --devices, or leave --xla out",
-            )
+    if not xla or not on_tensorflow():
+        return
+    if recipe.deterministic == "true":
+        raise UserError(
+            "--xla with --deterministic true: Keras leaves XLA out where operations are exact",
+            remedy="leave one of them out",
+        )
+    if (gpus := count_gpus()) > 1:
+        raise UserError(
+            f"--xla for one fold on {gpus} GPUs",
+            "one GPU for each fold",
+            "name one with --devices, or leave --xla out",
+        )
 
 
-def uses_xla(recipe: Recipe, xla: str = AUTO) -> bool:
-    """Return whether XLA compiles the training steps.
-
-    'auto' is for one GPU: on a CPU XLA is several times slower, and with several GPUs the strategy does the
-    work.
-
-    Args:
-        recipe: Training configuration.
-        xla: 'auto', 'true' or 'false', as `check_xla` accepts it.
-    """
-    if not on_tensorflow():
-        return True
-    if xla != AUTO:
-        return xla == "true"
-    return count_gpus() == 1 and recipe.deterministic != "true"
+def uses_xla(xla: bool) -> bool:
+    """Return whether XLA compiles the steps: where the user asks for it, and under JAX."""
+    return xla or not on_tensorflow()
 
 
 def announce(first: str) -> None:
