@@ -102,7 +102,7 @@ kernels: install ## build the notebooks of kernels/ from their sources and the p
 push: install ## push a notebook, which Kaggle runs: KERNEL=train RECIPE=strong FOLDS=0,1,2,3,4 ACCELERATOR=tpu
 	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(if $(RECIPE),--parameter "RECIPE=$(RECIPE)") $(if $(ACCELERATOR),--parameter ACCELERATOR=$(ACCELERATOR)) $(ARGS)
 
-kernel-status: install ## tell how a pushed notebook does: KERNEL=train
+kernel-status: install ## show how a pushed notebook does: KERNEL=train
 	$(BIN)/pneumothorax $@ $(NOTEBOOK) $(ARGS)
 
 kernel-output: install ## wait for a notebook and fetch its runs and CSV: KERNEL=train
@@ -111,7 +111,7 @@ kernel-output: install ## wait for a notebook and fetch its runs and CSV: KERNEL
 kernels-deps: install ## upload what notebooks need without internet
 	$(BIN)/pneumothorax $@ $(ARGS)
 
-quota: install ## tell how many GPU and TPU hours are left this week
+quota: install ## show how many GPU and TPU hours are left this week
 	$(BIN)/pneumothorax $@ $(ARGS)
 
 # The tests start the package a hundred times: Python keeps it compiled.

@@ -168,7 +168,7 @@ def _callbacks(
         EpochDraw(feed, hard),
         clock,
         *([ema] if ema else []),
-        Progress(feed, clock, leg.before, leg.planned),
+        Progress(feed, clock, leg.before, leg.planned, monitor),
         StopAtNaN(feed, feed.cache.studies["ImageId"].to_numpy(), leg.before),
         *watched,
         resume,

@@ -13,6 +13,7 @@ from pneumothorax.training import hosts
 from pneumothorax.training.feed import TrainingBatches
 
 WORTH_SAYING = 0.05  # of an epoch, in which the device waited for data
+LOSSES, JUDGES = ("loss", "val_loss"), ("val_classification_auc", "val_mean_dice")  # in an epoch's line
 
 
 class Clock(keras.callbacks.Callback):
@@ -92,20 +93,22 @@ class TimeLimit(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar for each epoch and a line at its end, on stderr.
+    """A bar for each epoch, and at its end a line of the figures that count; `history.csv` has all.
 
     Args:
         feed: Knows how many batches the epoch has.
         clock: Measures the epochs.
         before: Epochs of earlier legs.
         planned: Epochs of all legs, as far as is known.
+        monitor: Column of the history that picks the best epochs.
     """
 
     async_safe = True
 
-    def __init__(self, feed: TrainingBatches, clock: Clock, before: int, planned: int) -> None:
+    def __init__(self, feed: TrainingBatches, clock: Clock, before: int, planned: int, monitor: str) -> None:
         super().__init__()
         self.feed, self.clock, self.before, self.planned = feed, clock, before, planned
+        self.shown = [*dict.fromkeys((*LOSSES, monitor, *JUDGES))]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Begin the epoch's bar."""
@@ -121,7 +124,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Replace the bar by a line."""
         self.bar.close()
-        parts = [f"{name} {value:.4g}" for name, value in (logs or {}).items()]
+        logs = logs or {}
+        parts = [_figure(name, logs) for name in self.shown if name in logs]
         parts.append(f"{self.clock.seconds():.0f} s")
         if self.clock.excess >= 1:
             parts.append(f"first step after {self.clock.start_up:.0f} s")
@@ -133,3 +137,9 @@ class Progress(keras.callbacks.Callback):
         """Close the bar of an epoch that was interrupted."""
         if hasattr(self, "bar"):
             self.bar.close()
+
+
+def _figure(name: str, logs: dict[str, float]) -> str:
+    """Format a column of the history, with its standard error if it has one."""
+    error = logs.get(f"{name}_error")
+    return f"{name} {logs[name]:.4g}" + ("" if error is None else f" (error {error:.2g})")
