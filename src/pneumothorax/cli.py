@@ -6,6 +6,7 @@ Imports nothing heavy: `pneumothorax --help` must not wait for TensorFlow.
 import argparse
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -112,8 +113,9 @@ def _choose_drawing() -> None:
     """Let matplotlib draw into files, whatever window toolkit the user's environment names.
 
     matplotlib, and Keras with it, cannot be imported where it does not know the name. A notebook's own way to
-    show figures, as 'module://...', stays.
+    show figures, as 'module://...', stays. Fonts that its cache knows from a deleted environment are no news.
     """
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     named = os.environ.get("MPLBACKEND", "")
     if named and not named.startswith("module://") and "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "agg"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumothorax.errors import UserError
+from pneumothorax.model.quiet_import import import_quietly
 
 # Install commands of the tested backends.
 BACKENDS = {"tensorflow": "pip install -e '.[tensorflow]', or '.[gpu]'", "jax": "pip install -e '.[jax]'"}
@@ -33,6 +34,7 @@ def choose_backend() -> None:
     for name in LIMITS:
         os.environ.pop(f"KERAS_{name.upper()}", None)
     os.environ["KERAS_NNX_ENABLED"] = "0"  # other variables than Keras' own, under JAX
+    import_quietly()
 
 
 def check_backend() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from pneumothorax import interrupts
 from pneumothorax.data.workers import hidden_main, open_pool
 from pneumothorax.errors import UserError
+from pneumothorax.model.quiet_import import import_quietly
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fold_folder import fold_folders, read_recipe
 
@@ -57,7 +58,8 @@ def find_batch_size(recipe: Recipe, run: Path, images: int, xla: bool = False) -
 
 
 def _start() -> None:
-    """Let the process see the one GPU that a fold trains on, and end quietly at Ctrl-C."""
+    """Let the process see the one GPU that a fold trains on, import quietly, and end so at Ctrl-C."""
+    import_quietly()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
 
