@@ -42,7 +42,7 @@ def main() -> None:
     recipe = replace(
         RECIPES["lite"], size=options.size, encoder=options.encoder, precision="float32", legs=""
     )
-    auto = choose_precision("auto")
+    auto = choose_precision("auto", predicts=True)
     with tempfile.TemporaryDirectory() as folder:
         plans = {}
         for name, precision in {"float32": "float32", "auto": "auto"}.items():

@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=1)
     options = parser.parse_args()
     recipe = Recipe(size=options.size, encoder=options.encoder, encoder_weights="none")
-    model = build_model(recipe, hardware.choose_precision("auto"))
+    model = build_model(recipe, hardware.choose_precision("auto", predicts=True))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         cache = make_cache(folder, options.images, options.size)

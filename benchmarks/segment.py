@@ -49,7 +49,7 @@ def main() -> None:
             (chosen / one.path.name).symlink_to(one.path.absolute())
         fold = root / "runs" / "own" / "fold0"
         fold.mkdir(parents=True)
-        model = build_model(recipe, choose_precision(recipe.precision))
+        model = build_model(recipe, choose_precision(recipe.precision, predicts=True))
         model.save_weights(fold / "best.weights.h5")
         (fold / "recipe.json").write_text(to_json(recipe))
         networks = load_folds([FoldFolder(fold)])

@@ -26,6 +26,21 @@ def test_precision_is_the_fastest_of_the_machine_unless_it_is_named(machine, pre
     assert hardware.choose_precision("mixed_float16") == "mixed_float16"
 
 
+@pytest.mark.parametrize(
+    ("machine", "precision"),
+    [({}, "float32"), ({"gpus": 1}, "mixed_float16"), ({"tpus": 8}, "mixed_bfloat16")],
+)
+@pytest.mark.parametrize("processor", ["flags: avx2", "flags: avx512_bf16 amx_bf16"])
+def test_a_cpu_predicts_in_float32(machine, precision, processor, monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text(processor)
+    monkeypatch.setattr(hardware, "Path", lambda name: tmp_path / "cpuinfo")
+    pretend(monkeypatch, tensorflow="tpus" not in machine, **machine)
+    assert hardware.choose_precision("auto", predicts=True) == precision
+    assert hardware.choose_precision("mixed_bfloat16", predicts=True) == "mixed_bfloat16"
+    trains = "mixed_bfloat16" if "bf16" in processor else "float32"
+    assert hardware.choose_precision("auto") == (precision if machine else trains)
+
+
 @pytest.mark.parametrize(("card", "precision"), [(T4, "mixed_float16"), (P100, "float32")])
 def test_half_precision_is_for_cards_that_are_fast_in_it(card, precision, monkeypatch, tmp_path):
     pretend_cards(monkeypatch, tmp_path, card)

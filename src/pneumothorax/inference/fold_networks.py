@@ -115,7 +115,7 @@ def load_folds(folds: Sequence[FoldFolder], xla: bool = False) -> Networks:
             or belong to another network.
     """
     recipe = last_leg(common_recipe(folds))
-    model = build_model(recipe, hardware.choose_precision(recipe.precision), trained=True)
+    model = build_model(recipe, hardware.choose_precision(recipe.precision, predicts=True), trained=True)
     model.jit_compile = uses_xla(xla)
     if model.jit_compile:
         _announce()
