@@ -7,8 +7,7 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -19,7 +18,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tests.forks import Process
 from tests.training.conftest import put_small_network
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax import interrupts
 from pneumothorax.data.batches import gather
@@ -543,6 +544,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from threading import Thread
+import tensorflow as tf
 from tests.training.conftest import _build_small
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import divide
@@ -557,6 +559,7 @@ def kill_later(epochs, seconds):
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
 
+tf.config.run_functions_eagerly(True)
 compiling.build_model = _build_small
 recipe, cache = from_json(Path(sys.argv[1]).read_text()), open_cache(Path(sys.argv[2]))
 fold = FoldFolder(Path(sys.argv[3]))
@@ -570,17 +573,19 @@ def test_a_run_killed_at_any_moment_ends_like_the_uninterrupted_one(discs, tiny,
     straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
     recipe = tmp_path / "recipe.json"
     recipe.write_text(
-        to_json(replace(tiny, epochs=40, flip=True, plateau_patience=1, early_stop_patience=40))
+        to_json(replace(tiny, epochs=20, flip=True, plateau_patience=1, early_stop_patience=20))
     )
-    command = [sys.executable, "-c", KILLED, str(recipe), str(discs.folder)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    subprocess.run([*command, str(straight.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
-    words = [*command, str(fold.path), "2", "0.02"]
-    ended = subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=False)
-    assert ended.returncode == -signal.SIGKILL, "it ended before the kill"
-    subprocess.run([*command, str(fold.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
+    program = (KILLED, recipe, discs.folder)
+    assert run_fork(*program, straight.path) == 0
+    assert run_fork(*program, fold.path, 2, 0.02) == -signal.SIGKILL, "it ended before the kill"
+    assert run_fork(*program, fold.path) == 0
     assert_equal_runs(straight, fold)
+
+
+def run_fork(program, *words):
+    """Run a program that finds Keras imported; returns its exit code."""
+    with tempfile.TemporaryFile() as out:
+        return Process(["-c", program, *map(str, words)], ROOT, os.environ, out, out).wait(HANG_SECONDS)
 
 
 def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
@@ -698,7 +703,7 @@ with strategy.scope():  # the genuine network also normalises over the batch of 
 norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
 assert norms and all(layer.synchronized for layer in norms)
 """
-    subprocess.run([sys.executable, "-c", program, str(discs.folder), str(tmp_path)], check=True)
+    assert run_fork(program, discs.folder, tmp_path) == 0
     one, two = (read_history(FoldFolder(tmp_path / name / "fold0")) for name in ("one", "two"))
     columns = ["loss", "mean_dice", "val_loss", "val_mean_dice"]
     np.testing.assert_allclose(one[columns], two[columns], rtol=5e-3)
