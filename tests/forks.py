@@ -141,9 +141,11 @@ def _name_run() -> str:
 
 def serve(handle: int, libraries: Sequence[str]) -> dict[str, Any] | None:
     """Fork for each request; returns the request in the fork, and None when the last connection is closed."""
+    gc.disable()  # takes a quarter of the time of an import
     for library in libraries:
         __import__(library)
     gc.freeze()
+    gc.enable()
     listening, controls = socket.socket(fileno=handle), list[socket.socket]()
     while True:
         for ready in select.select([listening, *controls], [], [])[0]:
