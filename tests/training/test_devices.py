@@ -1,11 +1,11 @@
 """All devices of one machine under JAX: what one device computes, and its compiled code kept."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.forks import Process
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax.errors import UserError
 from pneumothorax.training import hardware
@@ -31,13 +31,12 @@ def jax_environment(devices: int, cache: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_eight_devices_train_resume_and_predict_as_one_does(tmp_path):
-    command = [sys.executable, "-m", "tests.training.on_devices", tmp_path]
-    environment = jax_environment(8, tmp_path / "compiled")
-    result = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1800
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+@pytest.mark.parametrize("variant", ["image", pytest.param("batch", marks=pytest.mark.thorough)])
+def test_eight_devices_train_resume_and_predict_as_one_does(variant, tmp_path):
+    words = ["-m", "tests.training.on_devices", str(tmp_path), variant]
+    with (tmp_path / "err").open("w") as err:
+        process = Process(words, ROOT, jax_environment(8, tmp_path / "compiled"), err, err)
+    assert process.wait(HANG_SECONDS) == 0, (tmp_path / "err").read_text()[-3000:]
     assert any((tmp_path / "compiled").iterdir())
 
 

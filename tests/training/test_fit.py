@@ -572,9 +572,7 @@ fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold)
 def test_a_run_killed_at_any_moment_ends_like_the_uninterrupted_one(discs, tiny, tmp_path):
     straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(
-        to_json(replace(tiny, epochs=8, flip=True, plateau_patience=1, early_stop_patience=8))
-    )
+    recipe.write_text(to_json(replace(tiny, epochs=8, flip=True, plateau_patience=1, early_stop_patience=8)))
     program = (KILLED, recipe, discs.folder)
     assert run_fork(*program, straight.path) == 0
     assert run_fork(*program, fold.path, 2, 0.02) == -signal.SIGKILL, "it ended before the kill"
