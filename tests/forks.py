@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.waiting import HANG_SECONDS
+
 TESTS = Path(__file__).parent
 DATA = ("cv2", "numpy", "pandas", "pydicom.pixels", "simplejpeg")
 KERAS = (*DATA, "h5py", "keras")  # on the backend of the program's environment
@@ -95,6 +97,20 @@ class Process:
             self.returncode = int(self._said.readline())
             self._said.close()
         return self.returncode
+
+
+def run(
+    program: str, *words: object, environment: Mapping[str, str] = os.environ, cwd: Path = TESTS.parent
+) -> tuple[int, str]:
+    """Run a text as a program that finds Keras imported; returns its exit code and what it printed."""
+    with tempfile.TemporaryFile() as out:
+        process = Process(["-c", program, *map(str, words)], cwd, environment, out, out)
+        try:
+            code = process.wait(HANG_SECONDS)
+        finally:
+            process.kill()
+        out.seek(0)
+        return code, out.read().decode("utf-8", "replace")
 
 
 def _connect(libraries: Sequence[str], backend: str) -> socket.socket:

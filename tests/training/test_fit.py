@@ -3,24 +3,20 @@
 import contextlib
 import ctypes
 import itertools
-import os
 import random
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from tests.forks import Process
+from tests import forks
 from tests.training.conftest import put_small_network
-from tests.waiting import HANG_SECONDS
 
 from pneumothorax import interrupts
 from pneumothorax.data.batches import gather
@@ -38,7 +34,6 @@ from pneumothorax.training.history import read_history, useless
 from pneumothorax.training.sessions import read_sessions
 from pneumothorax.training.state import load_state
 
-ROOT = Path(__file__).parents[2]
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {
     "epochs": 30,
@@ -574,16 +569,10 @@ def test_a_run_killed_at_any_moment_ends_like_the_uninterrupted_one(discs, tiny,
     recipe = tmp_path / "recipe.json"
     recipe.write_text(to_json(replace(tiny, epochs=8, flip=True, plateau_patience=1, early_stop_patience=8)))
     program = (KILLED, recipe, discs.folder)
-    assert run_fork(*program, straight.path) == 0
-    assert run_fork(*program, fold.path, 2, 0.02) == -signal.SIGKILL, "it ended before the kill"
-    assert run_fork(*program, fold.path) == 0
+    assert forks.run(*program, straight.path)[0] == 0
+    assert forks.run(*program, fold.path, 2, 0.02)[0] == -signal.SIGKILL, "it ended before the kill"
+    assert forks.run(*program, fold.path)[0] == 0
     assert_equal_runs(straight, fold)
-
-
-def run_fork(program, *words):
-    """Run a program that finds Keras imported; returns its exit code."""
-    with tempfile.TemporaryFile() as out:
-        return Process(["-c", program, *map(str, words)], ROOT, os.environ, out, out).wait(HANG_SECONDS)
 
 
 def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_good_state(
@@ -703,7 +692,8 @@ with strategy.scope():  # the genuine network also normalises over the batch of 
 norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
 assert norms and all(layer.synchronized for layer in norms)
 """
-    assert run_fork(program, discs.folder, tmp_path) == 0
+    code, printed = forks.run(program, discs.folder, tmp_path)
+    assert code == 0, printed
     one, two = (read_history(FoldFolder(tmp_path / name / "fold0")) for name in ("one", "two"))
     columns = ["loss", "mean_dice", "val_loss", "val_mean_dice"]
     np.testing.assert_allclose(one[columns], two[columns], rtol=5e-3)
