@@ -2,29 +2,24 @@
 
 A program of its own takes seconds of computing to import TensorFlow, and most of one to import pandas and
 pydicom; a fork has them. Each fork imports the package itself. One program of each kind serves all processes
-of pytest-xdist, and ends with them. It has computed nothing: threads do not survive a fork.
+of pytest-xdist, and ends with them.
 """
 
 import atexit
-import gc
 import hashlib
-import io
 import json
 import os
-import random
-import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, wait_until
 
 TESTS = Path(__file__).parent
 DATA = ("cv2", "numpy", "pandas", "pydicom.pixels", "simplejpeg")
@@ -131,9 +126,9 @@ def _connect(libraries: Sequence[str], backend: str) -> socket.socket:
             folders = (TESTS.parent, Path(pneumothorax.__file__).parents[1])
             path = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
             code = (
-                "from tests import forks\n"
-                f"request = forks.serve({listening.fileno()}, {[*libraries]!r})\n"
-                "if request: forks.become(request)\n"
+                "from tests import fork_server\n"
+                f"request = fork_server.serve({listening.fileno()}, {[*libraries]!r})\n"
+                "if request: fork_server.become(request)\n"
             )
             ours = {"PYTHONPATH": path, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
             ours["OPENBLAS_NUM_THREADS"] = "1"  # threads do not survive a fork
@@ -143,8 +138,7 @@ def _connect(libraries: Sequence[str], backend: str) -> socket.socket:
             # Of its own session, because a Ctrl-C is for the tests.
             os.posix_spawn(sys.executable, words, os.environ | ours, file_actions=nothing, setsid=True)
     control = socket.socket(socket.AF_UNIX)
-    while control.connect_ex(name):  # the other process does not listen yet
-        time.sleep(0.01)
+    wait_until(lambda: control.connect_ex(name) == 0)  # another process may not listen yet
     _connections[name] = control
     atexit.register(control.close)
     return control
@@ -153,106 +147,3 @@ def _connect(libraries: Sequence[str], backend: str) -> socket.socket:
 def _name_run() -> str:
     """Return a name that the processes of a run of tests share with each other, and with the forks."""
     return os.environ.get(RUN, str(os.getpid()))
-
-
-def serve(handle: int, libraries: Sequence[str]) -> dict[str, Any] | None:
-    """Fork for each request; returns the request in the fork, and None when the last connection is closed."""
-    gc.disable()  # takes a quarter of the time of an import
-    for library in libraries:
-        __import__(library)
-    gc.freeze()
-    gc.enable()
-    listening, controls = socket.socket(fileno=handle), list[socket.socket]()
-    while True:
-        for ready in select.select([listening, *controls], [], [])[0]:
-            if ready is listening:
-                controls.append(listening.accept()[0])
-            elif not (received := _receive(ready)):
-                controls.remove(ready)
-                ready.close()
-                if not controls:
-                    return None
-            else:
-                request, handles = received
-                if os.fork() == 0:
-                    for each in (listening, *controls):
-                        each.close()
-                    if _keep(handles):
-                        return request
-                for each in handles:
-                    os.close(each)
-        while _ended_child():
-            pass
-
-
-def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Return a request with the handles that came with it; None where the other end is closed."""
-    header, handles, _, _ = socket.recv_fds(control, 4, 3)
-    if not header:
-        return None
-    size = int.from_bytes(header, "big")
-    content = b""
-    while len(content) < size:
-        content += control.recv(size - len(content))
-    return json.loads(content), handles
-
-
-def _keep(handles: list[int]) -> bool:
-    """Fork the program, where this returns; this process passes on its exit code and ends."""
-    stdout, stderr, say = handles
-    if pid := os.fork():
-        os.write(say, f"{pid}\n".encode())
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(say, f"{code}\n".encode())
-        os._exit(0)
-    os.close(say)
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    os.close(stdout)
-    os.close(stderr)
-    return True
-
-
-def _ended_child() -> bool:
-    try:
-        return os.waitpid(-1, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return False
-
-
-def become(request: dict[str, Any]) -> None:
-    """Be the program that was asked for."""
-    os.chdir(request["cwd"])
-    os.sched_setaffinity(0, request["cores"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    tempfile.tempdir = None  # of the old environment
-    random.seed()
-    sys.stdout = sys.__stdout__ = _open_stream(1, "strict")
-    sys.stderr = sys.__stderr__ = _open_stream(2, "backslashreplace")
-    if "jax" in sys.modules:
-        _tell_jax()
-    option, what, *words = request["words"]
-    sys.argv = [option, *words]
-    if option == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        exec(compile(what, "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
-
-
-def _open_stream(number: int, errors: str) -> io.TextIOWrapper:
-    """Return a stream as Python makes it when it starts: of a pipe or of a file."""
-    encoding, _, named = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")
-    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
-    raw = os.fdopen(number, "wb", buffering=0 if at_once else -1, closefd=False)
-    whole = {"errors": named or errors, "write_through": at_once, "line_buffering": number == 2}
-    return io.TextIOWrapper(raw, encoding, **whole)  # type: ignore[arg-type]
-
-
-def _tell_jax() -> None:
-    """Give JAX the settings of the environment, which it read when it was imported."""
-    import jax
-
-    for name, value in os.environ.items():
-        if name.startswith("JAX_"):
-            jax.config.update(name.lower(), float(value) if value.replace(".", "").isdigit() else value)
