@@ -3,7 +3,7 @@
 Each fork imports the package itself, and `kaggle`, which signs in as it is imported.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,5 +25,6 @@ class Process(forks.Process):
         environment: Mapping[str, str],
         stdout: IO[Any],
         stderr: IO[Any],
+        libraries: Sequence[str] = LIBRARIES,
     ) -> None:
-        super().__init__(words, cwd, environment, stdout, stderr, LIBRARIES)
+        super().__init__(words, cwd, environment, stdout, stderr, libraries)
