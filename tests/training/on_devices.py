@@ -93,6 +93,9 @@ def main(folder: Path, name: str) -> None:
     shared = hardware.predict_on_batch(fold_networks.load_folds([stopped]).model, images)
     hardware.make_strategy(["cpu:0"])
     single = hardware.predict_on_batch(fold_networks.load_folds([stopped]).model, images)
+    if not recipe.classification_head:
+        single, shared = {"probability": single}, {"probability": shared}
+    assert single.keys() == shared.keys()
     for name, part in single.items():
         assert part.shape[0] == 5
         np.testing.assert_allclose(part, shared[name], rtol=1e-4, atol=1e-5)
