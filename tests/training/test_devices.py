@@ -16,12 +16,17 @@ ROOT = Path(__file__).parents[2]
 def jax_environment(devices: int, cache: Path, **more: str) -> dict[str, str]:
     """The environment of a process that runs Keras on so many JAX devices of this CPU."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")}
-    quickly = "--xla_backend_optimization_level=0"  # what runs a few times takes longer to compile
+    flags = (
+        f"--xla_force_host_platform_device_count={devices}",
+        "--xla_backend_optimization_level=0",  # what runs a few times takes longer to compile
+        # On a busy machine the devices wait for each other: 40 seconds by default.
+        f"--xla_cpu_collective_call_terminate_timeout_seconds={int(HANG_SECONDS)}",
+    )
     return {
         **kept,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {quickly}",
+        "XLA_FLAGS": " ".join(flags),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "TF_CPP_MIN_LOG_LEVEL": "3",
