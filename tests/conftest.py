@@ -1,5 +1,6 @@
 """What several test folders share."""
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -17,6 +18,8 @@ THOROUGH = "needs --thorough"
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
+
+gc.disable()  # until all is imported: it takes a quarter of that time
 
 settings.register_profile("any speed", deadline=None)  # no test depends on how busy the machine is
 settings.load_profile("any speed")
@@ -39,6 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("thorough")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but not among the million objects that were imported and stay."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # also where pytest runs without pytest-xdist

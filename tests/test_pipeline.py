@@ -1,6 +1,7 @@
 """The whole road, by the commands that a user would type."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,17 @@ from tests.training.conftest import put_small_network
 
 from pneumothorax.cli import main
 from pneumothorax.inference.predictions import read_predictions
+from pneumothorax.recipes import RECIPES
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_epochs():
+    """Let the recipe smoke train for few epochs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "smoke", replace(RECIPES["smoke"], epochs=3))
+        yield
 
 
 @pytest.fixture(scope="module")

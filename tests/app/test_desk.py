@@ -63,6 +63,7 @@ def content_of(address):
     return base64.b64decode(content)
 
 
+@pytest.mark.slow
 def test_files_become_cases_and_are_deleted_and_bad_ones_are_a_line_each(desk, uploads):
     cases, lines = desk.take("one", paths_of(uploads))
     assert [case.name for case in cases] == ["a.dcm", "b.png"]
@@ -74,6 +75,7 @@ def test_files_become_cases_and_are_deleted_and_bad_ones_are_a_line_each(desk, u
     assert desk.cases("one") == []
 
 
+@pytest.mark.slow
 def test_a_page_that_is_closed_while_it_waits_leaves_no_case(desk, uploads, monkeypatch):
     predict = desk._predict
 
@@ -139,6 +141,7 @@ def test_the_threshold_moves_the_mask_without_the_network(desk, uploads, monkeyp
     assert areas[2] == 0
 
 
+@pytest.mark.slow
 def test_a_dicom_segmentation_names_its_image_and_leaves_no_file(desk, uploads, monkeypatch, tmp_path):
     pytest.importorskip("highdicom")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -157,6 +160,7 @@ def test_a_dicom_segmentation_names_its_image_and_leaves_no_file(desk, uploads, 
         desk.seg_file(cases[0], 0.99)
 
 
+@pytest.mark.slow
 def test_a_run_and_its_exported_file_give_the_same_cases(desk, uploads, tmp_path, monkeypatch, eagerly):
     monkeypatch.setattr(BUILDER, build_echo)
     other = Desk(of_run(make_plan(make_run(tmp_path, recipe=headed(PLAIN)))), DECISION, 5)

@@ -56,6 +56,7 @@ def test_hostile_files_are_one_line_without_the_path(reader, tmp_path):
         reader.read(bomb)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_or_hangs_is_one_line_and_the_next_file_is_read(picture, monkeypatch):
     reader = Reader(seconds=120)
     try:

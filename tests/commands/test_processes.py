@@ -4,14 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.commands import small_program
+from tests.forks import Process
 from tests.model.cards import P100, T4, T4_TOO, pretend_cards
 from tests.training.conftest import _make_discs
+from tests.waiting import HANG_SECONDS, wait_until
 
 from pneumothorax.cli import main
 from pneumothorax.commands import processes, runs
@@ -21,30 +22,12 @@ from pneumothorax.training import job_process
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.state import load_state
 
-EPOCHS = 60  # enough not to be over before both folds have begun
-MINUTES = 10 * 60  # a deadline that only ends a hang
 RECIPE = (
-    *("--recipe=smoke", "--size=32", "--split=folds", "--fold-count=2", "--no-positives-only", "--epochs=3"),
+    *("--recipe=smoke", "--size=32", "--split=folds", "--fold-count=2", "--no-positives-only", "--epochs=2"),
     *("--interpolation=bilinear", "--encoder=mobilenetv2", "--encoder-weights=none", "--batch-size=8"),
     "--decoder-filters=8,8,8,8,8",
     "--precision=float32",
 )
-# The command line with a few layers in the U-Net's place.
-SMALL = """
-import sys, time
-from pneumothorax.training import job_process
-from pneumothorax.cli import main
-job_process.PROGRAM = (__file__,)
-if "--child-of" in sys.argv or "--here" in sys.argv:
-    sys.path.insert(0, {tests!r})
-    import keras
-    from tests.training.conftest import _build_small
-    from pneumothorax.inference import fold_networks
-    from pneumothorax.training import compiling, warm_start
-    compiling.build_model = warm_start.build_model = fold_networks.build_model = _build_small
-    sys.argv = [word for word in sys.argv if word != "--here"]
-sys.exit(main())
-"""
 SHOW = """
 import os, sys
 from pneumothorax.cli import build_parser
@@ -241,29 +224,22 @@ def test_mistakes_are_found_once_before_any_process_starts(monkeypatch, root, tm
 @pytest.fixture
 def small(root):
     """Return a way to run a command with the small network, in processes of their own."""
-    program = root / "small.py"
-    program.write_text(SMALL.format(tests=str(Path(__file__).parents[2])))
 
     def start(*words, cores=None):
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, cores or before)
-        try:
-            return subprocess.Popen(
-                [sys.executable, str(program), *words, f"--root={root}"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        finally:
-            os.sched_setaffinity(0, before)
+        with (root / "out").open("w") as out, (root / "err").open("w") as err:
+            whole = [*small_program.WORDS, *words, f"--root={root}"]
+            return Process(whole, root, os.environ, out, err, cores=cores)
 
-    def run(*words, code=0, cores=None):
-        process = start(*words, cores=cores)
-        out, err = process.communicate(timeout=MINUTES)
-        assert process.returncode == code, err
+    def finish(process, code):
+        ended = process.wait(HANG_SECONDS)
+        out, err = (root / "out").read_text(), (root / "err").read_text()
+        assert ended == code, err
         return out, err
 
-    run.start = start
+    def run(*words, code=0, cores=None):
+        return finish(start(*words, cores=cores), code)
+
+    run.start, run.finish = start, finish
     return run
 
 
@@ -291,17 +267,17 @@ def test_folds_side_by_side_are_those_of_one_after_the_other(small, root, monkey
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "1")  # sums depend on the number of threads
     core = min(os.sched_getaffinity(0))
-    small("train", *RECIPE, "--run=one", "--devices=cpu", "--here", cores={core})
+    small("train", *RECIPE, "--run=one", "--devices=cpu", cores={core})
     monkeypatch.undo()
     out, err = small("train", *RECIPE, "--run=two", "--devices=cpu,cpu")
     same_folds(root / "runs/one", root / "runs/two")
     for number in range(2):
         assert f"fold{number} | on CPU core" in err
-        assert f"fold{number} | epoch 3/3  " in err
+        assert f"fold{number} | epoch 2/2  " in err
         assert f"fold{number} | {root}/runs/two/fold{number}: trained; " in out
     # One process predicts what two do.
     for devices in ("cpu,cpu", "cpu"):
-        out, _ = small("predict", "two", f"--devices={devices}", *["--here"] * (devices == "cpu"))
+        out, _ = small("predict", "two", f"--devices={devices}")
         assert out.endswith(f"{root}/runs/two/predictions/test: 13 images by 2 folds\n")
         (root / "runs/two/predictions/test").rename(root / devices)
         assert not any((root / "runs/two/predictions").iterdir())
@@ -334,29 +310,25 @@ def test_a_fold_that_fails_leaves_the_other_and_is_named(small, root):
 @pytest.mark.slow
 @two_cores()
 def test_ctrl_c_ends_all_folds_and_the_same_command_resumes_them(small, root):
-    words = ("train", *RECIPE, f"--epochs={EPOCHS}", "--early-stop-patience=1000", "--devices=cpu,cpu")
+    words = ("train", *RECIPE, "--devices=cpu,cpu")
+    hold = root / small_program.HOLD
+    hold.touch()
     process = small.start(*words)
     folds = [FoldFolder(root / f"runs/smoke/fold{number}") for number in range(2)]
-    end = time.monotonic() + MINUTES
-    while not all(fold.state.exists() for fold in folds):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until(lambda: process.poll() is not None or all(fold.state.exists() for fold in folds))
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=MINUTES)
-    assert process.returncode == 130
+    _, err = small.finish(process, 130)
     assert "Traceback" not in err
     assert err.endswith("interrupted; the same command resumes where this one stopped\n")
-    done = [load_state(fold).epoch for fold in folds]
-    assert all(epochs > 0 for epochs in done)
-    assert min(done) < EPOCHS
+    assert [load_state(fold).epoch for fold in folds] == [1, 1]
+    hold.unlink()
     # Where the hours are over nothing starts.
     _, err = small(*words, "--max-hours=1e-9")
     for name in ("fold0", "fold1"):
         assert f"{name} was not started: --max-hours are over; the same command resumes" in err
-    assert [load_state(fold).epoch for fold in folds] == done
+    assert [load_state(fold).epoch for fold in folds] == [1, 1]
     # The same command finishes all.
     small(*words)
     states = [load_state(fold) for fold in folds]
     assert all(state.finished for state in states)
-    assert [row["epoch"] for row in states[0].history] == [*range(1, EPOCHS + 1)]
+    assert [row["epoch"] for row in states[0].history] == [1, 2]

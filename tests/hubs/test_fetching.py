@@ -16,10 +16,15 @@ from pneumothorax.hubs.manifest import NAME
 from pneumothorax.model.unet import load_weights
 from pneumothorax.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 # The command's way into this module, without the network library that `segment` loads.
 FETCH = (
     "-c",
     "import pneumothorax.cli as cli, pneumothorax.commands.run_folders as folders\n"
+    "from pneumothorax.kaggle.client import connection\n"
+    "from types import SimpleNamespace\n"
+    "connection.time = SimpleNamespace(sleep=lambda seconds: None)\n"
     "cli._find = lambda options: lambda options: print(folders.run_folder(options)) or 0\n"
     "raise SystemExit(cli.main())",
 )

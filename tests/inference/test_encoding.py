@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from tests import forks
 from tests.inference.tiny import BUILDER, build_tiny, make_cache, make_run
 
 from pneumothorax.data.cache import open_cache
@@ -167,7 +166,6 @@ print(keras.backend.backend())
 
 @pytest.mark.slow
 def test_it_computes_the_same_on_jax(tmp_path):
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    command = [sys.executable, "-c", ON_JAX, str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert (result.returncode, result.stdout) == (0, "jax\n"), result.stderr
+    code, printed = forks.run(ON_JAX, tmp_path, environment=os.environ | {"KERAS_BACKEND": "jax"})
+    assert code == 0, printed
+    assert printed.endswith("jax\n")

@@ -1,13 +1,12 @@
 """Grad-CAM and pooled features: by hand, against the gradient, and in every kind of network."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from tests import forks
 from tests.inference.tiny import CHANNELS, build_tiny
 
 from pneumothorax.inference.grad_cam import look_inside
@@ -81,10 +80,7 @@ def test_the_map_is_that_of_the_gradient(eagerly):
 
 @pytest.mark.slow
 def test_the_map_is_that_of_the_gradient_under_jax():
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    command = [sys.executable, "-c", AGAINST_GRADIENT]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert (result.returncode, result.stdout) == (0, "jax\n"), result.stderr
+    assert forks.run(AGAINST_GRADIENT, environment=os.environ | {"KERAS_BACKEND": "jax"}) == (0, "jax\n")
 
 
 @pytest.mark.slow

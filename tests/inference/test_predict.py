@@ -1,14 +1,13 @@
 """Prediction: what the folds of a run and mirror images become, in one network that is traced once."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tests import forks
 from tests.inference.echo import BUILDER, PLAIN, build_echo, headed, make_run
 
 from pneumothorax.data.cache import Cache
@@ -241,11 +240,5 @@ def test_on_jax_the_folds_take_turns_too(tmp_path, devices):
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
     }
-    result = subprocess.run(
-        [sys.executable, "-c", ON_JAX, str(tmp_path), devices],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    code, printed = forks.run(ON_JAX, tmp_path, devices, environment=environment)
+    assert code == 0, printed

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.kaggle.standin import API, SECRETS, STORAGE, StandIn
-from tests.kaggle.standin_fork import Process
+from tests.kaggle.standin_fork import LIBRARIES, Process
 from tests.waiting import HANG_SECONDS
 
 from pneumothorax import source
@@ -33,11 +33,20 @@ def patience(fault: Mapping[str, object]) -> str:
 class Program:
     """One Python program, called with words as on a command line: `kit("download", "--quiet")`.
 
-    Its workspace (`workspace`, where it runs) and its home (`home`) are apart from each other.
+    Its workspace (`workspace`, where it runs) and its home (`home`) are apart from each other. It finds
+    `libraries` imported.
     """
 
-    def __init__(self, start: tuple[str, ...], standin: StandIn, workspace: Path, home: Path) -> None:
+    def __init__(
+        self,
+        start: tuple[str, ...],
+        standin: StandIn,
+        workspace: Path,
+        home: Path,
+        libraries: tuple[str, ...] = LIBRARIES,
+    ) -> None:
         self.standin, self.workspace, self.home = standin, workspace, home
+        self._libraries = libraries
         self._command = start
         self._results: list[Result] = []
         self._started: list[tuple[Process, Path]] = []
@@ -84,7 +93,8 @@ class Program:
         stderr: IO[bytes],
     ) -> Process:
         whole = [*self._command, *map(str, words)]
-        return Process(whole, cwd or self.workspace, self._environment(environment), stdout, stderr)
+        variables = self._environment(environment)
+        return Process(whole, cwd or self.workspace, variables, stdout, stderr, self._libraries)
 
     def _environment(self, changes: Mapping[str, str | None] | None) -> dict[str, str]:
         # The package under test, also where another checkout is the installed one.

@@ -33,7 +33,7 @@ import keras, numpy as np
 from pneumothorax.model.unet import build_model, load_weights, save_weights
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.compiling import compile_model
-recipe = Recipe(size=32, encoder_weights="none", decoder_filters=(16, 8, 8, 8, 8))
+recipe = Recipe(size=32, encoder="mobilenet", encoder_weights="none", decoder_filters=(16, 8, 8, 8, 8))
 model = compile_model(recipe, "float32")
 images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1), dtype=np.uint8)
 masks = (images > 128).astype(np.float32)

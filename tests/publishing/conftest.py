@@ -3,12 +3,23 @@
 import shutil
 
 import pytest
-from tests.kaggle.conftest import kit, standin  # noqa: F401
+from tests.forks import KERAS
+from tests.kaggle.conftest import standin  # noqa: F401
+from tests.kaggle.standin_fork import LIBRARIES
+from tests.kaggle.standin_kit import KIT, Program
 from tests.publishing.runs import build_portable, make_published_run
 
 from pneumothorax.cli import main
 
 BUILDER = "pneumothorax.publishing.networks.build_model"
+
+
+@pytest.fixture
+def kit(standin, tmp_path, tmp_path_factory):  # noqa: F811
+    """Runs `pneumothorax <words>` in `tmp_path`, with Keras; after the test, no secret may have leaked."""
+    program = Program(KIT, standin, tmp_path, tmp_path_factory.mktemp("home"), (*LIBRARIES, *KERAS))
+    yield program
+    program.close()
 
 
 @pytest.fixture

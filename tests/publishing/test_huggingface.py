@@ -3,9 +3,11 @@
 from importlib.util import find_spec
 
 import pytest
+from tests.forks import KERAS
 from tests.hubs.standin_huggingface import READER, TOKEN, USER, HubStandIn, Repo
 from tests.hubs.test_fetching import FETCH, listed
 from tests.kaggle.outcomes import assert_refused
+from tests.kaggle.standin_fork import LIBRARIES
 from tests.kaggle.standin_kit import KIT, Program
 from tests.publishing.runs import files_of, secrets_of
 
@@ -44,7 +46,7 @@ def hub():
 @pytest.fixture
 def kit(hub, published, tmp_path, tmp_path_factory):
     """Runs `pneumothorax <words>` where the run's folder is written but for its texts."""
-    program = HubProgram(KIT, hub, tmp_path, tmp_path_factory.mktemp("home"))
+    program = HubProgram(KIT, hub, tmp_path, tmp_path_factory.mktemp("home"), (*LIBRARIES, *KERAS))
     yield program
     program.close()
 

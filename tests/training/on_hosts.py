@@ -10,7 +10,7 @@ from tests.training.conftest import _make_discs
 from tests.training.on_devices import use_small_network
 
 from pneumothorax.cli import main
-from pneumothorax.training import feed, host_place
+from pneumothorax.training import feed, host_place, hosts
 
 WORDS = (
     "train --fold 0 --split folds --fold-count 3 --no-positives-only --size 32 --encoder-weights none "
@@ -27,6 +27,7 @@ def make_root(root: Path) -> Path:
 
 if __name__ == "__main__":
     host_place.JOIN_SECONDS = int(os.environ.get("JOIN_SECONDS", host_place.JOIN_SECONDS))
+    hosts.SILENT_SECONDS = int(os.environ.get("SILENT_SECONDS", hosts.SILENT_SECONDS))
     use_small_network()
     if pause := float(os.environ.get("PAUSE", "0")):  # seconds that a batch takes, so that a kill meets one
         make = feed.TrainingBatches.make

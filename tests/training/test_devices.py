@@ -1,11 +1,11 @@
 """All devices of one machine under JAX: what one device computes, and its compiled code kept."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.forks import Process
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax.errors import UserError
 from pneumothorax.training import hardware
@@ -16,12 +16,17 @@ ROOT = Path(__file__).parents[2]
 def jax_environment(devices: int, cache: Path, **more: str) -> dict[str, str]:
     """The environment of a process that runs Keras on so many JAX devices of this CPU."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")}
-    quickly = "--xla_backend_optimization_level=0"  # what runs a few times takes longer to compile
+    flags = (
+        f"--xla_force_host_platform_device_count={devices}",
+        "--xla_backend_optimization_level=0",  # what runs a few times takes longer to compile
+        # On a busy machine the devices wait for each other: 40 seconds by default.
+        f"--xla_cpu_collective_call_terminate_timeout_seconds={int(HANG_SECONDS)}",
+    )
     return {
         **kept,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {quickly}",
+        "XLA_FLAGS": " ".join(flags),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -31,13 +36,12 @@ def jax_environment(devices: int, cache: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_eight_devices_train_resume_and_predict_as_one_does(tmp_path):
-    command = [sys.executable, "-m", "tests.training.on_devices", tmp_path]
-    environment = jax_environment(8, tmp_path / "compiled")
-    result = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1800
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+@pytest.mark.parametrize("variant", ["image", pytest.param("batch", marks=pytest.mark.thorough)])
+def test_eight_devices_train_resume_and_predict_as_one_does(variant, tmp_path):
+    words = ["-m", "tests.training.on_devices", str(tmp_path), variant]
+    with (tmp_path / "err").open("w") as err:
+        process = Process(words, ROOT, jax_environment(8, tmp_path / "compiled"), err, err)
+    assert process.wait(HANG_SECONDS) == 0, (tmp_path / "err").read_text()[-3000:]
     assert any((tmp_path / "compiled").iterdir())
 
 

@@ -3,22 +3,19 @@
 import contextlib
 import ctypes
 import itertools
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tests import forks
 from tests.training.conftest import put_small_network
 
 from pneumothorax import interrupts
@@ -37,7 +34,6 @@ from pneumothorax.training.history import read_history, useless
 from pneumothorax.training.sessions import read_sessions
 from pneumothorax.training.state import load_state
 
-ROOT = Path(__file__).parents[2]
 # The smallest patience, so that the learning rate falls and training ends early within a few epochs.
 IMPATIENT = {
     "epochs": 30,
@@ -169,7 +165,7 @@ def test_ctrl_c_at_any_moment_ends_training_and_it_resumes_exactly(
 ):
     recipe, fold = replace(tiny, **IMPATIENT), FoldFolder(tmp_path / "fold0")
     generator = random.Random(0)
-    for _ in range(6):
+    for _ in range(4):
         ctrl_c = CtrlC(generator.randint(1, 5), generator.random() * 0.1)
         with monkeypatch.context() as patch:
             patch.setattr(fit_leg, "Progress", lambda *_, ctrl_c=ctrl_c: ctrl_c)
@@ -543,6 +539,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from threading import Thread
+import tensorflow as tf
 from tests.training.conftest import _build_small
 from pneumothorax.data.cache import open_cache
 from pneumothorax.data.folds import divide
@@ -557,6 +554,7 @@ def kill_later(epochs, seconds):
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
 
+tf.config.run_functions_eagerly(True)
 compiling.build_model = _build_small
 recipe, cache = from_json(Path(sys.argv[1]).read_text()), open_cache(Path(sys.argv[2]))
 fold = FoldFolder(Path(sys.argv[3]))
@@ -569,17 +567,11 @@ fit_fold(recipe, cache, divide(cache.studies, recipe, 0), fold)
 def test_a_run_killed_at_any_moment_ends_like_the_uninterrupted_one(discs, tiny, tmp_path):
     straight, fold = (FoldFolder(tmp_path / name / "fold0") for name in ("straight", "killed"))
     recipe = tmp_path / "recipe.json"
-    recipe.write_text(
-        to_json(replace(tiny, epochs=40, flip=True, plateau_patience=1, early_stop_patience=40))
-    )
-    command = [sys.executable, "-c", KILLED, str(recipe), str(discs.folder)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    subprocess.run([*command, str(straight.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
-    words = [*command, str(fold.path), "2", "0.02"]
-    ended = subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=False)
-    assert ended.returncode == -signal.SIGKILL, "it ended before the kill"
-    subprocess.run([*command, str(fold.path)], env=environment, check=True, stderr=subprocess.DEVNULL)
+    recipe.write_text(to_json(replace(tiny, epochs=8, flip=True, plateau_patience=1, early_stop_patience=8)))
+    program = (KILLED, recipe, discs.folder)
+    assert forks.run(*program, straight.path)[0] == 0
+    assert forks.run(*program, fold.path, 2, 0.02)[0] == -signal.SIGKILL, "it ended before the kill"
+    assert forks.run(*program, fold.path)[0] == 0
     assert_equal_runs(straight, fold)
 
 
@@ -693,12 +685,15 @@ cache = open_cache(Path(sys.argv[1]))
 split = Split(np.arange(16), np.arange(16, 24), np.arange(16, 24), np.arange(0))
 for name, strategy in (("one", None), ("two", make_strategy(["CPU:0", "CPU:1"]))):
     fit_fold(recipe, cache, split, FoldFolder(Path(sys.argv[2], name, "fold0")), strategy=strategy)
+if recipe.loss_reduction != "batch":
+    sys.exit()
 with strategy.scope():  # the genuine network also normalises over the batch of all devices
     network = next(layer for layer in build_model(recipe).layers if isinstance(layer, keras.Model))
 norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
 assert norms and all(layer.synchronized for layer in norms)
 """
-    subprocess.run([sys.executable, "-c", program, str(discs.folder), str(tmp_path)], check=True)
+    code, printed = forks.run(program, discs.folder, tmp_path)
+    assert code == 0, printed
     one, two = (read_history(FoldFolder(tmp_path / name / "fold0")) for name in ("one", "two"))
     columns = ["loss", "mean_dice", "val_loss", "val_mean_dice"]
     np.testing.assert_allclose(one[columns], two[columns], rtol=5e-3)

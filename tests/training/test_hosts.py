@@ -4,12 +4,11 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from tests.forks import Process
 from tests.training.on_hosts import make_root
 from tests.training.test_devices import ROOT, jax_environment
 
@@ -25,6 +24,10 @@ def free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
+
+
+def train_words(root, words):
+    return ["-m", "tests.training.on_hosts", "--root", str(root), *words]
 
 
 class Hosts:
@@ -45,13 +48,10 @@ class Hosts:
             }
             if only is not None and number != only:
                 continue
-            command = [sys.executable, "-m", "tests.training.on_hosts", "--root", root, *words]
             variables = jax_environment(2, self.compiled, **several, **environment)
             output, errors = (self.folder / f"{number}.{name}" for name in ("out", "err"))
             with output.open("w") as stdout, errors.open("w") as stderr:
-                self.processes.append(
-                    subprocess.Popen(command, cwd=ROOT, env=variables, stdout=stdout, stderr=stderr)
-                )
+                self.processes.append(Process(train_words(root, words), ROOT, variables, stdout, stderr))
 
     def wait(self):
         """Return the exit codes."""
@@ -99,9 +99,9 @@ def test_two_hosts_train_as_one_process_does_and_only_the_first_writes(pair, tmp
     assert "Gloo" not in printed
     assert (tmp_path / "1.out").read_text() == ""
     assert sorted(path.name for path in pair.roots[1].iterdir()) == ["data"]
-    command = [sys.executable, "-m", "tests.training.on_hosts", "--root", alone, *words]
-    environment = jax_environment(1, pair.compiled)
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=DEADLINE)
+    with (tmp_path / "alone.err").open("w") as err:
+        process = Process(train_words(alone, words), ROOT, jax_environment(1, pair.compiled), err, err)
+    assert process.wait(DEADLINE) == 0, (tmp_path / "alone.err").read_text()
     one, two = load_state(FoldFolder(alone / "runs" / "seed" / "fold0")), load_state(pair.fold())
     assert one is not None
     assert two is not None
@@ -119,7 +119,7 @@ def test_two_hosts_train_as_one_process_does_and_only_the_first_writes(pair, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_a_killed_host_ends_the_other_in_one_line_and_the_same_command_resumes_both(pair, killed):
-    words = ("--epochs", "5")
+    words = ("--epochs", "3")
     pair.start(*words, PAUSE="0.5")
     deadline = time.monotonic() + DEADLINE
     while not pair.fold().state.is_file():
@@ -141,7 +141,7 @@ def test_a_killed_host_ends_the_other_in_one_line_and_the_same_command_resumes_b
     assert pair.wait() == [0, 0], pair.err(0) + pair.err(1)
     after = load_state(pair.fold(), with_variables=False)
     assert after is not None
-    assert (after.epoch, after.finished) == (5, True)
+    assert (after.epoch, after.finished) == (3, True)
     assert after.history[: state.epoch] == state.history
     assert not (pair.roots[1] / "runs").exists()
 
@@ -157,7 +157,7 @@ def test_hosts_with_other_images_or_without_them_train_nothing(pair):
         assert "data of process 1 differs from process 0's" in line
     assert not pair.fold().recipe.exists()
     shutil.rmtree(masks.parent)
-    pair.start("--epochs", "2")
+    pair.start("--epochs", "2", SILENT_SECONDS="20")
     assert pair.wait() == [2, 2]
     (line,) = pair.errors(1)
     assert f"no prepared train images in {masks.parent}" in line
@@ -177,11 +177,11 @@ def test_a_time_limit_that_is_over_ends_both(pair):
 @pytest.mark.slow
 @pytest.mark.parametrize("only", [0, 1])
 def test_a_host_that_waits_in_vain_says_where(pair, only):
-    pair.start("--epochs", "2", only=only, JOIN_SECONDS="5")
+    pair.start("--epochs", "2", only=only, JOIN_SECONDS="2")
     assert pair.wait() == [2]
     (line,) = pair.errors(only)
     assert f"the 2 processes have not met at 127.0.0.1:{pair.port}" in line
-    assert "the same command on every host within 5 s" in line
+    assert "the same command on every host within 2 s" in line
 
 
 # What the environment says

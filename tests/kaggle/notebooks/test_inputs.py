@@ -112,6 +112,7 @@ def test_keras_takes_the_linked_file_and_downloads_nothing(place, cache):
 # Workspace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["new", "old"])
 def test_inputs_become_raw_data_and_runs_are_kept(place, competition, layout):
     raw, root = competition / "raw", place / "input"

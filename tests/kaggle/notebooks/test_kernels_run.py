@@ -15,6 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.forks import KERAS, Process
+from tests.kaggle.standin_fork import LIBRARIES
+from tests.waiting import HANG_SECONDS
 
 from pneumothorax.data.studies import find_studies
 from pneumothorax.kaggle.notebooks import notebook
@@ -44,6 +47,18 @@ from papermill.__main__ import papermill
 from papermill.engines import NotebookExecutionManager
 NotebookExecutionManager.save = lambda self, **_: None
 papermill()
+"""
+# The same cells in a fork without papermill and the kernel that it starts: where the first cells fail.
+CELLS = """
+import json, os, sys
+from IPython.core.interactiveshell import InteractiveShell
+sys.path.insert(0, os.environ["PYTHONPATH"])
+shell = InteractiveShell.instance(colors="NoColor")
+with open(sys.argv[1], encoding="utf-8") as file:
+    cells = json.load(file)["cells"]
+for cell in cells:
+    if cell["cell_type"] == "code" and not shell.run_cell("".join(cell["source"])).success:
+        sys.exit(1)
 """
 OWN = {"RECIPE": json.dumps(TINY), "ACCELERATOR": "cpu"}
 
@@ -89,6 +104,24 @@ class Session:
         """Run a notebook; returns papermill's process and the text that the notebook printed."""
         return self.execute(notebook.build(KERNELS / name / f"{name}.py", parameters=parameters))
 
+    def fails(self, name, libraries=KERAS, **parameters):
+        """Run a notebook that fails before it computes; returns all that it printed."""
+        content = notebook.build(KERNELS / name / f"{name}.py", parameters=parameters)
+        return self.fails_of(content, libraries)
+
+    def fails_of(self, content, libraries=KERAS):
+        path, printed = self.temporary / "pushed.ipynb", self.temporary / "printed"
+        path.write_bytes(content)
+        self.read_stated(content)
+        with printed.open("wb") as out:
+            words = ["-c", CELLS, str(path)]
+            process = Process(words, self.working, self.environment, out, out, libraries)
+            assert process.wait(HANG_SECONDS) == 1
+        return printed.read_text()
+
+    def read_stated(self, content):
+        self.stated = re.search(rb'version, digest, commit = \S+ \\"(\w+)', content)[1].decode()
+
     def execute(self, content):
         path, done = self.temporary / "pushed.ipynb", self.temporary / "done.ipynb"
         path.write_bytes(content)
@@ -96,7 +129,7 @@ class Session:
         ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         cells = json.loads(done.read_text())["cells"]
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
-        self.stated = re.search(rb'version, digest, commit = \S+ \\"(\w+)', content)[1].decode()
+        self.read_stated(content)
         self.pictures = sum("image/png" in output.get("data", {}) for output in outputs)
         return ended, "".join("".join(output.get("text", [])) for output in outputs)
 
@@ -194,30 +227,35 @@ def test_without_a_tpu_training_fails_at_once(start, competition):
     session = start("tpu", "new")
     session.environment |= {"JAX_PLATFORMS": "cpu"}
     session.mount_data(competition)
-    ended, printed = session.run("train", ACCELERATOR="tpu")
-    assert ended.returncode != 0
-    assert "choose TPU v5e-8" in ended.stderr
+    printed = session.fails("train", LIBRARIES, ACCELERATOR="tpu")  # Keras is not imported yet
+    assert "choose TPU v5e-8" in printed
     assert "JAX" in printed
 
 
-@pytest.mark.parametrize("name", ["train", "submit", "explore"])
-def test_without_inputs_a_notebook_fails_and_says_what_to_attach(start, name):
-    session = start(name, "new")
-    ended, _ = session.run(name, **({} if name == "explore" else {"ACCELERATOR": "cpu"}))
+def test_without_inputs_a_notebook_fails_under_papermill_and_says_what_to_attach(start):
+    session = start("train", "new")
+    ended, _ = session.run("train", ACCELERATOR="cpu")
     assert ended.returncode != 0
-    assert (
-        f"UserError: competition {SLUG} is not mounted below {session.root} (mounted: nothing)"
-        in ended.stderr
-    )
-    assert "Add Input" in ended.stderr
+    assert_not_mounted(ended.stderr, session)
+
+
+@pytest.mark.parametrize("name", ["submit", "explore"])
+def test_without_inputs_a_notebook_says_what_to_attach(start, name):
+    session = start(name, "new")
+    printed = session.fails(name, **({} if name == "explore" else {"ACCELERATOR": "cpu"}))
+    assert_not_mounted(printed, session)
+
+
+def assert_not_mounted(printed, session):
+    assert f"UserError: competition {SLUG} is not mounted below {session.root} (mounted: nothing)" in printed
+    assert "Add Input" in printed
 
 
 def test_without_a_gpu_training_fails_at_once(start, competition):
     session = start("cpu", "new")
     session.mount_data(competition)
-    ended, printed = session.run("train")
-    assert ended.returncode != 0
-    assert "choose GPU T4 x2" in ended.stderr
+    printed = session.fails("train")
+    assert "choose GPU T4 x2" in printed
     assert "TensorFlow" in printed
 
 
@@ -226,7 +264,6 @@ def test_a_notebook_whose_package_arrived_damaged_ends_at_once(start):
     content = notebook.build(KERNELS / "train" / "train.py")
     whole, damaged = b"\\nclass UserError(Exception):", b"\\nclass UserError(OSError):"
     assert content.count(whole) == 1
-    ended, printed = session.execute(content.replace(whole, damaged))
-    assert ended.returncode != 0
-    assert f"and not {session.stated}: they were changed or damaged; take the notebook again" in ended.stderr
+    printed = session.fails_of(content.replace(whole, damaged))
+    assert f"and not {session.stated}: they were changed or damaged; take the notebook again" in printed
     assert "TensorFlow" not in printed

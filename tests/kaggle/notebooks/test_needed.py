@@ -1,10 +1,9 @@
 """A notebook carries what its source and the commands that it calls import, and nothing else."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests import forks
 
 from pneumothorax import source
 from pneumothorax.kaggle.notebooks.needed import find_needed
@@ -103,4 +102,5 @@ for command in {commands!r}:
     words = [command, *(["somewhere"] if command == "report" else [])]
     assert callable(cli._find(parser.parse_args(words)))
 """
-    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=600)
+    code, printed = forks.run(program)
+    assert code == 0, printed
