@@ -45,6 +45,12 @@ def test_who_wants_log_lines_sees_them(level, tmp_path):
     assert run(tmp_path, "ready = True", level).stderr == NOISE + KEPT
 
 
+def test_no_garbage_is_collected_meanwhile(tmp_path):
+    program = PROGRAM + "import gc; print(gc.isenabled())"
+    ended = run(tmp_path, "import gc\nready = gc.isenabled()", program=program)
+    assert ended.stdout == "False 0\nTrue\n"
+
+
 def test_an_import_that_fails_says_why(tmp_path):
     ended = run(tmp_path, "raise ImportError('libcudnn.so.9 is not there')")
     assert ended.returncode == 1
