@@ -13,6 +13,7 @@ from pneumothorax.data.columns import SUBMITTED
 from pneumothorax.data.tables import read_rows
 from pneumothorax.errors import UserError, warn
 
+MISSING = ("", "nan", "NaN")  # texts of an empty mask, besides rle.EMPTY
 EXCEL_CHARACTERS = 32_767  # Excel silently cuts a cell here
 
 
@@ -49,17 +50,14 @@ def read_annotations(path: Path) -> pd.DataFrame:
         cells = ",".join(longer)[:60]
         raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells!r})", ",".join(SUBMITTED))
     image, code = map(names.index, SUBMITTED)
-    table = pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(SUBMITTED), dtype=str)
-    table["EncodedPixels"] = table["EncodedPixels"].replace(
-        {"": rle.EMPTY, "nan": rle.EMPTY, "NaN": rle.EMPTY}
-    )
-    return table
+    return pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(SUBMITTED), dtype=str)
 
 
 def _pair(row: list[str], image: int, code: int) -> tuple[str, str]:
     """Return ImageId and code of a row; cells that are missing at its end are empty."""
     cells = row + [""] * (max(image, code) + 1 - len(row))
-    return cells[image].strip(), cells[code].strip(rle.SPACES)
+    text = cells[code].strip(rle.SPACES)
+    return cells[image].strip(), rle.EMPTY if text in MISSING else text
 
 
 def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.SHAPE) -> None:
