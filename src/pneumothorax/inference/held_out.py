@@ -13,7 +13,7 @@ from pneumothorax.inference.predict import load_folds, predict_rows
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fold_folder import FoldFolder
-from pneumothorax.training.provenance import digest_folds, write_note
+from pneumothorax.training.provenance import digest_folds
 from pneumothorax.training.run import is_newer
 from pneumothorax.training.xla import AUTO
 from pneumothorax.workspace import write_text
@@ -49,8 +49,10 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
         else:
             networks = networks or load_folds([fold], xla)
             title = name.replace("_", "-")
-            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
-            write_note(folder, digest_folds([fold.weights]))
+            made_of = digest_folds([fold.weights])
+            predictions = predict_rows(
+                networks, cache, rows, folder, title, flip=recipe.flip_tta, made_of=made_of
+            )
         scored[name] = evaluate(predictions, recipe.interpolation, recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"
