@@ -30,8 +30,14 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
         xla: Whether XLA compiles: 'auto', 'true' or 'false'.
 
     Raises:
-        UserError: The folder holds probabilities of other images, or the device has too little memory.
+        UserError: The fold has no weights, the folder holds probabilities of other images, or the device has too little memory.
     """
+    if not fold.weights.is_file():
+        raise UserError(
+            f"no weights {fold.weights}, but the fold has finished",
+            "the weights of a trained fold",
+            f"copy them again, or delete {fold.path} and train again",
+        )
     parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
     networks = None
     scored = {}
