@@ -30,7 +30,8 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
         xla: Whether XLA compiles: 'auto', 'true' or 'false'.
 
     Raises:
-        UserError: The fold has no weights, the folder holds probabilities of other images, or the device has too little memory.
+        UserError: The fold has no weights, its folder holds probabilities of other images, or the device has
+            too little memory.
     """
     if not fold.weights.is_file():
         raise UserError(
