@@ -22,7 +22,7 @@ CONNECTION = ("--tries=2", "--timeout=300")
 WATCHED = (
     "import atexit, os, time; from tests.campaign import guard; tally = os.open({tally!r}, 577); "
     "atexit.register(lambda: os.pwrite(tally, str(time.process_time()).encode(), {after})); "
-    "guard.install({root!r}, tally, {at}); "
+    "guard.install({root!r}, tally, {at}, {written}); "
 )
 AFTER = 20  # bytes of the number of changes
 
@@ -76,8 +76,9 @@ class KaggleStage:
     ) -> Ended:
         assert self.standin is not None
         self.tally.unlink(missing_ok=True)
-        at = kill.change if kill is not None else 0
-        code = WATCHED.format(root=str(self.root), tally=str(self.tally), at=at, after=AFTER) + KIT[1]
+        kill = kill or Moment(float("inf"))
+        moment = {"at": kill.change, "written": kill.written, "after": AFTER}
+        code = WATCHED.format(root=str(self.root), tally=str(self.tally), **moment) + KIT[1]
         program = Program((KIT[0], code), self.standin, self.root, self.home)
         # Settings of a user's, and temporary files, lie beside the workspace: the stand-in says where.
         environment = program._environment({"TMPDIR": str(self.root), "HOME": str(self.root / ".home")})
