@@ -747,6 +747,12 @@ def test_probabilities_of_another_cache_are_refused(fold):
         score_fold(trained, other, split)
 
 
+def test_a_finished_fold_without_its_weights_is_refused(fold):
+    fold[0].weights.unlink()
+    with pytest.raises(UserError, match=r"no weights .*best\.weights\.h5, but the fold has finished"):
+        score_fold(*fold)
+
+
 def test_a_copy_of_a_scored_fold_is_not_predicted_again(fold):
     write_note(fold[0].out_of_fold, digest_folds([fold[0].weights]))
     os.utime(fold[0].weights, ns=(2**62, 2**62))

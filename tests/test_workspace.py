@@ -101,6 +101,12 @@ def test_a_pipe_is_not_replaced_and_a_link_stays_one(tmp_path):
         assert (tmp_path / "there").read_text() == text
 
 
+def test_a_link_to_itself_is_replaced(tmp_path):
+    (tmp_path / "link").symlink_to("link")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").read_text() == "new"
+
+
 def test_an_error_of_the_disk_names_the_file_that_was_wanted(tmp_path):
     with pytest.raises(OSError, match="full") as caught, atomic(tmp_path / "file.txt"):
         raise OSError(errno.ENOSPC, "full")

@@ -80,7 +80,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         UserError: `path` is a device or a pipe, and would be lost.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = _target(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is no ordinary file", "the path of a new file, or of one to replace")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,9 +123,14 @@ def replace_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+def _target(path: Path) -> Path:
+    """Return the file or folder that a link stands for; of links in a circle, one of them."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def partial_folder(folder: Path) -> Path:
     """Name the hidden folder in which the successor of `folder` grows, on the same disk."""
-    folder = folder.resolve() if folder.is_symlink() else folder
+    folder = _target(folder)
     return folder.with_name(f".{folder.name}.partial")
 
 
@@ -157,7 +162,7 @@ def restore_folder(folder: Path) -> Path:
     Raises:
         UserError: `folder` is a file.
     """
-    folder = folder.resolve() if folder.is_symlink() else folder
+    folder = _target(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file", "a folder, or nothing", "move it away")
     old = _old_folder(folder)

@@ -1,5 +1,6 @@
 """Checks many small cases in one process, which a second one watches: a hang or a crash names its case."""
 
+import gc
 import json
 import mmap
 import os
@@ -106,6 +107,7 @@ def _check_all(
     os.chdir(folder)
     enter_home(folder)
     guard.install(str(folder))
+    gc.freeze()  # what the libraries hold is no garbage
     outcomes: Counter[str] = Counter()
     faults = []
     for number in numbers:

@@ -27,10 +27,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill: after so many seconds of CPU time, or before the n-th change of a file."""
+    """When to kill: after so many seconds of CPU time, or before the n-th change of a file.
+
+    Attributes:
+        cpu_seconds: CPU time.
+        change: Number of the change, from 1; 0 for none.
+        written: Kill within the first write after it that makes a file longer than so many bytes.
+    """
 
     cpu_seconds: float = 0.0
     change: int = 0
+    written: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,12 @@ class Ended:
 
     @property
     def killed(self) -> bool:
-        return self.code == -signal.SIGKILL and not self.hung
+        return self.code in (-signal.SIGKILL, -signal.SIGXFSZ) and not self.hung
+
+    @property
+    def end(self) -> str:
+        """How a killed command was killed."""
+        return "killed in a write" if self.code == -signal.SIGXFSZ else "killed"
 
     def faults(self) -> list[str]:
         """Return the faults of a command that nobody killed: tracebacks, hangs, memory, foreign files."""
@@ -152,7 +164,7 @@ def _be(
         enter_home(folder)
         sys.argv = ["pneumothorax", *words]
         before()
-        guard.install(str(folder), tally, kill.change if kill is not None else 0)
+        guard.install(str(folder), tally, *((kill.change, kill.written) if kill is not None else ()))
         from pneumothorax.cli import main
 
         code = main(words)

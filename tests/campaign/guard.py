@@ -1,9 +1,11 @@
-"""Audit hook of a command's process: counts its changes of files, names those outside, and kills it at one.
+"""Audit hook of a command's process: counts its changes of files, names those outside, and kills it at one,
+or within the next write.
 
 Imports nothing but Python's own: a forked program installs it before the package is imported.
 """
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -26,14 +28,19 @@ _CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
 _ALLOWED = ("/dev/null", "/dev/tty", "/proc/self/", "/memfd:")  # of the system
 
 
-def install(folder: str, tally: int | None = None, kill_at: int = 0) -> None:
+def install(folder: str, tally: int | None = None, kill_at: int = 0, written: int | None = None) -> None:
     """Watch this process from now on; there is no way back.
 
     Args:
         folder: The only one in which it may change files.
         tally: Open file to which the number of changes so far is written.
         kill_at: Number of the change before which the process kills itself, from 1; 0 for none.
+        written: Length in bytes beyond which it may then write no file, instead: the kernel ends it within
+            such a write, which leaves the file's beginning.
     """
+    if written is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
     roots, lock, count = (os.path.realpath(folder), folder), threading.Lock(), 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -44,10 +51,12 @@ def install(folder: str, tally: int | None = None, kill_at: int = 0) -> None:
                 continue
             with lock:
                 count += 1
-                if count == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
                 if tally is not None:
                     os.pwrite(tally, str(count).encode(), 0)
+                if count == kill_at and written is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                elif count == kill_at:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
 
     sys.addaudithook(watch)
 

@@ -1,6 +1,5 @@
 """Mutated DICOM files, read as `prepare` and `segment` read them: an image, or one line that refuses."""
 
-import io
 import json
 import random
 from pathlib import Path
@@ -12,7 +11,7 @@ from tests.campaign.headers import make_file
 from tests.campaign.record import Batch
 from tests.campaign.text_cases import LONGEST
 
-from pneumothorax.data.columns import PREPARED, read_studies, validate
+from pneumothorax.data.columns import PREPARED, read_studies, validate, write_studies
 from pneumothorax.data.dicom import read_header, read_radiograph
 from pneumothorax.data.prepare import _record
 from pneumothorax.errors import UserError
@@ -77,10 +76,11 @@ class HeaderPart:
         """Write and read the row of studies.csv, and the row of segment's log."""
         record = json.loads(json.dumps(_record(radiograph, None)))
         studies = pd.DataFrame([{"ImageId": radiograph.image_id, "path": str(self.file), **record}])
-        text = io.StringIO()
-        studies.to_csv(text, index=False)
-        self.table.write_text(text.getvalue(), encoding="utf-8")
-        validate(read_studies(self.table), PREPARED)
+        write_studies(self.table, studies)
+        read = read_studies(self.table)
+        validate(read, PREPARED)
+        if len(read) != 1 or read["patient"][0] != record["patient"]:
+            raise AssertionError(f"another patient than {record['patient']!r} in the table")
 
 
 def check_line(error: UserError) -> None:

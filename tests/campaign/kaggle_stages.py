@@ -18,9 +18,13 @@ from pneumothorax.submission import ledger
 
 BULK = np.random.default_rng(0).bytes(3 << 18)  # of three pieces, and does not shrink in a zip
 CONNECTION = ("--tries=2", "--timeout=300")
+# The program notes its changes, and its CPU time at the end: it is gone when it could be asked.
 WATCHED = (
-    "from tests.campaign import guard; import os; guard.install({root!r}, os.open({tally!r}, 577), {at}); "
+    "import atexit, os, time; from tests.campaign import guard; tally = os.open({tally!r}, 577); "
+    "atexit.register(lambda: os.pwrite(tally, str(time.process_time()).encode(), {after})); "
+    "guard.install({root!r}, tally, {at}, {written}); "
 )
+AFTER = 20  # bytes of the number of changes
 
 
 class KaggleStage:
@@ -72,20 +76,21 @@ class KaggleStage:
     ) -> Ended:
         assert self.standin is not None
         self.tally.unlink(missing_ok=True)
-        at = kill.change if kill is not None else 0
-        code = WATCHED.format(root=str(self.root), tally=str(self.tally), at=at) + KIT[1]
+        kill = kill or Moment(float("inf"))
+        moment = {"at": kill.change, "written": kill.written, "after": AFTER}
+        code = WATCHED.format(root=str(self.root), tally=str(self.tally), **moment) + KIT[1]
         program = Program((KIT[0], code), self.standin, self.root, self.home)
         # Settings of a user's, and temporary files, lie beside the workspace: the stand-in says where.
         environment = program._environment({"TMPDIR": str(self.root), "HOME": str(self.root / ".home")})
         with tempfile.TemporaryFile() as said:
             process = Process(["-c", code, *words], self.root, environment, said, said)
             hung = forks.wait_for(process.pid, kill, cpu_seconds)
-            spent = forks.cpu_time(process.pid)
             ended = process.wait(600)
             said.seek(0)
             shown = said.read().decode("utf-8", "replace")
-        changes = int(self.tally.read_text() or 0) if self.tally.is_file() else 0
-        return Ended(ended, shown, 0.0 if spent == float("inf") else spent, 0, changes, hung)
+        noted = self.tally.read_bytes() if self.tally.is_file() else b""
+        changes, spent = (part.strip(b"\0") or b"0" for part in (noted[:AFTER], noted[AFTER:]))
+        return Ended(ended, shown, float(spent), 0, int(changes), hung)
 
 
 class Download(KaggleStage):

@@ -1,7 +1,7 @@
 """A command killed at a random moment, once or twice, and run again: it ends as if nothing had happened.
 
-Half of the moments are uniform over the CPU time of the undisturbed command; the others lie just before one
-of its changes of files, where most faults are.
+A third of the moments are uniform over the CPU time of the undisturbed command; the others lie just before
+one of its changes of files, where most faults are, or within the next write, of which a beginning is left.
 """
 
 import random
@@ -14,6 +14,7 @@ from tests.campaign.record import Batch
 from tests.campaign.scenes import View
 from tests.campaign.stages import Stage
 
+SHORTEST = 64  # bytes of a file's beginning that a kill within a write leaves
 TWICE = 0.25  # share of the cases in which the second command is killed as well
 
 
@@ -80,7 +81,7 @@ class KillPart:
                 outcome = "killed" if again else "ended before the kill"
                 faults += ended.faults()
                 break
-            outcome = "killed twice" if again else "killed"
+            outcome = "killed twice" if again else ended.end
         ended = self.stage.run(None, wanted.ended.cpu_seconds + CPU_SECONDS)
         batch.peak_mb = max(batch.peak_mb, ended.peak_mb)
         faults += ended.faults() or [*filter(None, [self.stage.fault_of_end(ended)])]
@@ -94,8 +95,9 @@ class KillPart:
 
 def pick_moment(dice: random.Random, undisturbed: Ended) -> Moment:
     """Return a moment within a command, by time or by its changes of files."""
-    if undisturbed.changes and dice.random() < 0.5:
-        return Moment(change=dice.randint(1, undisturbed.changes))
+    if undisturbed.changes and dice.random() < 2 / 3:
+        written = int(SHORTEST * 2 ** dice.uniform(0, 10)) if dice.random() < 0.5 else None
+        return Moment(change=dice.randint(1, undisturbed.changes), written=written)
     return Moment(cpu_seconds=dice.uniform(0, undisturbed.cpu_seconds))
 
 

@@ -93,4 +93,9 @@ def summary(batches: list[Batch], lengths: dict[str, int]) -> str:
             told.append(f"  {name}:{numbers[0]} ({len(numbers)} times): {text}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*(line.rstrip() for line in lines), *(["faults:", *told] if told else ["no fault"])])
+    lines += ["faults:", *told] if told else ["no fault"]
+    short = [
+        name for name, length in lengths.items() if sum(b.count for b in batches if b.part == name) < length
+    ]
+    lines += [f"not at full length: {', '.join(short)}"] if short else []
+    return "\n".join(line.rstrip() for line in lines)

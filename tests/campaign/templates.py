@@ -1,20 +1,38 @@
 """Workspaces as they are before a command: made once for all parts, copied for each case."""
 
+import gc
+import io
 import shutil
+from importlib import import_module
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 from tests.campaign import forks
 from tests.training.conftest import _build_small, _make_discs
 
-from pneumothorax.commands import exporting, runs, segmenting, submissions  # noqa: F401  for the forks
 from pneumothorax.data.cache import Cache
-from pneumothorax.inference import fold_networks, held_out, networks, predict  # noqa: F401
+from pneumothorax.inference import fold_networks
 from pneumothorax.phantom import make_competition
-from pneumothorax.report import run_figures, run_page  # noqa: F401
-from pneumothorax.training import compiling, fit, hardware, warm_start  # noqa: F401
+from pneumothorax.training import compiling, warm_start
 from pneumothorax.workspace import locked, replace_folder
+
+# Imported for the forks, which would take longer to import them than to work.
+IMPORTED = (
+    *("commands.ensembles", "commands.exporting", "commands.reports", "commands.runs"),
+    *("commands.segmenting", "commands.submissions", "cli", "closed_pipe", "flags", "parser"),
+    *("inference.held_out", "inference.networks", "inference.predict", "report.run_figures"),
+    *("report.run_page", "training.fit", "training.hardware"),
+)
+LIBRARIES = (
+    *("sklearn.preprocessing", "rich.progress", "PIL.ImageOps", "PIL.JpegImagePlugin"),
+    *("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.PpmImagePlugin", "pandas.io.formats.csvs"),
+    *("encodings.cp437", "encodings.utf_8_sig", "encodings.utf_16_be"),
+)
 
 SIZE = ("--size=32", "--interpolation=bilinear")
 RECIPE = (
@@ -23,13 +41,35 @@ RECIPE = (
     *("--decoder-filters=8,8,8,8,8", "--run=tiny"),
 )
 PREPARE = ("prepare", "--recipe=smoke", *SIZE)
-IMAGES, TEST_IMAGES = 24, 13
+IMAGES, TEST_IMAGES = 16, 9
 PART = "data/cache/32-bilinear"
 
 
-def put_small_network() -> None:
-    """Put a few layers in the U-Net's place, as the fixtures of the suite do."""
+def prepare_forks() -> None:
+    """Make commands cheap, which changes nothing in the package's own work.
+
+    Libraries are imported, and a few layers stand in the U-Net's place and are computed op by op, as the
+    fixtures of the suite do. Workers are forks of one process with the libraries. Figures have no layout,
+    for which they are drawn twice; fonts are found, and what libraries look up once is looked up.
+    """
     compiling.build_model = warm_start.build_model = fold_networks.build_model = _build_small
+    tf.config.run_functions_eagerly(True)
+    for name in (*(f"pneumothorax.{name}" for name in IMPORTED), *LIBRARIES):
+        import_module(name)
+    forkserver.set_forkserver_preload(["pneumothorax.data.prepare"])
+    forkserver.ensure_running()
+    resource_tracker.ensure_running()
+    server = forkserver._forkserver
+    server.ensure_running = lambda: None  # a fork cannot wait for it, as it is no child of its own
+    begin = Figure.__init__
+    Figure.__init__ = lambda *words, **named: begin(*words, **(named | {"layout": None}))
+    for kind in ("svg", "png"):
+        figure = Figure()
+        figure.subplots().set_yscale("log")
+        figure.savefig(io.BytesIO(), format=kind)
+    roc_auc_score([0, 1], [0.0, 1.0])
+    gc.collect()
+    gc.freeze()  # else each fork copies all memory as soon as it collects garbage
 
 
 def make_templates(folder: Path) -> Path:
@@ -38,7 +78,7 @@ def make_templates(folder: Path) -> Path:
     ``discs`` has prepared discs; ``trained`` besides a run of two folds, tuned and predicted; ``raw`` a
     competition, and ``prepared`` the cache of an older state of it.
     """
-    put_small_network()
+    prepare_forks()
     templates = folder / "templates"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "another process makes the templates"):

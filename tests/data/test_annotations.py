@@ -73,7 +73,7 @@ def test_header_without_rows_is_an_empty_table(tmp_path):
         pytest.param("Id,EncodedPixels\na,1 2\n", "the columns ImageId", id="no ImageId"),
         pytest.param("x,y,z\na,1 2,3\n", "the columns ImageId and EncodedPixels", id="neither"),
         pytest.param("ImageId;EncodedPixels\na;1 2\n", "the columns ImageId and", id="semicolons"),
-        pytest.param(f"{'x' * 9999},y\na,1 2\n", r"csv has the columns \['x{60}', 'y'\]", id="a long name"),
+        pytest.param(f"{'x' * 9999},y\na,1 2\n", "csv has the columns 'x{60}', 'y';", id="a long name"),
         pytest.param("", "is not a CSV", id="0 bytes"),
         pytest.param("\n\n", "is not a CSV", id="blank"),
         pytest.param(b"\x89PNG\r\n\x1a\n\x00\xff\xfe" * 9, "is not a CSV", id="an image"),
@@ -108,6 +108,12 @@ def test_broken_code_is_named_with_file_row_and_image(tmp_path):
         str(caught.value)
         == f"{path}, row 2, b: 3 numbers in run-length text; expected pairs of gap and length"
     )
+
+
+def test_broken_code_of_a_long_name_is_a_short_line(tmp_path):
+    path = written(tmp_path, f"ImageId,EncodedPixels\n{'a' * 5000},5 2 1\n")
+    with pytest.raises(UserError, match=r"row 1, a{60}: 3 numbers"):
+        check_codes(read_annotations(path), path)
 
 
 def test_code_past_the_last_pixel_of_a_real_image_is_broken(tmp_path):

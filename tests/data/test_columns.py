@@ -12,6 +12,7 @@ from pneumothorax.data.columns import (
     read_studies,
     validate,
     validate_masks,
+    write_studies,
 )
 
 
@@ -26,13 +27,22 @@ def table():
 
 
 def test_a_table_is_read_as_it_was_written_and_is_valid(table, tmp_path):
-    table.to_csv(tmp_path / "studies.csv", index=False)
+    write_studies(tmp_path / "studies.csv", table)
     read = read_studies(tmp_path / "studies.csv")
     validate(read, [*COLUMNS])
     validate_masks(read)
     assert read["ImageId"].tolist() == ["NA", "NA"]
     assert all(read[name].map(type).eq(str).all() for name in TEXT)
     assert read["area"].tolist() == [2, 0]
+    assert read["age"].isna().tolist() == [False, True]
+
+
+def test_text_of_a_header_keeps_its_line_ends(table, tmp_path):
+    patients = ["a\rb\x1c", "c\nd,"]
+    write_studies(tmp_path / "studies.csv", table.assign(patient=patients))
+    read = read_studies(tmp_path / "studies.csv")
+    validate(read, [*COLUMNS])
+    assert read["patient"].tolist() == patients
     assert read["age"].isna().tolist() == [False, True]
 
 

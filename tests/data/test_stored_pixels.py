@@ -246,6 +246,16 @@ def test_what_does_not_fit_is_refused_in_the_attributes_words(read, tags, reason
     assert refusal(read, made) == reason
 
 
+@pytest.mark.parametrize("syntax", [uid.JPEGLossless, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless])
+def test_a_frame_header_of_another_shape_is_refused(read, syntax):
+    """libjpeg would take for ever where it announces no line."""
+    stream = bytearray(CODE_STREAMS[syntax][1])
+    place = stream.rindex(b"\x00\x18\x00\x28")
+    stream[place : place + 2] = b"\0\0"
+    reason = refusal(read, dataset(SLOPE, syntax, bytes(stream), BitsStored=12))
+    assert reason == "a JPEG image of shape (0, 40); expected (24, 40), from Rows and Columns"
+
+
 def test_a_few_bytes_too_many_are_padding(read):
     made = dataset(SLOPE, BitsStored=12)
     made.PixelData += bytes(10)

@@ -103,6 +103,15 @@ def test_an_archive_with_a_password_is_one_line(tmp_path):
         read(tmp_path / "one.zip", bytes(packed))
 
 
+def test_a_header_of_lzma_that_asks_for_too_much_memory_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("lzma.LZMADecompressor", refuse)
+    with pytest.raises(UserError, match=r"one.zip takes more memory than there is to unpack it; expected"):
+        read(tmp_path / "one.zip", zipped({"out.csv": CONTENT}, zipfile.ZIP_LZMA))
+
+
 def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*gone \(No such file or directory\); expected rows"):
         list(read_rows(tmp_path / "gone", "rows"))

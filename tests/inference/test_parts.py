@@ -8,8 +8,10 @@ from pneumothorax.data import rle
 from pneumothorax.errors import UserError
 from pneumothorax.inference import parts
 from pneumothorax.inference.predictions import read_predictions, write_predictions
+from pneumothorax.training.provenance import read_note
 
 SIDE = 8
+MADE_OF = {"fold0": "0123"}
 
 
 @given(count=st.integers(1, 5000), number=st.integers(1, 20))
@@ -46,11 +48,12 @@ def test_joined_parts_are_the_predictions_of_one_process_to_the_byte(tmp_path, m
     spans = parts.divide_rows(11, 2)
     for span in spans:
         write(parts.part_folder(joined, span), *span)
-    parts.join_parts(joined, spans, studies, SIDE)
+    parts.join_parts(joined, spans, studies, SIDE, MADE_OF)
     for name in ("probabilities.npy", "studies.csv"):
         assert (joined / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert read_note(joined / "studies.csv") == MADE_OF
     parts.remove_parts(joined)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["joined", "whole"]
     with pytest.raises(UserError, match="no probabilities in"):
-        parts.join_parts(joined, spans, studies, SIDE)
+        parts.join_parts(joined, spans, studies, SIDE, MADE_OF)
     assert len(read_predictions(joined).studies) == 11  # a part that is missing leaves the old ones

@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as hnp
 
 from pneumothorax.errors import UserError
 from pneumothorax.inference.predictions import STEPS, quantise, read_predictions, write_predictions
+from pneumothorax.training.provenance import read_note
 
 SIZE = 8
 
@@ -48,7 +49,9 @@ def test_quantising_keeps_the_ends(probability, stored):
 @pytest.mark.parametrize("cuts", [[], [1], [2, 4], [1, 2, 3, 4]])
 def test_what_is_written_in_batches_is_read_whole(tmp_path, cuts):
     maps, studies = make_maps(5), make_studies(5)
-    written = write_predictions(tmp_path / "new" / "test", np.split(maps, cuts), studies, SIZE)
+    made_of = {"fold0": "0123"}
+    written = write_predictions(tmp_path / "new" / "test", np.split(maps, cuts), studies, SIZE, made_of)
+    assert read_note(written.folder / "studies.csv") == made_of
     read = read_predictions(tmp_path / "new" / "test")
     for predictions in (written, read):
         np.testing.assert_array_equal(predictions.probabilities, maps)

@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import resource
 import warnings
@@ -149,6 +150,17 @@ def test_a_file_without_weights_is_refused(content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.weights\.h5"):
         load_weights(plain_model(), path)
+
+
+def test_a_damaged_address_in_a_file_of_weights_is_one_line(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    save_weights(model, path)
+    whole = path.read_bytes()
+    for place in range(0, 840, 8):  # of the first tables
+        path.write_bytes(whole[:place] + bytes([255, 255, 255, 0, 0, 0, 0, 0]) + whole[place + 8 :])
+        with contextlib.suppress(UserError):
+            load_weights(model, path)
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])

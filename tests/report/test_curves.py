@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pneumothorax.errors import UserError
 from pneumothorax.recipe import to_json
 from pneumothorax.recipes import RECIPES
 from pneumothorax.report.curves import Course, draw_curves, read_course
@@ -72,3 +73,12 @@ def test_resumes_and_positive_rates_are_drawn(tmp_path):
     assert len(figure.axes) == 4
     for axis in figure.axes:
         assert any(list(line.get_xdata()) == [3.5, 3.5] for line in axis.lines)
+
+
+def test_an_epoch_of_a_leg_that_the_recipe_lacks_is_one_line(tmp_path):
+    fold = FoldFolder(tmp_path / "fold0")
+    fold.path.mkdir()
+    fold.recipe.write_text(to_json(RECIPES["smoke"]))
+    make_history(2, leg=9).to_csv(fold.history, index=False)
+    with pytest.raises(UserError, match="has epochs of leg 9, but the recipe has 1; expected"):
+        read_course(fold)

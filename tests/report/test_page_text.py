@@ -1,5 +1,6 @@
 import pytest
 
+from pneumothorax.report.page import write_page
 from pneumothorax.report.page_text import counted, plain, printable, shorten
 
 
@@ -21,3 +22,9 @@ def test_a_name_is_one_line_of_text_that_matplotlib_shows_as_it_is():
     assert printable("a\n\x1b") == r"a\n\x1b"
     assert printable("R\udcf6ntgen") == r"R\xf6ntgen"  # bytes of a file's name that are not UTF-8
     assert plain("_$x$") == r" _\$x\$"
+
+
+def test_a_surrogate_on_a_page_is_shown_escaped(tmp_path):
+    (tmp_path / "template.html").write_text("{{ name }}")
+    write_page(tmp_path / "page.html", tmp_path / "template.html", {"name": "\ud800é"})
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "\\ud800é"

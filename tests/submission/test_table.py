@@ -197,8 +197,9 @@ def test_the_message_counts_the_faults_and_names_the_first(tmp_path, sample, unk
     assert "\n" not in str(caught.value)
 
 
-def test_a_garbage_id_does_not_flood_the_message(tmp_path, sample):
-    path = write(tmp_path / "out.csv", rows_of() + ("x" * 10**5 + ",7\n") * 2)
+@pytest.mark.parametrize("sign", ["x", "\U000738d4"])
+def test_a_garbage_id_does_not_flood_the_message(tmp_path, sample, sign):
+    path = write(tmp_path / "out.csv", rows_of() + (sign * 10**5 + ",7\n") * 2)
     with pytest.raises(UserError) as caught:
         validate(path, sample)
     assert len(str(caught.value)) < 800

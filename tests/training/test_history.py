@@ -30,6 +30,7 @@ def test_the_recipe_says_what_picks_the_epochs(monitor, name, tiny):
         (HEAD + b"1,1,1,abc,1,1\n", "abc"),
         (HEAD + b"inf,1,1,1,1,1\n", "without an epoch"),
         (HEAD.replace(b"val_loss", b"x") + b"1,1,1,1,1,1\n", "no column val_loss"),
+        (HEAD.replace(b"epoch", b"leg,epoch") + b",1,1,1,1,1,1\n", "without the number of its leg"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_is_wrong_and_what_to_do(fold, content, found):
@@ -41,6 +42,13 @@ def test_a_damaged_file_is_named_with_what_is_wrong_and_what_to_do(fold, content
     assert found in caught.value.found
     assert caught.value.expected
     assert caught.value.remedy
+
+
+def test_a_column_that_a_reader_needs_besides_is_named(fold):
+    fold.path.mkdir(parents=True)
+    fold.history.write_bytes(HEAD + b"1,1,1,1,1,1\n")
+    with pytest.raises(UserError, match="no column val_gain"):
+        read_history(fold, "val_gain")
 
 
 def test_what_is_no_finite_number_in_a_history_is_none(fold):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from pneumothorax.errors import UserError
 from pneumothorax.model.unet import save_weights
 from pneumothorax.training.weight_averaging import average_weights, best_epochs
 
@@ -34,6 +35,17 @@ def test_the_mean_of_files_is_the_mean_of_each_array(count, tmp_path):
 
 
 COLUMNS = ("val_gain", "val_gain_error", "val_loss", "val_mean_dice", "size")
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_weights_of_an_epoch_that_are_missing_or_damaged_are_one_line(content, tmp_path):
+    paths = [tmp_path / f"{name}.weights.h5" for name in "ab"]
+    save_weights(make_network(), paths[0])
+    if content is not None:
+        paths[1].write_bytes(content)
+    with pytest.raises(UserError, match="of weights"):
+        average_weights(paths, tmp_path / "mean.weights.h5")
+    assert not (tmp_path / "mean.weights.h5").exists()
 
 
 def make_history(*rows):

@@ -6,7 +6,7 @@ This process then computes nothing and holds no memory of a GPU. Keras is import
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,7 +92,12 @@ def train_folds(
 
 
 def predict_parts(
-    options: Namespace, folder: Path, slots: Sequence[Slot], studies: pd.DataFrame, size: int
+    options: Namespace,
+    folder: Path,
+    slots: Sequence[Slot],
+    studies: pd.DataFrame,
+    size: int,
+    made_of: Mapping[str, str],
 ) -> int:
     """Predict a part of the images in a process on each slot, and join the parts in the folder.
 
@@ -102,6 +107,7 @@ def predict_parts(
         slots: One for each part.
         studies: The images.
         size: Side of the maps in pixels.
+        made_of: Digests of the folds' weights, noted with the result.
 
     Returns:
         The exit code of the worst.
@@ -115,7 +121,7 @@ def predict_parts(
     try:
         if code := run_jobs(jobs, slots):
             return code
-        join_parts(folder, spans, studies, size)
+        join_parts(folder, spans, studies, size, made_of)
     finally:
         remove_parts(folder)
     return 0

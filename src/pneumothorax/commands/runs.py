@@ -28,7 +28,7 @@ from pneumothorax.training import hosts
 from pneumothorax.training.batch_size import find_batch_size
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.host_place import find_place
-from pneumothorax.training.provenance import Digests, digest_folds, digest_note, write_note
+from pneumothorax.training.provenance import Digests, digest_folds, digest_note
 from pneumothorax.training.run import check_run, common_recipe, find_folds
 from pneumothorax.training.tracking import Tracking, check_trackers
 from pneumothorax.workspace import Workspace
@@ -142,11 +142,11 @@ def predict(options: Namespace) -> int:
             found.find_images(options.images, skip_bad=options.skip_bad), place, recipe, options
         )
     folder, rows = run / "predictions" / name, np.arange(len(cache.studies))
-    made_of = {} if options.rows else digest_folds(fold.weights for fold in fold_folders)
+    made_of = digest_folds(fold.weights for fold in fold_folders)
     if options.rows:
         folder, rows = part_folder(folder, options.rows), rows[slice(*options.rows)]
     if slots := processes.find_processes(options, len(rows)):
-        if code := processes.predict_parts(options, folder, slots, cache.studies, recipe.size):
+        if code := processes.predict_parts(options, folder, slots, cache.studies, recipe.size, made_of):
             return code
     else:
         from pneumothorax.inference.predict import load_folds, predict_rows
@@ -154,9 +154,8 @@ def predict(options: Namespace) -> int:
 
         processes.check_gpus()
         share_batches()  # before the networks, which are then made for all of JAX's devices
-        predict_rows(load_folds(fold_folders), cache, rows, folder, f"predict {name}", flip=recipe.flip_tta)
-    if not options.rows:
-        write_note(folder, made_of)
+        networks, title = load_folds(fold_folders), f"predict {name}"
+        predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta, made_of=made_of)
     print(f"{folder}: {len(rows):,} images by {len(fold_folders)} fold{'s' * (len(fold_folders) > 1)}")
     return 0
 

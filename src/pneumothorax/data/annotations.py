@@ -10,9 +10,10 @@ import pandas as pd
 
 from pneumothorax.data import rle
 from pneumothorax.data.columns import SUBMITTED
-from pneumothorax.data.tables import read_rows
+from pneumothorax.data.tables import quoted, read_rows
 from pneumothorax.errors import UserError, warn
 
+MISSING = ("", "nan", "NaN")  # texts of an empty mask, besides rle.EMPTY
 EXCEL_CHARACTERS = 32_767  # Excel silently cuts a cell here
 
 
@@ -43,23 +44,20 @@ def read_annotations(path: Path) -> pd.DataFrame:
     elif len(header) == 2 and _is_code(header[1]):
         names = [*SUBMITTED]
     if missing := [name for name in SUBMITTED if name not in names]:
-        shown = [cell[:60] for cell in header[:5]]
+        shown = ", ".join(map(quoted, header[:5]))
         raise UserError(f"{path} has the columns {shown}", f"the columns {' and '.join(missing)}")
     if longer := next((row for row in rows if len(row) > len(names)), None):
-        cells = ",".join(longer)[:60]
-        raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells!r})", ",".join(SUBMITTED))
+        cells = quoted(",".join(longer))
+        raise UserError(f"{path} is not a CSV ({len(longer)} cells in {cells})", ",".join(SUBMITTED))
     image, code = map(names.index, SUBMITTED)
-    table = pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(SUBMITTED), dtype=str)
-    table["EncodedPixels"] = table["EncodedPixels"].replace(
-        {"": rle.EMPTY, "nan": rle.EMPTY, "NaN": rle.EMPTY}
-    )
-    return table
+    return pd.DataFrame([_pair(row, image, code) for row in rows], columns=pd.Index(SUBMITTED), dtype=str)
 
 
 def _pair(row: list[str], image: int, code: int) -> tuple[str, str]:
     """Return ImageId and code of a row; cells that are missing at its end are empty."""
     cells = row + [""] * (max(image, code) + 1 - len(row))
-    return cells[image].strip(), cells[code].strip(rle.SPACES)
+    text = cells[code].strip(rle.SPACES)
+    return cells[image].strip(), rle.EMPTY if text in MISSING else text
 
 
 def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.SHAPE) -> None:
@@ -72,7 +70,7 @@ def check_codes(table: pd.DataFrame, source: Path, shape: tuple[int, int] = rle.
         try:
             rle.area(text, shape)
         except rle.RLEError as error:
-            raise UserError(f"{source}, row {row}, {image_id}: {error}") from None
+            raise UserError(f"{source}, row {row}, {image_id[:60]}: {error}") from None
     warn_of_cuts(source, [at for at, text in enumerate(table["EncodedPixels"], 1) if is_cut(text)])
 
 

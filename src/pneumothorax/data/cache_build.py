@@ -21,7 +21,7 @@ from pneumothorax.data.cache import (
     map_array,
     open_cache,
 )
-from pneumothorax.data.columns import PREPARED
+from pneumothorax.data.columns import PREPARED, write_studies
 from pneumothorax.errors import UserError, warn
 from pneumothorax.workspace import reading, swap_folder, write_text
 
@@ -81,7 +81,7 @@ def find_current(
     if cache.studies["path"].tolist() != kept["path"].tolist():
         cache.studies["path"] = kept["path"].tolist()
         with suppress(OSError):  # Kaggle mounts a notebook's inputs read-only
-            write_text(folder / "studies.csv", cache.studies.to_csv(index=False))
+            write_studies(folder / "studies.csv", cache.studies)
     _clear_notes(folder)  # where `finish` was killed
     return cache
 
@@ -138,7 +138,7 @@ def finish(
             keep_rows(build / name, good)
     known = pd.DataFrame([records[row] for row in good])
     studies = pd.concat([table[["ImageId", "path"]].iloc[good].reset_index(drop=True), known], axis=1)
-    write_text(build / "studies.csv", studies.to_csv(index=False))
+    write_studies(build / "studies.csv", studies)
     skipped = [str(table["ImageId"].iloc[row]) for row in range(len(table)) if "error" in records[row]]
     write_text(build / "cache.json", json.dumps({"fingerprint": fingerprint, "skipped": skipped}, indent=2))
     swap_folder(build, folder)

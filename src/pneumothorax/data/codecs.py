@@ -20,6 +20,9 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"  # magic bytes
 
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+# Markers of frame headers: of JPEG's processes, and of JPEG-LS; and those that no length follows.
+_JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
+_JPEG_BARE = (0x01, *range(0xD0, 0xD9))
 _DAMAGED = ("Corrupt JPEG data", "Premature end")  # beginnings of libjpeg's warnings
 _MOST_PIXELS = 2**30  # OpenCV's own limit
 _TOO_LARGE = "its header announces more pixels than can be decoded"
@@ -86,6 +89,28 @@ def check_jpeg(data: bytes) -> None:
         ValueError: It is damaged.
     """
     _strict_grey(data, fastdct=True, min_factor=8)
+
+
+def check_shape(data: bytes, shape: tuple[int, int]) -> None:
+    """Refuse a JPEG or JPEG-LS image whose frame header announces another shape than (H, W).
+
+    libjpeg takes for ever, and gigabytes of memory, for a frame without lines.
+
+    Raises:
+        ValueError: It does.
+    """
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _JPEG_FRAMES:
+            found = (int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9]))
+            if found != shape:
+                raise ValueError(f"a JPEG image of shape {found}; expected {shape}, from Rows and Columns")
+            return
+        if marker == 0xFF:  # fills up
+            at += 1
+        else:
+            at += 2 if marker in _JPEG_BARE else 2 + int.from_bytes(data[at + 2 : at + 4])
 
 
 def check_whole(data: bytes) -> None:

@@ -3,6 +3,7 @@
 The cache and the predictions store such a table next to their arrays. Knows no arrays.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from pneumothorax.data import rle
+from pneumothorax.workspace import write_text
 
 MOST_PIXELS = 2**30  # of a true mask
 
@@ -58,6 +60,14 @@ def read_studies(path: Path) -> pd.DataFrame:
     for name in table.columns.difference([*TEXT]):
         table[name] = pd.to_numeric(table[name])
     return table
+
+
+def write_studies(path: Path, table: pd.DataFrame) -> None:
+    """Write a ``studies.csv``; the inverse of `read_studies`."""
+    text = table.to_csv(index=False)
+    if "\r" in text:  # a line end for pandas where it is not quoted, which Python leaves out
+        text = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    write_text(path, text)
 
 
 def validate(table: pd.DataFrame, needed: Sequence[str]) -> None:

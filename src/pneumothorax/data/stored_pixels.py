@@ -14,7 +14,7 @@ from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments
 from pydicom.pixels import apply_color_lut, get_decoder
 
 from pneumothorax.data.attributes import explain, number, whole, words
-from pneumothorax.data.codecs import check_jpeg, check_whole, decode_grey_jpeg
+from pneumothorax.data.codecs import check_jpeg, check_shape, check_whole, decode_grey_jpeg
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 _SAMPLES = {
@@ -57,6 +57,8 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
             return Stored(decode_baseline(frame, (dataset.Rows, dataset.Columns)))
         if syntax in _JPEGS:
             check_whole(frame)
+        if syntax in _JPEGS - _JPEG_2000:
+            check_shape(frame, (dataset.Rows, dataset.Columns))
         if syntax == uid.JPEGBaseline8Bit:
             check_jpeg(frame)
     try:

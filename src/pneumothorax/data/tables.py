@@ -67,6 +67,13 @@ def read_rows(path: Path, expected: str, encoding: str = "utf-8-sig") -> Iterato
         raise UserError(f"{path} is not a CSV (not UTF-8 text: {error.reason})", expected) from None
     except (*_DAMAGED, *_OTHER_ZIP) as error:
         raise UserError(f"{path} is not a CSV ({error})", expected) from None
+    except MemoryError:  # a damaged header of LZMA asks for up to 4 GB
+        raise UserError(f"{path} takes more memory than there is to unpack it", expected) from None
+
+
+def quoted(cell: str) -> str:
+    """Return the beginning of a cell for a message, escaped, which makes up to ten characters of one."""
+    return repr(cell[:60])[:100]
 
 
 @contextmanager

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pneumothorax.data.columns import SCORED, read_studies, validate, validate_masks
+from pneumothorax.data.columns import SCORED, read_studies, validate, validate_masks, write_studies
 from pneumothorax.data.folds import patients_of
 from pneumothorax.training.fold_folder import FoldFolder
 from pneumothorax.training.provenance import write_note
 from pneumothorax.training.run import is_newer
-from pneumothorax.workspace import reading, replace_folder, write_text
+from pneumothorax.workspace import reading, replace_folder
 
 COMMAND = "report RUN --explain"
 FEATURES, GRAD_CAM, STUDIES = "features.npy", "grad_cam.npy", "studies.csv"
@@ -81,7 +81,7 @@ def write_features(
         np.save(build / FEATURES, values)
         if grad_cam is not None:
             np.save(build / GRAD_CAM, grad_cam)
-        write_text(build / STUDIES, studies.to_csv(index=False))
+        write_studies(build / STUDIES, studies)
         write_note(build, made_of)
 
 

@@ -13,7 +13,7 @@ from pneumothorax.inference.predict import load_folds, predict_rows
 from pneumothorax.inference.predictions import Predictions, read_predictions
 from pneumothorax.recipe import Recipe
 from pneumothorax.training.fold_folder import FoldFolder
-from pneumothorax.training.provenance import digest_folds, write_note
+from pneumothorax.training.provenance import digest_folds
 from pneumothorax.training.run import is_newer
 from pneumothorax.workspace import write_text
 
@@ -29,8 +29,15 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
         xla: Whether the user asks for XLA.
 
     Raises:
-        UserError: The folder holds probabilities of other images, or the device has too little memory.
+        UserError: The fold has no weights, its folder holds probabilities of other images, or the device has
+            too little memory.
     """
+    if not fold.weights.is_file():
+        raise UserError(
+            f"no weights {fold.weights}, but the fold has finished",
+            "the weights of a trained fold",
+            f"copy them again, or delete {fold.path} and train again",
+        )
     parts = {"out_of_fold": (fold.out_of_fold, split.out_of_fold), "test": (fold.test, split.test)}
     networks = None
     scored = {}
@@ -48,8 +55,10 @@ def score_fold(fold: FoldFolder, cache: Cache, split: Split, recipe: Recipe, xla
         else:
             networks = networks or load_folds([fold], xla)
             title = name.replace("_", "-")
-            predictions = predict_rows(networks, cache, rows, folder, title, flip=recipe.flip_tta)
-            write_note(folder, digest_folds([fold.weights]))
+            made_of = digest_folds([fold.weights])
+            predictions = predict_rows(
+                networks, cache, rows, folder, title, flip=recipe.flip_tta, made_of=made_of
+            )
         scored[name] = evaluate(predictions, recipe.interpolation, recipe.smooth)
     write_text(
         fold.scores, json.dumps({name: asdict(part) for name, part in scored.items()}, indent=2) + "\n"

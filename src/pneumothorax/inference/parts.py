@@ -1,7 +1,7 @@
 """Images divided among processes, and their predictions joined again; needs no network library."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,7 +37,9 @@ def remove_parts(folder: Path) -> None:
     shutil.rmtree(_parts_of(folder), ignore_errors=True)
 
 
-def join_parts(folder: Path, spans: Sequence[Span], studies: pd.DataFrame, size: int) -> Predictions:
+def join_parts(
+    folder: Path, spans: Sequence[Span], studies: pd.DataFrame, size: int, made_of: Mapping[str, str]
+) -> Predictions:
     """Write the predictions of all parts as one; the parts stay.
 
     Args:
@@ -45,11 +47,12 @@ def join_parts(folder: Path, spans: Sequence[Span], studies: pd.DataFrame, size:
         spans: The parts, in order, all rows of `studies` together.
         studies: N rows.
         size: Side of the maps in pixels.
+        made_of: Digests of the folds' weights, noted with the result.
 
     Raises:
         UserError: A part is missing or damaged.
     """
-    return write_predictions(folder, _read(folder, spans), studies, size)
+    return write_predictions(folder, _read(folder, spans), studies, size, made_of)
 
 
 def _read(folder: Path, spans: Sequence[Span]) -> Iterator[Maps | tuple[Maps, Floats]]:

@@ -4,7 +4,7 @@ Reads size, scaling and network from the run's own recipe, so that it cannot dis
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +33,7 @@ def predict_rows(
     title: str = "predict",
     *,
     flip: bool = False,
+    made_of: Mapping[str, str] | None = None,
 ) -> Predictions:
     """Predict some rows of a cache by the mean of several folds, and write the result.
 
@@ -46,6 +47,7 @@ def predict_rows(
         folder: Where to.
         title: Text of the progress bar.
         flip: Whether each network also sees the mirror images, and the mean of both counts.
+        made_of: Digests of the folds' weights, noted with the result.
 
     Raises:
         UserError: The networks want another size than the cache has, or the device has too little memory.
@@ -55,7 +57,8 @@ def predict_rows(
         raise UserError(f"images of {size} pixels for a network of {networks.size}", "the same size")
     parts = _probabilities(networks, cache, rows, title, flip)
     with interrupts.checked_loop():
-        return write_predictions(folder, parts, cache.studies.iloc[rows].reset_index(drop=True), size)
+        studies = cache.studies.iloc[rows].reset_index(drop=True)
+        return write_predictions(folder, parts, studies, size, made_of)
 
 
 def _probabilities(

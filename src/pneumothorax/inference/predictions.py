@@ -3,7 +3,7 @@
 The format that prediction writes and that decision, submission and report read; needs no network library.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pneumothorax.data.columns import SCORED, read_studies, validate, validate_masks
+from pneumothorax.data.columns import SCORED, read_studies, validate, validate_masks, write_studies
 from pneumothorax.errors import UserError
-from pneumothorax.workspace import reading, replace_folder, write_text
+from pneumothorax.training.provenance import write_note
+from pneumothorax.workspace import reading, replace_folder
 
 STEPS = 255  # a probability is stored as round(255 p): an error of at most 0.002
 
@@ -51,7 +52,11 @@ def quantise(probabilities: npt.NDArray[np.floating]) -> Maps:
 
 
 def write_predictions(
-    folder: Path, batches: Iterable[Maps | tuple[Maps, Floats]], studies: pd.DataFrame, size: int
+    folder: Path,
+    batches: Iterable[Maps | tuple[Maps, Floats]],
+    studies: pd.DataFrame,
+    size: int,
+    made_of: Mapping[str, str] | None = None,
 ) -> Predictions:
     """Write probabilities batch by batch; the folder appears when they are complete.
 
@@ -61,6 +66,7 @@ def write_predictions(
             in a pair with the image-level probability of its images, shape (B,).
         studies: N rows.
         size: S, in pixels.
+        made_of: Digests of the weights, see `training.provenance`; None leaves them out.
 
     Raises:
         ValueError: The batches are not N images of that size together.
@@ -79,7 +85,9 @@ def write_predictions(
             raise ValueError(f"found {written} bytes of probabilities; expected {np.prod(shape)}")
         if image_probability:
             studies = studies.assign(image_probability=np.concatenate(image_probability).round(6))
-        write_text(build / "studies.csv", studies.to_csv(index=False))
+        write_studies(build / "studies.csv", studies)
+        if made_of is not None:
+            write_note(build, made_of)
     return read_predictions(folder)
 
 

@@ -21,6 +21,9 @@ from pneumothorax.model.encoders.weights_file import inspect_file, named_for_ker
 from pneumothorax.recipe import Recipe
 from pneumothorax.workspace import atomic, locked
 
+# Errors of Keras and h5py on a file of weights that is damaged or of another network.
+_UNREADABLE = (ValueError, KeyError, OSError, RuntimeError, UserWarning)
+
 
 def build_model(
     recipe: Recipe, precision: str = "float32", *, trained: bool = False, portable: bool = False
@@ -137,7 +140,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
         raise UserError(f"no weights {path}", "the weights of a trained fold", "run `pneumothorax train`")
     try:
         _load(model, path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
+    except _UNREADABLE as error:
         raise UserError(
             f"weights {path} do not fit {model.name} ({_first_line(error)})",
             "weights of the same architecture, encoder and decoder",
@@ -201,7 +204,7 @@ def _load_encoder(network: keras.Model, recipe: Recipe, path: Path) -> None:
         else:
             with named_for_keras(path, suffix) as named:
                 _load(whole, named)
-    except (ValueError, KeyError, OSError, RuntimeError, UserWarning) as error:
+    except _UNREADABLE as error:
         raise UserError(
             f"{path} does not fit the encoder {recipe.encoder} ({_first_line(error)})", expected, remedy
         ) from None

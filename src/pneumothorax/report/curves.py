@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pneumothorax.data.batches import positive_rate
+from pneumothorax.errors import UserError
 from pneumothorax.legs import legs_of
-from pneumothorax.training.fold_folder import FoldFolder, read_recipe
+from pneumothorax.training.fold_folder import REMEDY, FoldFolder, read_recipe
 from pneumothorax.training.history import monitored, read_history
 from pneumothorax.training.sessions import read_sessions, resumed_epochs
 from pneumothorax.training.weight_averaging import best_epochs
@@ -63,6 +64,9 @@ def read_course(fold: FoldFolder) -> Course:
         monitor = "val_mean_dice"
     legs = legs_of(recipe)
     numbers = (history["leg"] if "leg" in history else pd.Series(1, history.index)).astype(int) - 1
+    if len(numbers) and numbers.max() >= len(legs):
+        found = f"{fold.history} has epochs of leg {numbers.max() + 1}, but the recipe has {len(legs)}"
+        raise UserError(found, "the history of this recipe", REMEDY)
     within = numbers.groupby(numbers).cumcount()
     rates = None
     if any(leg.positive_rate for leg in legs):

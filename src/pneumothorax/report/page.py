@@ -37,7 +37,8 @@ def write_page(path: Path, template: Path, context: Mapping[str, Any]) -> None:
     environment.filters["number"] = number
     environment.globals["source"] = read_source
     environment.globals["version"] = __version__
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    # Surrogates, of a name that is not UTF-8 or of JSON, are no text that UTF-8 has.
+    with atomic(path) as temporary, temporary.open("w", -1, "utf-8", "backslashreplace") as file:
         file.writelines(environment.get_template(template.name).generate(context))
 
 

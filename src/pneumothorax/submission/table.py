@@ -12,7 +12,7 @@ import numpy as np
 
 from pneumothorax.data import annotations, rle
 from pneumothorax.data.columns import SUBMITTED
-from pneumothorax.data.tables import read_rows
+from pneumothorax.data.tables import quoted, read_rows
 from pneumothorax.errors import UserError
 from pneumothorax.metric import dice
 from pneumothorax.workspace import atomic
@@ -102,7 +102,7 @@ def find_faults(path: Path, sample: Path, cut: list[int] | None = None) -> Itera
     header = next(rows, (1, []))[1]
     if header != HEADER:
         mark = " (a byte-order mark stands before it)" if header[:1] == ["\ufeff" + HEADER[0]] else ""
-        yield f"row 1: header {','.join(header)[:60]!r}{mark}, expected {','.join(HEADER)!r}"
+        yield f"row 1: header {quoted(','.join(header))}{mark}, expected {','.join(HEADER)!r}"
     for number, row in rows:
         yield from _row_faults(number, row, wanted, first)
         if cut is not None and any(map(annotations.is_cut, row)):
@@ -118,7 +118,7 @@ def _row_faults(number: int, row: list[str], wanted: set[str], first: dict[str, 
         return
     image_id, code = row
     if image_id not in wanted:
-        yield f"row {number}: unknown id {image_id[:60]!r}"
+        yield f"row {number}: unknown id {quoted(image_id)}"
     if image_id in first:
         yield f"row {number}: {image_id[:60]} stands in row {first[image_id]} already"
     first.setdefault(image_id, number)

@@ -12,6 +12,7 @@ from pneumothorax.training.fold_folder import REMEDY, FoldFolder, read_recipe
 from pneumothorax.workspace import atomic, reading
 
 DRAWN = ("epoch", "loss", "mean_dice", "val_loss", "val_mean_dice", "learning_rate")  # of every history
+MOST_LEGS = 1000
 LEAST_GAIN = 5e-5  # of mean Dice: 0 to the four digits that a score has
 
 
@@ -24,7 +25,7 @@ def useless(fold: FoldFolder) -> bool:
     """Return whether no epoch of a fold, picked by its gain, beat leaving every image empty."""
     if read_recipe(fold).monitor != "gain" or not fold.history.is_file():
         return False
-    return bool(read_history(fold)["val_gain"].max() < LEAST_GAIN)
+    return bool(read_history(fold, "val_gain")["val_gain"].max() < LEAST_GAIN)
 
 
 def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:
@@ -33,8 +34,12 @@ def write_history(fold: FoldFolder, rows: list[dict[str, float]]) -> None:
         pd.DataFrame(rows).to_csv(path, index=False)
 
 
-def read_history(fold: FoldFolder) -> pd.DataFrame:
-    """Read history.csv; a value that is not a finite number is NaN, except in the epochs.
+def read_history(fold: FoldFolder, *needed: str) -> pd.DataFrame:
+    """Read history.csv; a value that is not a finite number is NaN, except in the epochs and legs.
+
+    Args:
+        fold: Folder of the fold.
+        *needed: Columns that must be there besides those of every history.
 
     Raises:
         UserError: It is missing or damaged.
@@ -43,8 +48,10 @@ def read_history(fold: FoldFolder) -> pd.DataFrame:
         raise UserError(f"no {fold.history}", "the history of a trained fold", "run `pneumothorax train`")
     with reading(fold.history, "history of training", "train", REMEDY):
         rows = pd.read_csv(fold.history, dtype=np.float64).replace([np.inf, -np.inf], np.nan)
-        if lacking := [name for name in DRAWN if name not in rows]:
+        if lacking := [name for name in (*DRAWN, *needed) if name not in rows]:
             raise ValueError(f"no column {', '.join(lacking)}")
         if rows["epoch"].isna().any():
             raise ValueError("a row without an epoch")
+        if "leg" in rows and not rows["leg"].between(1, MOST_LEGS).all():
+            raise ValueError("a row without the number of its leg")
     return rows

@@ -3,11 +3,13 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from pneumothorax.workspace import atomic
+from pneumothorax.training.fold_folder import REMEDY
+from pneumothorax.workspace import atomic, reading
 
 
 def best_epochs(history: Sequence[Mapping[str, float]], monitor: str, count: int = 1) -> list[int]:
@@ -50,20 +52,29 @@ def average_weights(paths: Sequence[Path], target: Path) -> None:
     Args:
         paths: One file or more, ``.weights.h5``.
         target: Output file, replaced if it exists.
+
+    Raises:
+        UserError: One of them is missing, damaged or of another network.
     """
+    wholes = []
+    for path in paths:
+        with reading(path, "file of weights", "train", REMEDY):
+            wholes.append(io.BytesIO(path.read_bytes()))  # in memory: HDF5 may crash on a full disk
+    with reading(paths[0].parent, "folder of weights of one network", "train", REMEDY):
+        _average_into(wholes[0], wholes[1:])
+    with atomic(target) as temporary:
+        temporary.write_bytes(wholes[0].getbuffer())
+
+
+def _average_into(mean: io.BytesIO, rest: Sequence[io.BytesIO]) -> None:
+    """Replace the arrays of the first file by the means of all."""
     import h5py
 
-    mean = io.BytesIO(paths[0].read_bytes())  # in memory: HDF5 may crash on a full disk
-    others = [h5py.File(path) for path in paths[1:]]
-    try:
-        with h5py.File(mean, "r+") as file:
-            names: list[str] = []
-            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-            for name in names:
-                if np.issubdtype(file[name].dtype, np.floating):
-                    file[name][...] = np.mean([each[name][...] for each in (file, *others)], 0, np.float64)
-    finally:
-        for other in others:
-            other.close()
-    with atomic(target) as temporary:
-        temporary.write_bytes(mean.getbuffer())
+    with ExitStack() as stack:
+        file = stack.enter_context(h5py.File(mean, "r+"))
+        others = [stack.enter_context(h5py.File(other)) for other in rest]
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        for name in names:
+            if np.issubdtype(file[name].dtype, np.floating):
+                file[name][...] = np.mean([each[name][...] for each in (file, *others)], 0, np.float64)
