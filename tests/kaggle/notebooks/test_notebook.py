@@ -311,8 +311,8 @@ def test_a_missing_source_is_refused(tmp_path):
 
 
 def test_a_notebook_too_large_for_kaggle_is_refused(path):
-    path.write_text(SOURCE + "# " + "x" * 900_000 + "\n")
-    with pytest.raises(UserError, match=r"1,\d{3},\d{3} bytes; expected at most 900,000"):
+    path.write_text(SOURCE + "# " + "x" * 950_000 + "\n")
+    with pytest.raises(UserError, match=r"1,\d{3},\d{3} bytes; expected at most 950,000"):
         notebook.build(path)
 
 
