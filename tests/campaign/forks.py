@@ -138,7 +138,8 @@ def wait_for(pid: int, kill: Moment | None, cpu_seconds: float | None) -> bool:
             if spent != last:
                 last, since = spent, time.monotonic()
             if spent >= aim or spent >= most or time.monotonic() - since > STILL_SECONDS:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # of another process's child, which has just ended
+                    os.kill(pid, signal.SIGKILL)
                 return spent < aim
             pause = min(max((aim - spent) / 2, 0.001), 0.25)
             if select.select([handle], [], [], pause)[0]:

@@ -8,6 +8,7 @@ from tests.campaign import forks, scenes
 from tests.campaign.contents import Content
 from tests.campaign.forks import Ended, Moment
 from tests.campaign.scenes import Scene, View
+from tests.campaign.templates import keep_workers
 
 
 class Stage(Protocol):
@@ -64,6 +65,7 @@ class LocalStage:
 
     def run(self, kill: Moment | None = None, cpu_seconds: float | None = None) -> Ended:
         """Run the command."""
+        keep_workers()
         words = [*self.scene.words, f"--root={self.root}"]
         return forks.run(words, self.root, kill, cpu_seconds)
 

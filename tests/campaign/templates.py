@@ -57,10 +57,9 @@ def prepare_forks() -> None:
     for name in (*(f"pneumothorax.{name}" for name in IMPORTED), *LIBRARIES):
         import_module(name)
     forkserver.set_forkserver_preload(["pneumothorax.data.prepare"])
-    forkserver.ensure_running()
-    resource_tracker.ensure_running()
-    server = forkserver._forkserver
-    server.ensure_running = lambda: None  # a fork cannot wait for it, as it is no child of its own
+    keep_workers()
+    # A fork cannot wait for that process, which is no child of its own.
+    forkserver._forkserver.ensure_running = lambda: None
     begin = Figure.__init__
     Figure.__init__ = lambda *words, **named: begin(*words, **(named | {"layout": None}))
     for kind in ("svg", "png"):
@@ -70,6 +69,12 @@ def prepare_forks() -> None:
     roc_auc_score([0, 1], [0.0, 1.0])
     gc.collect()
     gc.freeze()  # else each fork copies all memory as soon as it collects garbage
+
+
+def keep_workers() -> None:
+    """Start the process that forks workers; again where it ended with a killed command that asked it."""
+    resource_tracker.ensure_running()
+    forkserver.ForkServer.ensure_running(forkserver._forkserver)
 
 
 def make_templates(folder: Path) -> Path:
