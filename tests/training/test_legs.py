@@ -134,7 +134,7 @@ def test_a_run_interrupted_in_any_leg_and_resumed_equals_the_uninterrupted_one(
             if self.before + self.place == epoch:
                 raise KeyboardInterrupt
 
-    def make(feed, clock, before, planned):
+    def make(feed, clock, before, planned, monitor):
         interrupt = Interrupt()
         interrupt.before = before
         return interrupt
