@@ -128,7 +128,10 @@ def wait_for(pid: int, kill: Moment | None, cpu_seconds: float | None) -> bool:
 
     CPU time decides, so that the moments are the same however busy the machine is.
     """
-    handle = os.pidfd_open(pid)
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:  # another process's child, which has ended already
+        return False
     aim = kill.cpu_seconds if kill is not None and not kill.change else float("inf")
     most = float("inf") if cpu_seconds is None else cpu_seconds
     last, since = -1.0, time.monotonic()
