@@ -8,6 +8,7 @@ import pytest
 from tests.report.runs import make_run
 
 from pneumothorax.data import rle
+from pneumothorax.data.columns import read_studies, write_studies
 from pneumothorax.data.folds import patients_of
 from pneumothorax.data.laterality import side_of
 from pneumothorax.inference.decision import Decision, decide
@@ -79,6 +80,16 @@ def test_the_side_of_a_false_alarm_is_that_of_its_mask(tmp_path):
         assert run.studies["side"][row] == side_of(mask)
     assert (run.studies["side"][empty] == "").all()
     assert (run.studies["side"][run.positive] != "").all()
+
+
+def test_a_fold_whose_table_lacks_a_column_has_empty_values_there(tmp_path):
+    path = make_run(tmp_path, folds=2, number=2, shape=(64, 64))
+    table = path / "fold1" / "out_of_fold" / "studies.csv"
+    write_studies(table, read_studies(table).drop(columns=["path", "patient"]))
+    run = evaluate_run(path, *open_run(path))
+    assert (
+        run.studies[["path", "patient"]].map(bool).to_numpy().tolist() == [[True] * 2] * 2 + [[False] * 2] * 2
+    )
 
 
 @pytest.mark.slow

@@ -203,6 +203,8 @@ def _join_studies(run: Path, parts: Sequence[Predictions]) -> pd.DataFrame:
     for name, empty in (("view", ""), ("sex", ""), ("age", np.nan), ("patient", ""), ("path", "")):
         if name not in studies:
             studies[name] = empty
+        elif empty == "":  # the table of one fold may lack it
+            studies[name] = studies[name].fillna("")
     if (twice := studies["ImageId"].duplicated()).any():
         first = studies["ImageId"][twice].iloc[0]
         raise UserError(
