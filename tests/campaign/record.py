@@ -70,7 +70,7 @@ def forget_faults(folder: Path) -> None:
 def summary(batches: list[Batch], lengths: dict[str, int]) -> str:
     """Format the numbers of all parts as a table, and the faults below it."""
     rows = [("part", "cases", "of", "faults", "peak MB", "minutes", "outcomes")]
-    told = []
+    listed = []
     for name, length in lengths.items():
         mine = [batch for batch in batches if batch.part == name]
         outcomes: Counter[str] = sum((batch.outcomes for batch in mine), Counter())
@@ -90,10 +90,10 @@ def summary(batches: list[Batch], lengths: dict[str, int]) -> str:
         for number, text in faults:
             kinds.setdefault(text, []).append(number)
         for text, numbers in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
-            told.append(f"  {name}:{numbers[0]} ({len(numbers)} times): {text}")
+            listed.append(f"  {name}:{numbers[0]} ({len(numbers)} times): {text}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines += ["faults:", *told] if told else ["no fault"]
+    lines += ["faults:", *listed] if listed else ["no fault"]
     short = [
         name for name, length in lengths.items() if sum(b.count for b in batches if b.part == name) < length
     ]
