@@ -145,7 +145,7 @@ def _mutate_json(dice: random.Random, text: str) -> str:
     """Change, remove or add a value somewhere in a text of JSON."""
     try:
         whole = {"": json.loads(text)}
-    except ValueError:
+    except (ValueError, RecursionError):  # damaged, or deep, by an earlier mutation
         return text
     places = [(whole, "")]
     for holder, key in places:
