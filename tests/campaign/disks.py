@@ -50,7 +50,7 @@ class DiskPart(KillPart):
         self.stage.begin(replacing=replacing)
         limit = wanted.ended.cpu_seconds + CPU_SECONDS
         free = dice.randrange(0, self._needed[replacing], _PAGE)
-        resize(root, _used(root) + free)
+        resize(root, max(_PAGE, _used(root) + free))  # at a size of 0 it would have no limit
         ended = self.stage.run(None, limit)
         resize(root, _ROOM)
         faults = ended.faults() + view_faults(self.stage, wanted)
