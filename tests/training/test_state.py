@@ -62,3 +62,10 @@ def test_a_state_without_its_notes_is_damaged(fold):
     np.savez(fold.state, notes=np.array('{"epoch": 1}'))
     with pytest.raises(UserError, match=r"state\.npz is no state of training \(.*'finished'"):
         load_state(fold)
+
+
+@pytest.mark.parametrize("row", ["epoch", None, {"epoch": 1.0, "loss": "low"}, [1.0]])
+def test_a_row_of_the_history_without_numbers_is_damage(fold, row):
+    save_state(fold, State(1, [], {}, [{"epoch": 1.0, "loss": float("nan")}, row], False))
+    with pytest.raises(UserError, match="a row of its history that holds no numbers by name"):
+        load_state(fold)

@@ -68,4 +68,7 @@ def load_state(fold: FoldFolder, *, with_variables: bool = True) -> State | None
         count = len(arrays.files) - 1
         variables = [arrays[f"variable{number}"] for number in range(count)] if with_variables else []
         state = State(variables=variables, **notes)
+        for row in state.history:
+            if not (isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values())):
+                raise ValueError("a row of its history that holds no numbers by name")
     return state
