@@ -77,8 +77,8 @@ def test_without_features_the_out_of_fold_probabilities_judge(run):
     labels = judge_labels(run)
     assert not labels.compared
     assert labels.lacking == ["fold0", "fold1", "fold2"]
-    told = [read_predictions(fold.out_of_fold).image_probability for fold in find_folds(run)]
-    np.testing.assert_array_equal(labels.table["score"], np.concatenate(told))
+    expected = [read_predictions(fold.out_of_fold).image_probability for fold in find_folds(run)]
+    np.testing.assert_array_equal(labels.table["score"], np.concatenate(expected))
     found = list_suspicious(labels, positive=True)
     assert len(found) == labels.table["positive"].sum()
     assert found["score"].is_monotonic_increasing
